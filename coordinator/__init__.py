@@ -1,0 +1,1 @@
+"""The cooperative's office. It sees sums and signatures only."""

@@ -1,0 +1,1 @@
+"""One member's house. Rows never leave it."""
