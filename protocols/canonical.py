@@ -74,9 +74,7 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
         ) from error
     _check_depth(decoded, where)
     try:
-        value = json.loads(
-            decoded, object_pairs_hook=_no_duplicates, parse_constant=_no_constants
-        )
+        value = json.loads(decoded, object_pairs_hook=_no_duplicates, parse_constant=_no_constants)
     except json.JSONDecodeError as error:
         raise InputError(
             f"this is not JSON: {error.msg}.", where=f"{where}:{error.lineno}:{error.colno}"

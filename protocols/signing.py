@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
+from joserfc.jws import GeneralJSONSerialization
 
 from protocols.canonical import Json, digest, json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
@@ -100,12 +101,13 @@ def _registry() -> jws.JWSRegistry:
 
 def jws_sign(document: Json, kid: str, key: SigningKey) -> dict[str, Any]:
     """One party's signature over the RFC 8785 form, as a JWS JSON General with one signature."""
-    return jws.serialize_json(  # type: ignore[return-value]
+    signed = jws.serialize_json(
         [{"protected": {"alg": ALGORITHM, "kid": kid}}],
         json_bytes(document),
         _private_jwk(key),
         registry=_registry(),
     )
+    return dict(signed)
 
 
 def jws_merge(first: Json, *more: Json) -> dict[str, Any]:
@@ -158,9 +160,11 @@ def jws_verify(signed: Json, keys: Mapping[str, bytes], where: str) -> tuple[str
             raise InputError(
                 f"signed by {kid[:16]}, who is not a party.", where=where, code=Code.TAMPERED
             )
-        one = {"payload": signed["payload"], "signatures": [signature]}
+        one = cast(
+            GeneralJSONSerialization, {"payload": signed["payload"], "signatures": [signature]}
+        )
         try:
-            jws.deserialize_json(one, _public_jwk(keys[kid]), registry=_registry())  # type: ignore[arg-type]
+            jws.deserialize_json(one, _public_jwk(keys[kid]), registry=_registry())
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"the signature of {kid[:16]} does not verify.",
