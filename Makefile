@@ -1,0 +1,12 @@
+# Thin words over deploy/dev.py, which works without make too (Windows: py -3.11 deploy\dev.py demo).
+PYTHON ?= python3
+STORES ?= 8
+ROUNDS ?= 40
+KEEP ?= 0
+
+.PHONY: setup demo test bench soak fmt clean
+setup test bench soak fmt clean:
+	@$(PYTHON) deploy/dev.py $@ $(ARGS)
+
+demo:
+	@$(PYTHON) deploy/dev.py demo --stores $(STORES) --rounds $(ROUNDS) $(if $(filter-out 0,$(KEEP)),--keep) $(ARGS)
