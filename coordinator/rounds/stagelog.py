@@ -1,0 +1,78 @@
+"""What came in during one attempt of one round, durable before the next stage is announced.
+
+After a crash the aggregator is made anew and fed with these records (secure-aggregation
+SPEC.md, "Restart"). The records are what members sent: masked vectors, ciphertexts, signatures.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from protocols.errors import LocalError
+from protocols.ids import MemberId
+
+_HEAD = struct.Struct("<B32sII")  # stage, member, length, CRC-32 of the body
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One accepted message of a member."""
+
+    stage: int
+    member: MemberId
+    body: bytes = field(repr=False)
+
+
+class StageLog:
+    """Append-only file of one attempt; ``flush`` makes it durable."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab")
+
+    def append(self, stage: int, member: MemberId, body: bytes) -> None:
+        """Write one record; durable only after ``flush``."""
+        head = _HEAD.pack(stage, bytes.fromhex(member), len(body), zlib.crc32(body))
+        try:
+            self._file.write(head + body)
+        except OSError as error:
+            raise _disk(self.path, error) from error
+
+    def flush(self) -> None:
+        """Force everything to the disk."""
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise _disk(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def replay(path: Path) -> Iterator[Record]:
+    """The records of a file; a record torn by a crash at its end is left out."""
+    data = path.read_bytes()
+    at = 0
+    while at + _HEAD.size <= len(data):
+        stage, member, length, crc = _HEAD.unpack_from(data, at)
+        body = data[at + _HEAD.size : at + _HEAD.size + length]
+        if len(body) != length or zlib.crc32(body) != crc:
+            return
+        yield Record(stage, MemberId(member.hex()), body)
+        at += _HEAD.size + length
+
+
+def _disk(path: Path, error: OSError) -> LocalError:
+    return LocalError(
+        f"a round could not be written: {error.strerror}.",
+        where=str(path),
+        fix="Free some space on this disk; the round is given up, no member is harmed.",
+    )

@@ -1,0 +1,48 @@
+"""How a failure reads, for people and for programs. Pure: shells print what these return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from protocols.errors import CoopError
+
+SCHEMA = 1  # of everything that --json prints
+
+
+def error_lines(error: CoopError) -> list[str]:
+    """Heading, what is wrong and where, what to do: at most three lines."""
+    lines = [f"{error.kind.heading}."]
+    lines.append(f"  {error.where}: {error.problem}" if error.where else f"  {error.problem}")
+    if error.fix:
+        lines.append(f"  What to do: {error.fix}")
+    return lines
+
+
+def error_document(error: CoopError) -> dict[str, Any]:
+    """The same for ``--json``."""
+    return {
+        "schema": SCHEMA,
+        "error": {
+            "code": error.code.value,
+            "where": error.where,
+            "problem": error.problem,
+            "fix": error.fix,
+            "exit_code": error.kind.exit_code,
+        },
+    }
+
+
+def key_words(hex_digits: str) -> str:
+    """A fingerprint in groups of four, to read to one another over the telephone."""
+    return " ".join(hex_digits[at : at + 4] for at in range(0, min(len(hex_digits), 32), 4))
+
+
+def columns(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> list[str]:
+    """A table in plain text, columns padded; for output without a terminal."""
+    table = [list(headers), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(headers))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
