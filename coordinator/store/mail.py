@@ -1,0 +1,101 @@
+"""The durable mailbox: numbered letters per member, kept until the member has them.
+
+A member asks for everything after number n, and by asking acknowledges all up to n. Numbers of one
+member start at 1 and have no gaps, so a node can tell that nothing was held back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from coordinator.store.schema import mail, mail_cursors
+from protocols.errors import Code, RemoteError
+from protocols.ids import MemberId
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One letter to one member."""
+
+    member: MemberId
+    seq: int
+    kind: str
+    document: str
+    body: bytes
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Numbers of the last letter written and of the last one acknowledged."""
+
+    last: int
+    acked: int
+
+
+class Mail:
+    """The mailboxes of all members."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def post(
+        self, member: MemberId, *, kind: str, document: str, body: bytes, now: datetime
+    ) -> int:
+        """Append one letter; its number. Call inside a write transaction."""
+        opened = upsert(mail_cursors).values(member=member, last=1, acked=0)
+        self._connection.execute(
+            opened.on_conflict_do_update(
+                index_elements=[mail_cursors.c.member], set_={"last": mail_cursors.c.last + 1}
+            )
+        )
+        seq = self.cursor(member).last
+        self._connection.execute(
+            insert(mail).values(
+                member=member, seq=seq, kind=kind, document=document, body=body, created_at=now
+            )
+        )
+        return seq
+
+    def cursor(self, member: MemberId) -> Cursor:
+        """Where this mailbox stands; (0, 0) before its first letter."""
+        query = select(mail_cursors).where(mail_cursors.c.member == member)
+        row = self._connection.execute(query).first()
+        return Cursor(0, 0) if row is None else Cursor(row.last, row.acked)
+
+    def after(self, member: MemberId, seq: int, limit: int = 100) -> tuple[Letter, ...]:
+        """The next letters after number ``seq``, in order."""
+        query = (
+            select(mail)
+            .where(mail.c.member == member, mail.c.seq > seq)
+            .order_by(mail.c.seq)
+            .limit(limit)
+        )
+        return tuple(_letter(row) for row in self._connection.execute(query))
+
+    def acknowledge(self, member: MemberId, seq: int) -> None:
+        """The member has everything up to ``seq``. Going back is a no-op (a restored node asks
+        again from an older number, and gets it: letters are kept).
+
+        Raises:
+            RemoteError: the number is beyond the last letter.
+        """
+        cursor = self.cursor(member)
+        if not 0 <= seq <= cursor.last:
+            raise RemoteError(
+                f"letter {seq} is acknowledged, but only {cursor.last} were ever sent.",
+                peer=member,
+                code=Code.PROTOCOL,
+            )
+        if seq > cursor.acked:
+            self._connection.execute(
+                update(mail_cursors).where(mail_cursors.c.member == member).values(acked=seq)
+            )
+
+
+def _letter(row: Row[tuple[object, ...]]) -> Letter:
+    return Letter(MemberId(row.member), row.seq, row.kind, row.document, row.body, row.created_at)
