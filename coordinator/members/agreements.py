@@ -1,0 +1,283 @@
+"""Agreements and rosters on their way from a draft to the signatures of all.
+
+The office proposes, collects and delivers; it decides nothing. A member obeys only what it
+signed itself and what carries the quorum, and checks both from the signatures (agreement
+SPEC.md, sections 3 and 4).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from coordinator.store.database import Database
+from coordinator.store.documents import Document, Documents, Signature, Signatures
+from coordinator.store.mail import Mail
+from coordinator.store.members import Member, Members, Status
+from coordinator.store.settings import Settings
+from protocols.agreement.parse import ParsedAgreement, read_agreement
+from protocols.agreement.roster import Member as Party
+from protocols.agreement.roster import ParsedRoster, make_roster, read_roster
+from protocols.agreement.terms import Governance
+from protocols.canonical import json_bytes, parse_json
+from protocols.errors import Code, InputError, LocalError, RemoteError
+from protocols.ids import MemberId
+from protocols.signing import jws_merge, jws_payload, jws_verify, signed_by
+
+AGREEMENT, ROSTER = "agreement", "roster"
+CURRENT = {AGREEMENT: "agreement.current", ROSTER: "roster.current"}
+PROPOSED = {AGREEMENT: "agreement.proposed", ROSTER: "roster.proposed"}
+KEY_LIFE = timedelta(days=730)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far one document is: who signed, how many are needed, whether it is complete."""
+
+    kind: str
+    id: str
+    signed: tuple[MemberId, ...]
+    missing: tuple[MemberId, ...]
+    needed: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether the quorum has signed."""
+        return len(self.signed) >= self.needed
+
+
+class Agreements:
+    """The office's desk for documents that members sign."""
+
+    def __init__(self, database: Database, coop: str, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._coop = coop
+        self._clock = clock
+
+    def propose(self, document: Mapping[str, Any] | None) -> tuple[str, ...]:
+        """Send a new agreement version (or none) and, if members changed, a new roster epoch.
+
+        Returns:
+            What was proposed, as ``"agreement <id>"`` and ``"roster <id>"``.
+
+        Raises:
+            InputError: not valid, of another cooperative, or not the successor of the current one.
+        """
+        now = self._clock()
+        done: list[str] = []
+        with self._database.write() as db:
+            active = Members(db).list(Status.ACTIVE)
+            if not active:
+                raise InputError(
+                    "nobody has joined yet.", fix="Invite members first: member invite NAME."
+                )
+            if document is not None:
+                parsed = read_agreement(document, "agreement")
+                self._check_successor(db, parsed)
+                self._propose(db, AGREEMENT, parsed.id, json_bytes(parsed.document), now)
+                done.append(f"agreement {parsed.id}")
+            roster = self._next_roster(db, active, now)
+            if roster is not None:
+                self._propose(db, ROSTER, roster.id, json_bytes(roster.document), now)
+                done.append(f"roster {roster.id}")
+            self._deliver_to_newcomers(db, active, now)
+        return tuple(done)
+
+    def take_signature(self, member: MemberId, body: bytes) -> bool:
+        """Keep one member's signature over a proposed document; True if known before.
+
+        When the quorum is complete the document and its signatures go to every member.
+
+        Raises:
+            RemoteError: not over a document of ours, not by this member, or does not verify.
+        """
+        now = self._clock()
+        signed = parse_json(body, "signature")
+        with self._database.write() as db:
+            found = Members(db).get(member)
+            if found is None or signed_by(signed, "signature") != (member,):
+                raise RemoteError(
+                    "a member signs for itself alone.", peer=member, where=member[:16]
+                )
+            jws_verify(signed, {member: found.public_key}, "signature")
+            raw = json_bytes(jws_payload(signed, "signature"))
+            document = _known(db, raw)
+            if document is None:
+                raise RemoteError(
+                    "this signature is over a document that was never proposed.",
+                    peer=member,
+                    code=Code.TAMPERED,
+                )
+            new = Signatures(db).add(Signature(document.id, member, json_bytes(signed), now))
+            if new:
+                self._settle(db, document.kind, document.id, now)
+        return not new
+
+    def standings(self) -> tuple[Standing, ...]:
+        """Every document that is proposed or in force."""
+        with self._database.read() as db:
+            out = []
+            for kind in (AGREEMENT, ROSTER):
+                names = [Settings(db).get(CURRENT[kind]), Settings(db).get(PROPOSED[kind])]
+                for name in dict.fromkeys(n for n in names if n):
+                    out.append(self._standing(db, kind, name))
+            return tuple(out)
+
+    def in_force(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The signed agreement and the signed roster that runs go by (JWS JSON General).
+
+        Raises:
+            LocalError: there is none yet.
+        """
+        with self._database.read() as db:
+            return self._signed(db, AGREEMENT), self._signed(db, ROSTER)
+
+    def roster_chain(self) -> tuple[dict[str, Any], ...]:
+        """Every completed roster epoch from the first on, signed."""
+        with self._database.read() as db:
+            chain = []
+            name = Settings(db).get(CURRENT[ROSTER])
+            while name:
+                chain.append(_merged(db, name))
+                name = jws_payload(chain[-1], "roster").get("prev")
+            return tuple(reversed(chain))
+
+    def _signed(self, db: Connection, kind: str) -> dict[str, Any]:
+        name = Settings(db).get(CURRENT[kind])
+        if not name:
+            raise LocalError(
+                f"no {kind} is in force yet.",
+                code=Code.NOT_FOUND,
+                fix="Propose one and wait for the signatures: agreement propose, agreement status.",
+            )
+        return _merged(db, name)
+
+    def _check_successor(self, db: Connection, parsed: ParsedAgreement) -> None:
+        if parsed.agreement.coop != self._coop:
+            raise InputError(
+                f"the agreement is of cooperative {parsed.agreement.coop[:16]},"
+                f" this one is {self._coop[:16]}.",
+                where="coop",
+            )
+        current = Settings(db).get(CURRENT[AGREEMENT])
+        if parsed.agreement.prev != current:
+            raise InputError(
+                f"it replaces {parsed.agreement.prev}, in force is {current}.",
+                where="prev",
+                fix="Make the new version with 'agreement new', which fills in prev.",
+            )
+
+    def _propose(self, db: Connection, kind: str, name: str, body: bytes, now: datetime) -> None:
+        Documents(db).add(Document(name, kind, body, now))
+        Settings(db).put(PROPOSED[kind], name)
+        for member in Members(db).list(Status.ACTIVE):
+            Mail(db).post(member.id, kind=kind, document=name, body=body, now=now)
+
+    def _next_roster(
+        self, db: Connection, active: tuple[Member, ...], now: datetime
+    ) -> ParsedRoster | None:
+        current = Settings(db).get(CURRENT[ROSTER])
+        previous = None
+        if current:
+            previous = read_roster(parse_json(_body(db, current), "roster"), "roster")
+        known = {one.id: one for one in previous.roster.members} if previous else {}
+        parties = [known.get(one.id) or _party(one) for one in active]
+        if previous and {one.id for one in parties} == set(known):
+            return None
+        document = make_roster(self._coop, parties, previous)
+        parsed = read_roster(document, "new roster")
+        return None if Settings(db).get(PROPOSED[ROSTER]) == parsed.id else parsed
+
+    def _deliver_to_newcomers(
+        self, db: Connection, active: tuple[Member, ...], now: datetime
+    ) -> None:
+        """A member that joined after a version came into force gets it with its signatures."""
+        for kind in (AGREEMENT, ROSTER):
+            name = Settings(db).get(CURRENT[kind])
+            if not name:
+                continue
+            for member in active:
+                had = {letter.document for letter in Mail(db).after(member.id, 0, limit=10_000)}
+                if name not in had:
+                    body = json_bytes(_merged(db, name))
+                    Mail(db).post(
+                        member.id, kind=f"{kind}-signed", document=name, body=body, now=now
+                    )
+
+    def _settle(self, db: Connection, kind: str, name: str, now: datetime) -> None:
+        standing = self._standing(db, kind, name)
+        if not standing.complete or Settings(db).get(CURRENT[kind]) == name:
+            return
+        Settings(db).put(CURRENT[kind], name)
+        if Settings(db).get(PROPOSED[kind]) == name:
+            Settings(db).put(PROPOSED[kind], None)
+        body = json_bytes(_merged(db, name))
+        for member in Members(db).list(Status.ACTIVE):
+            Mail(db).post(member.id, kind=f"{kind}-signed", document=name, body=body, now=now)
+
+    def _standing(self, db: Connection, kind: str, name: str) -> Standing:
+        electorate = self._electorate(db, kind, name)
+        governance = self._governance(db)
+        quorum = governance.quorum_agreement if kind == AGREEMENT else governance.quorum_roster
+        signers = {one.party for one in Signatures(db).of(name)}
+        signed = tuple(sorted(MemberId(m) for m in electorate if m in signers))
+        missing = tuple(sorted(MemberId(m) for m in electorate if m not in signers))
+        return Standing(kind, name, signed, missing, quorum.needed(len(electorate)))
+
+    def _electorate(self, db: Connection, kind: str, name: str) -> frozenset[MemberId]:
+        """Whose signatures count: for a roster, the epoch before; else the newest roster."""
+        roster_id = name if kind == ROSTER else Settings(db).get(CURRENT[ROSTER])
+        roster_id = roster_id or Settings(db).get(PROPOSED[ROSTER])
+        roster = read_roster(parse_json(_body(db, roster_id), "roster"), "roster")
+        if kind == ROSTER and roster.roster.prev:
+            roster = read_roster(parse_json(_body(db, roster.roster.prev), "roster"), "roster")
+        return roster.voters()
+
+    def _governance(self, db: Connection) -> Governance:
+        name = Settings(db).get(CURRENT[AGREEMENT]) or Settings(db).get(PROPOSED[AGREEMENT])
+        parsed = read_agreement(parse_json(_body(db, name), "agreement"), "agreement")
+        block = parsed.terms.block("c05", Governance)
+        if block is None:
+            raise LocalError("the agreement has no governance clause.", where="c05")
+        return block
+
+
+def _party(member: Member) -> Party:
+    profile = member.profile
+    return Party(
+        id=member.id,
+        name=profile.name,
+        legal_id=profile.legal_id or profile.name,
+        trade=profile.trade or "not stated",
+        region=profile.region or "not stated",
+        public_key=member.public_key.hex(),
+        not_after=(member.joined_at + KEY_LIFE).replace(microsecond=0),
+        roles=("member",),
+    )
+
+
+def _body(db: Connection, name: str | None) -> bytes:
+    document = Documents(db).get(name) if name else None
+    if document is None:
+        raise LocalError("a document is missing from the database.", where=str(name)[:16])
+    return document.body
+
+
+def _known(db: Connection, raw: bytes) -> Document | None:
+    for kind in (AGREEMENT, ROSTER):
+        for document in Documents(db).list(kind):
+            if document.body == raw:
+                return document
+    return None
+
+
+def _merged(db: Connection, name: str) -> dict[str, Any]:
+    parts = [json.loads(one.jws) for one in Signatures(db).of(name)]
+    if not parts:
+        raise LocalError("nobody has signed this document yet.", where=name[:16])
+    return jws_merge(*parts)
