@@ -74,6 +74,7 @@ _KINDS = {kind.value: kind for kind in Kind}
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
+_DECODE = json.JSONDecoder().decode
 _ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -111,7 +112,7 @@ def encode(entry: Entry) -> bytes:
         ) from error
     raw = _canonical(
         {"at": entry.at, "facts": entry.facts, "kind": entry.kind.value, "seq": entry.seq}
-    )
+    ).encode()
     if len(raw) > MAX_LINE_BYTES:
         raise InputError(
             f"the entry has {len(raw)} bytes, at most {MAX_LINE_BYTES} are allowed.",
@@ -133,7 +134,8 @@ def decode(raw: bytes, where: str) -> Entry:
     if raw.count(b"[") + raw.count(b"{") > _MAX_BRACKETS:
         raise _bad("the line is nested too deeply.", where)
     try:
-        document = json.loads(raw)
+        text = raw.decode("utf-8")
+        document = _DECODE(text)
     except ValueError as error:
         raise _bad(f"this is not a line of the log (JSON): {error}.", where) from error
     if not isinstance(document, dict) or document.keys() != {"at", "facts", "kind", "seq"}:
@@ -154,20 +156,19 @@ def decode(raw: bytes, where: str) -> Entry:
         raise _bad("the facts are not an object.", where)
     frozen = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
     _check_facts(known, frozen, where)
-    if _canonical(document) != raw:
+    if _canonical(document) != text:
         raise _bad("the line is not in canonical form (RFC 8785).", where)
     return Entry(seq, at, known, frozen)
 
 
-def _canonical(document: Mapping[str, Any]) -> bytes:
-    """RFC 8785 bytes; the C encoder gives the same unless a float needs ECMAScript's form."""
-    facts = document["facts"]
-    for value in facts.values():
+def _canonical(document: Mapping[str, Any]) -> str:
+    """RFC 8785 text; the C encoder gives the same unless a float needs ECMAScript's form."""
+    for value in document["facts"].values():
         if isinstance(value, float) or (
             isinstance(value, list | tuple) and any(isinstance(one, float) for one in value)
         ):
-            return json_bytes(document)
-    return _ENCODE(dict(document)).encode()
+            return json_bytes(document).decode()
+    return _ENCODE(document)
 
 
 def _check_facts(kind: Kind, facts: Mapping[str, Fact], where: str) -> None:
@@ -179,6 +180,8 @@ def _check_facts(kind: Kind, facts: Mapping[str, Fact], where: str) -> None:
     for key, value in facts.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise _bad(f"{str(key)[:40]!r} is not the name of a fact.", where)
+        if isinstance(value, str) and _TOKEN.fullmatch(value):
+            continue
         if key == "note":
             _check_note(value, where)
         elif isinstance(value, tuple):

@@ -44,7 +44,7 @@ class CompactRange:
                 f"subtrees, {len(self.hashes)} are given.",
                 code=Code.TAMPERED,
             )
-        if any(len(one) != HASH_BYTES for one in self.hashes):
+        if any(map(HASH_BYTES.__ne__, map(len, self.hashes))):
             raise InputError("a subtree hash has 32 bytes.", code=Code.TAMPERED)
 
     def append(self, leaf: bytes) -> CompactRange:
