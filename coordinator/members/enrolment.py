@@ -41,6 +41,7 @@ from protocols.joining import (
 )
 
 MAX_INVITE_TTL = timedelta(days=30)
+MAX_CERTIFICATES = 8  # live at once, per member
 _NEW_LINK = "Ask your operator for a new invitation ('coop-coordinator member invite')."
 
 
@@ -154,16 +155,25 @@ class Enrolment:
             assert spent, "the write transaction is exclusive"
         return Enrolled(member, issued.pem, repeated=False)
 
-    def renew(self, member: MemberId, serial: str, csr_pem: bytes, now: datetime) -> bytes:
-        """A new certificate (PEM) for a member that connected with the one named by ``serial``.
+    def renew(self, member: MemberId, csr_pem: bytes, now: datetime) -> bytes:
+        """A new certificate (PEM) for an active member; the caller has checked the connection.
 
-        The one in use stays good, so a lost reply costs nothing; all others are revoked.
+        The ones in use stay good, so a lost reply costs nothing; of many, the oldest are revoked.
         """
         authority = pki.load_authority(self.where)
         with self.database.write() as tx:
-            require_active(tx, member, serial, now)
+            known = Members(tx).get(member)
+            if known is None or not known.active:
+                raise RemoteError(
+                    "this member was removed from the cooperative.",
+                    peer=member[:16],
+                    code=Code.UNAUTHENTICATED,
+                    fix="Ask your operator why.",
+                )
             issued = _issue(tx, authority, csr_pem, member, now)
-            Certificates(tx).revoke(member, now, keep=(serial, issued.serial))
+            live = [one.serial for one in Certificates(tx).of(member) if one.revoked_at is None]
+            kept = [serial for serial in live if serial != issued.serial][: MAX_CERTIFICATES - 1]
+            Certificates(tx).revoke(member, now, keep=(issued.serial, *kept))
         return issued.pem
 
     def remove(self, member: MemberId, now: datetime) -> Member:

@@ -52,6 +52,11 @@ class Places:
         return self.home / "keys"
 
     @property
+    def ca_certificate(self) -> Path:
+        """The authority's certificate, beside the server's own: the key may be on another disk."""
+        return self.keys_dir / "ca.pem"
+
+    @property
     def coop_file(self) -> Path:
         """The description; a cooperative exists once this file does."""
         return self.home / COOP_FILE
@@ -202,7 +207,7 @@ def _new_keys(
     operator_key, coordinator_key = SigningKey(entropy(32)), SigningKey(entropy(32))
     server_pem = certificates.server_certificate(authority, server_key, hosts, now)
     files.write(ca / "ca.key.pem", ca_key)
-    files.write(ca / "ca.pem", ca_pem, 0o644)
+    files.write(keys / "ca.pem", ca_pem, 0o644)
     files.write(operator / "operator.key", operator_key.seed.hex().encode() + b"\n")
     files.write(keys / "coordinator.key", coordinator_key.seed.hex().encode() + b"\n")
     files.write(keys / "server.key.pem", server_key)
@@ -255,8 +260,8 @@ def load_office(where: Places) -> Office:
 
 def load_authority(where: Places) -> Authority:
     """The authority with its key; LocalError if the folder is not there (another disk?)."""
-    key_file, file = where.ca_dir / "ca.key.pem", where.ca_dir / "ca.pem"
-    if not key_file.is_file() or not file.is_file():
+    key_file, file = where.ca_dir / "ca.key.pem", where.ca_certificate
+    if not key_file.is_file():
         raise LocalError(
             "the authority's key is not there, so no certificate can be issued now.",
             code=Code.UNAVAILABLE,
