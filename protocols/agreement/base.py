@@ -1,0 +1,93 @@
+"""Field types that the three documents share (SPEC.md section 2).
+
+Every model is frozen, strict and closed: an unknown key is an error, a number is never read
+from text, and an empty list is never a valid answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from protocols.errors import InputError
+
+MAX_MEMBERS = 1000
+_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
+
+
+class Document(BaseModel):
+    """Base of every model here: frozen, strict, no unknown keys, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def parse_utc(text: object) -> datetime:
+    """An instant from ``2026-01-31T08:00:00Z``; no other form, so each has one spelling."""
+    if not isinstance(text, str) or not _UTC.fullmatch(text):
+        raise ValueError("expected a UTC instant such as 2026-01-31T08:00:00Z")
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def utc_text(moment: datetime) -> str:
+    """The one spelling of an instant in documents; fractions of a second are cut off."""
+    if moment.tzinfo is None:
+        raise InputError("an instant without a time zone was given; expected UTC.")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    hashable = [value for value in values if isinstance(value, Hashable)]
+    if len(set(hashable)) != len(hashable):
+        raise ValueError("a value stands twice; keep one")
+    return values
+
+
+def _ordered(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("expected in ascending order, each value once")
+    return values
+
+
+def _printable(text: str) -> str:
+    if not text.strip():
+        raise ValueError("expected some text, found only spaces")
+    if any(ord(char) < 32 and char != "\n" for char in text):
+        raise ValueError("control characters are not allowed in text that people read")
+    return text
+
+
+Utc = Annotated[datetime, BeforeValidator(parse_utc)]
+Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
+Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$")]
+Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
+Text = Annotated[str, Field(min_length=1, max_length=8000), AfterValidator(_printable)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+Columns = Annotated[
+    tuple[Column, ...], Field(min_length=1, max_length=500), AfterValidator(_distinct)
+]
+OrderedColumns = Annotated[
+    tuple[Column, ...], Field(min_length=1, max_length=500), AfterValidator(_ordered)
+]
+OrderedIds = Annotated[
+    tuple[Hex64, ...], Field(min_length=1, max_length=MAX_MEMBERS), AfterValidator(_ordered)
+]
+Config = Annotated[dict[str, JsonValue], Field(max_length=200)]
+
+
+def same_json(left: object, right: object) -> bool:
+    """Whether two JSON values are equal; ``true`` is not 1, and 5 is 5.0 as in RFC 8785."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return isinstance(left, bool) and isinstance(right, bool) and left == right
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same_json(left[k], right[k]) for k in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(same_json, left, right))
+    if isinstance(left, (int, float)) and isinstance(right, (int, float)):
+        return left == right
+    return type(left) is type(right) and left == right

@@ -1,0 +1,249 @@
+"""Clauses about who and when: parties, governance, approval, term, house rules.
+
+SPEC.md section 6.2. Each function yields a reason for every no; a clause that is missing or of
+a wrong type says no. None raises on a parsed order, whatever the terms and the facts are.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from protocols.agreement.facts import Consent, Facts, Request
+from protocols.agreement.saying import (
+    Says,
+    day,
+    hours,
+    machine,
+    minute,
+    no,
+    some,
+)
+from protocols.agreement.terms import Approval, Governance, Parties, Term, Terms
+from protocols.permit import Gate
+
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+def parties(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c01: the cohort stands in the accepted roster, and so do I."""
+    block, missing = machine(terms, "c01", Parties)
+    yield from missing
+    order, roster = request.order, facts.roster
+    if roster is None:
+        yield no("c01", "none", "an accepted roster", "this node has accepted no roster yet")
+        return
+    running = request.gate in (Gate.LAUNCH, Gate.ADMIT)  # later epochs may follow a run
+    if running and (order.roster, order.roster_epoch) != (roster.id, roster.epoch):
+        yield no(
+            "c01",
+            f"epoch {order.roster_epoch} ({order.roster[:16]})",
+            f"epoch {roster.epoch} ({roster.id[:16]})",
+            f"the order counts on roster epoch {order.roster_epoch} ({order.roster[:16]}), "
+            f"the accepted one is epoch {roster.epoch} ({roster.id[:16]})",
+        )
+    if block is not None and len(roster.members) < block.min_members:
+        yield no(
+            "c01",
+            len(roster.members),
+            block.min_members,
+            f"the roster has {len(roster.members)} members with a valid key, "
+            f"at least {block.min_members} are needed",
+        )
+    strangers = set(order.cohort) - roster.members
+    if strangers and running:
+        yield no(
+            "c01",
+            f"{len(strangers)} strangers",
+            0,
+            f"{len(strangers)} of {len(order.cohort)} in the cohort are not members with a "
+            f"valid key in the accepted roster: {some({one[:16] for one in strangers})}",
+        )
+    yield from _me(request, facts, roster.members)
+
+
+def _me(request: Request, facts: Facts, members: frozenset[str]) -> Says:
+    if request.gate not in (Gate.ADMIT, Gate.USE):
+        return
+    if facts.mine is None:
+        yield no("c01", "unknown", "a member", "this node does not know which member it is")
+    elif facts.mine.id not in members:
+        yield no(
+            "c01", facts.mine.id[:16], "a member", "this node is not a member with a valid key"
+        )
+    elif request.gate is Gate.ADMIT and facts.mine.id not in request.order.cohort:
+        yield no(
+            "c01", "not in the cohort", "in the cohort", "this node is not in the cohort of the run"
+        )
+
+
+def governance(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c05: the right version, signed by me and by a quorum; the order signed by the operator."""
+    block, missing = machine(terms, "c05", Governance)
+    yield from missing
+    order, evidence = request.order, facts.evidence
+    if order.coop != terms.coop:
+        yield no(
+            "c05",
+            order.coop[:16],
+            terms.coop[:16],
+            f"the order is of cooperative {order.coop[:16]}, this one is {terms.coop[:16]}",
+        )
+    if order.agreement != terms.id:
+        yield no(
+            "c05",
+            order.agreement[:16],
+            terms.id[:16],
+            f"the order is under agreement {order.agreement[:16]}, "
+            f"which is not the signed version {terms.version} ({terms.id[:16]})",
+        )
+    if evidence.run_reused:
+        yield no(
+            "c05",
+            order.run,
+            "a run id once",
+            f"another order of run {order.run} was seen before; a run has one order",
+        )
+    if request.gate in (Gate.ADMIT, Gate.USE) and not evidence.signed_by_me:
+        yield no(
+            "c05",
+            "not signed",
+            "signed by this member",
+            f"this member has not signed agreement version {terms.version} ({terms.id[:16]})",
+        )
+    if request.gate is not Gate.LAUNCH and not evidence.operator:
+        yield no(
+            "c05",
+            "not verified",
+            "signed by the operator's key",
+            "the order does not carry a valid signature of the operator's key in this clause",
+        )
+    if request.gate is Gate.USE and not evidence.coordinator:
+        yield no(
+            "c05",
+            "not verified",
+            "signed by the coordinator's key",
+            "the release does not carry a valid signature of the coordinator's key in this clause",
+        )
+    if block is not None:
+        yield from _in_force(block, facts)
+
+
+def _in_force(block: Governance, facts: Facts) -> Says:
+    members = facts.roster.members if facts.roster is not None else frozenset()
+    needed = max(1, block.quorum_agreement.needed(len(members)))
+    count = len(members & facts.evidence.signers)
+    if count < needed:
+        yield no(
+            "c05",
+            count,
+            needed,
+            f"{count} of {len(members)} members have signed this version, {needed} are needed "
+            "before it is in force",
+        )
+
+
+def approval(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c16: within the hours, and approved by a person unless automatic."""
+    block, missing = machine(terms, "c16", Approval)
+    yield from missing
+    if block is None or request.gate is not Gate.ADMIT:
+        return
+    yield from hours("c16", block.hours_utc, facts)
+    if facts.consent is Consent.REFUSED:
+        yield no("c16", "refused", "approved", "this member has refused the order")
+    manual = block.mode == "manual" or facts.house.manual_approval
+    if manual and facts.consent is Consent.NONE:
+        yield no(
+            "c16",
+            "not approved",
+            "approved",
+            "this order waits for the approval of this member",
+            pending=True,
+        )
+
+
+def term(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c30: the agreement runs, and so does the order."""
+    block, missing = machine(terms, "c30", Term)
+    yield from missing
+    now, order = facts.now, request.order
+    if block is not None and now < block.starts:
+        yield no("c30", day(now), day(block.starts), f"the agreement starts on {day(block.starts)}")
+    if block is not None and now >= block.ends:
+        yield no("c30", day(now), day(block.ends), f"the agreement ended on {day(block.ends)}")
+    if request.gate not in (Gate.LAUNCH, Gate.ADMIT):
+        return
+    if now > order.deadline:
+        yield no(
+            "c30",
+            minute(now),
+            minute(order.deadline),
+            f"the order's deadline was {minute(order.deadline)} UTC",
+        )
+    if order.issued > now + CLOCK_SKEW:
+        yield no(
+            "c30",
+            minute(order.issued),
+            minute(now),
+            f"the order is dated {minute(order.issued)} UTC and it is {minute(now)} UTC; check "
+            "the clock of this computer",
+        )
+    if block is not None and order.deadline > block.ends:
+        yield no(
+            "c30",
+            day(order.deadline),
+            day(block.ends),
+            f"the order would run until {day(order.deadline)}, after the agreement ends on "
+            f"{day(block.ends)}",
+        )
+
+
+def house_rules(terms: Terms, request: Request, facts: Facts) -> Says:
+    """This member's own limits, which only tighten."""
+    if request.gate not in (Gate.ADMIT, Gate.USE):
+        return
+    rules, order = facts.house, request.order
+    purpose = request.purpose if request.gate is Gate.USE else order.purpose
+    if rules.purposes is not None and purpose not in rules.purposes:
+        allowed = ", ".join(sorted(rules.purposes)) or "none"
+        yield no("house", purpose, allowed, f"your house rules allow the purposes: {allowed}")
+    if request.gate is not Gate.ADMIT:
+        return
+    hidden = rules.columns_never & {c for full in order.columns for c in (full, _plain(full))}
+    if hidden:
+        yield no("house", some(hidden), "never", f"your house rules never give {some(hidden)}")
+    yield from hours("house", rules.hours_utc, facts)
+    runs = facts.ledger.runs_in_period if facts.ledger is not None else 0
+    for what, found, least in (
+        (
+            "the cohort has {} members, your house rules ask for {}",
+            len(order.cohort),
+            rules.min_cohort,
+        ),
+        (
+            "the smallest sum has {} members, your house rules ask for {}",
+            order.min_cohort,
+            rules.min_cohort,
+        ),
+        (
+            "{} colluders are guarded against, your house rules ask for {}",
+            order.colluders,
+            rules.min_colluders,
+        ),
+    ):
+        if found < least:
+            yield no("house", found, least, what.format(found, least))
+    for what, found, most in (
+        ("the run would take {} rounds, your house rules allow {}", order.rounds, rules.max_rounds),
+        (
+            "with this run there would be {} in the period, your house rules allow {}",
+            runs + 1,
+            rules.max_runs,
+        ),
+    ):
+        if most is not None and found > most:
+            yield no("house", found, most, what.format(found, most))
+
+
+def _plain(column: str) -> str:
+    return column.rpartition(".")[2]

@@ -1,0 +1,263 @@
+"""Clauses about what runs: purposes, datasets, workloads, privacy, contribution.
+
+SPEC.md section 6.2; the rules of ``clauses_parties`` hold here too.
+"""
+
+from __future__ import annotations
+
+from protocols.agreement.base import same_json
+from protocols.agreement.facts import Facts, Request
+from protocols.agreement.saying import (
+    Says,
+    machine,
+    no,
+    short,
+    some,
+)
+from protocols.agreement.survivors import survivor_change
+from protocols.agreement.terms import (
+    Competition,
+    Contribution,
+    Datasets,
+    Privacy,
+    Purposes,
+    Terms,
+    Workloads,
+    WorkloadTerms,
+    cohort_floor,
+    weight_cap,
+)
+from protocols.permit import Gate
+
+
+def purposes(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c07: the purpose is allowed and not forbidden."""
+    block, missing = machine(terms, "c07", Purposes)
+    yield from missing
+    if block is None:
+        return
+    asked = {request.order.purpose}
+    if request.gate is Gate.USE:
+        asked.add(request.purpose)
+    for purpose in sorted(asked):
+        allowed = ", ".join(block.allowed)
+        if purpose in block.forbidden:
+            yield no("c07", purpose, allowed, f"the purpose {purpose!r} is forbidden")
+        elif purpose not in block.allowed:
+            yield no(
+                "c07",
+                purpose,
+                allowed,
+                f"the purpose {purpose!r} is not among the allowed ones ({allowed})",
+            )
+
+
+def datasets(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c08: every column is declared."""
+    block, missing = machine(terms, "c08", Datasets)
+    yield from missing
+    if block is None:
+        return
+    extra = set(request.order.columns) - block.columns
+    if extra:
+        yield no(
+            "c08",
+            some(extra),
+            f"{len(block.columns) // 2} declared columns",
+            f"the columns {some(extra)} are not declared in this clause",
+        )
+
+
+def workloads(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c13: a listed and installed recipe, its purpose, columns, rounds and settings."""
+    block, missing = machine(terms, "c13", Workloads)
+    yield from missing
+    if block is None:
+        return
+    order = request.order
+    entry = block.by_digest(order.workload.digest)
+    if entry is None:
+        listed = ", ".join(f"{one.id} {one.version} {one.digest[:16]}" for one in block.workloads)
+        yield no(
+            "c13",
+            order.workload.digest[:16],
+            listed,
+            f"the code digest {order.workload.digest[:16]} of workload {order.workload.id!r} is "
+            f"not listed (listed: {listed})",
+        )
+        return
+    installed = facts.mine.installed if facts.mine is not None else frozenset()
+    if request.gate is Gate.ADMIT and entry.digest not in installed:
+        yield no(
+            "c13",
+            "not installed",
+            entry.digest[:16],
+            f"workload {entry.id} {entry.version} with digest {entry.digest[:16]} is not "
+            "installed on this node; install the same version of datacoop as the others",
+        )
+    yield from _entry(entry, request)
+
+
+def _entry(entry: WorkloadTerms, request: Request) -> Says:
+    order = request.order
+    named = (order.workload.id, order.workload.version)
+    if not (named[0] == entry.id and same_json(named[1], entry.version)):
+        yield no(
+            "c13",
+            f"{named[0]} {named[1]}",
+            f"{entry.id} {entry.version}",
+            f"the digest belongs to {entry.id} {entry.version}, the order calls it "
+            f"{named[0]} {named[1]}",
+        )
+    if order.purpose != entry.purpose:
+        yield no(
+            "c13",
+            order.purpose,
+            entry.purpose,
+            f"workload {entry.id} serves {entry.purpose!r}, the order says {order.purpose!r}",
+        )
+    extra = set(order.columns) - set(entry.columns)
+    if extra:
+        yield no(
+            "c13",
+            some(extra),
+            f"{len(entry.columns)} columns",
+            f"workload {entry.id} does not read the columns {some(extra)}",
+        )
+    if order.rounds > entry.max_rounds:
+        yield no(
+            "c13",
+            order.rounds,
+            entry.max_rounds,
+            f"the run would take {order.rounds} rounds, at most {entry.max_rounds} are allowed",
+        )
+    yield from _settings(entry, request)
+
+
+def _settings(entry: WorkloadTerms, request: Request) -> Says:
+    config = request.order.config
+    for key in sorted(entry.config):
+        if key not in config:
+            yield no(
+                "c13", "missing", entry.config[key], f"the setting {key!r} is not in the order"
+            )
+        elif not same_json(config[key], entry.config[key]):
+            yield no(
+                "c13",
+                f"{key} = {short(config[key])}",
+                f"{key} = {short(entry.config[key])}",
+                f"the setting {key!r} is {short(config[key])}, agreed is "
+                f"{short(entry.config[key])}",
+            )
+    extra = set(config) - set(entry.config) - set(entry.free)
+    if extra:
+        yield no(
+            "c13",
+            some(extra),
+            "no other setting",
+            f"the settings {some(extra)} are neither agreed nor free to choose",
+        )
+
+
+def privacy(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c14: colluders, cohort floor, runs per period, near changes of cohorts."""
+    block, missing = machine(terms, "c14", Privacy)
+    yield from missing
+    guard = terms.block("c27", Competition)
+    if block is None or guard is None:
+        return
+    order = request.order
+    if order.colluders < block.colluders:
+        yield no(
+            "c14",
+            order.colluders,
+            block.colluders,
+            f"the order protects against {order.colluders} colluding members, at least "
+            f"{block.colluders} are agreed",
+        )
+    floor = cohort_floor(block, guard, order.colluders)
+    if len(order.cohort) < floor:
+        yield no(
+            "c14",
+            len(order.cohort),
+            floor,
+            f"the cohort has {len(order.cohort)} members, at least {floor} are needed",
+        )
+    if order.min_cohort < floor:
+        yield no(
+            "c14",
+            order.min_cohort,
+            floor,
+            f"the order would go on with {order.min_cohort} survivors, at least {floor} must be "
+            "in every sum",
+        )
+    if order.min_cohort > len(order.cohort):
+        yield no(
+            "c14",
+            len(order.cohort),
+            order.min_cohort,
+            f"the order needs {order.min_cohort} survivors from a cohort of {len(order.cohort)}",
+        )
+    if request.gate in (Gate.LAUNCH, Gate.ADMIT):
+        yield from _ledgers(block, floor, request, facts)
+
+
+def _ledgers(block: Privacy, floor: int, request: Request, facts: Facts) -> Says:
+    ledger = facts.ledger
+    if ledger is None:
+        yield no("c14", "unknown", "known", "the ledger of runs could not be read")
+        return
+    if ledger.runs_in_period + 1 > block.max_runs:
+        yield no(
+            "c14",
+            ledger.runs_in_period,
+            block.max_runs,
+            f"{ledger.runs_in_period} runs were started in the last {block.period_days} days, "
+            f"{block.max_runs} are allowed",
+        )
+    cohort = frozenset(request.order.cohort)
+    if len(cohort) < floor:
+        return  # said above, with the same figure
+    change = survivor_change(ledger.earlier_cohorts, cohort, floor, block.survivor_changes)
+    if change is not None:
+        yield no(
+            "c14",
+            change.found,
+            change.allowed,
+            f"compared with earlier runs of this workload {change.sentence}",
+        )
+
+
+def contribution(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c17: enough history and rows, and no member outweighs the others."""
+    block, missing = machine(terms, "c17", Contribution)
+    yield from missing
+    if block is None or request.gate not in (Gate.LAUNCH, Gate.ADMIT):
+        return
+    weight = request.order.config.get("w_max")
+    cap = min(block.w_max, weight_cap(request.order.min_cohort))
+    if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= cap:
+        yield no(
+            "c17",
+            short(weight),
+            f"1 to {cap}",
+            f"the largest weight of a member (w_max) is {short(weight)}, it must be a whole "
+            f"number from 1 to {cap}",
+        )
+    if request.gate is not Gate.ADMIT:
+        return
+    weeks, rows = (facts.mine.weeks_history, facts.mine.rows) if facts.mine else (0, 0)
+    if weeks < block.min_weeks:
+        yield no(
+            "c17",
+            weeks,
+            block.min_weeks,
+            f"this node has {weeks} weeks of history, at least {block.min_weeks} are needed",
+        )
+    if rows < block.min_rows:
+        yield no(
+            "c17",
+            rows,
+            block.min_rows,
+            f"this node has {rows} rows, at least {block.min_rows} are needed",
+        )

@@ -1,0 +1,28 @@
+"""House rules: how one member tightens the agreement for its own node (SPEC.md section 6.3).
+
+A rule that is not set adds nothing. No rule can allow what a clause denies, because a decision
+needs both. The file ``house_rules.toml`` is read by the node's shell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocols.agreement.terms import Hours
+
+
+@dataclass(frozen=True, slots=True)
+class HouseRules:
+    """A member's own limits; ``None`` or empty means that the agreement alone decides."""
+
+    purposes: frozenset[str] | None = None  # only these
+    columns_never: frozenset[str] = frozenset()
+    hours_utc: Hours | None = None
+    manual_approval: bool = False
+    min_cohort: int = 0
+    min_colluders: int = 0
+    max_rounds: int | None = None
+    max_runs: int | None = None  # within the period of clause 14
+
+
+NO_HOUSE_RULES = HouseRules()

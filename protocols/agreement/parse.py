@@ -1,0 +1,98 @@
+"""Bytes to documents: JSON first, then the schema, each error at its place (SPEC.md section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from protocols.agreement.base import Document
+from protocols.agreement.terms import TYPE_OF, Agreement, Terms
+from protocols.canonical import Json, json_bytes, json_id, parse_json
+from protocols.errors import InputError
+from protocols.ids import AgreementId, CoopId
+
+Model = TypeVar("Model", bound=Document)
+MAX_SHOWN = 5
+MISSING_FIX = "See SPEC.md of protocols/agreement for the form that is expected."
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedAgreement:
+    """A valid agreement: its name, the document as signed, what people and software read."""
+
+    id: AgreementId
+    document: Json
+    agreement: Agreement
+    terms: Terms
+
+
+def parse_agreement(text: bytes, where: str) -> ParsedAgreement:
+    """An agreement from bytes.
+
+    Raises:
+        InputError: not JSON (names line and column), or not an agreement (names the clause
+            and the field).
+    """
+    return read_agreement(parse_json(text, where), where)
+
+
+def read_agreement(document: Json, where: str) -> ParsedAgreement:
+    """An agreement from a JSON object, for example the payload of a signature."""
+    agreement = validated(Agreement, document, where)
+    name = AgreementId(json_id(document))
+    blocks = {c.id: c.machine for c in agreement.clauses if c.machine is not None}
+    terms = Terms(name, CoopId(agreement.coop), agreement.version, blocks)
+    return ParsedAgreement(name, document, agreement, terms)
+
+
+def validated(model: type[Model], document: Json, where: str) -> Model:
+    """A document checked against its schema; InputError naming clause and field."""
+    try:
+        # Through canonical bytes: only there does the strict mode take arrays for tuples.
+        return model.model_validate_json(json_bytes(document))
+    except ValidationError as error:
+        problems = [_sentence(problem, document) for problem in error.errors(include_url=False)]
+        hidden = len(problems) - MAX_SHOWN
+        more = f" (and {hidden} more)" if hidden > 0 else ""
+        raise InputError(
+            "; ".join(problems[:MAX_SHOWN]) + more + ".", where=where, fix=MISSING_FIX
+        ) from error
+
+
+def _sentence(problem: Mapping[str, Any], document: Json) -> str:
+    place = _place(problem["loc"], document)
+    kind, message = problem["type"], str(problem["msg"]).removeprefix("Value error, ")
+    if kind == "missing":
+        message = "this is missing"
+    elif kind == "extra_forbidden":
+        message = "this key is not known; remove it or correct its spelling"
+    elif kind == "too_short":
+        message = "this list is empty; empty means nobody decided, so it is refused"
+    elif kind.startswith("union_tag"):
+        message = f"this type of clause is not known; expected one of {', '.join(TYPE_OF.values())}"
+    return f"{place}: {message}" if place else message
+
+
+def _place(path: Sequence[str | int], document: Json) -> str:
+    """``c14 privacy min_cohort`` from a schema path; the clause is named by its id."""
+    words: list[str] = []
+    rest = list(path)
+    if len(rest) >= 2 and rest[0] == "clauses" and isinstance(rest[1], int):
+        words.append(_clause_name(document, rest[1]))
+        rest = [part for part in rest[2:] if part != "machine"]
+    for part in rest:
+        if isinstance(part, int) and words:
+            words[-1] += f"[{part}]"
+        else:
+            words.append(str(part))
+    return " ".join(words)
+
+
+def _clause_name(document: Json, index: int) -> str:
+    try:
+        return str(document["clauses"][index]["id"])
+    except (KeyError, IndexError, TypeError):
+        return f"clause number {index + 1}"

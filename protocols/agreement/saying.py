@@ -1,0 +1,78 @@
+"""Words for a no, shared by the functions of the clauses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Set
+from datetime import datetime
+
+from protocols.agreement.facts import Facts, Reason, Request
+from protocols.agreement.terms import Block, Hours, Terms
+
+Says = Iterator[Reason]
+Check = Callable[[Terms, Request, Facts], Says]
+_NAMES = {
+    "c01": "parties",
+    "c05": "governance",
+    "c07": "purposes",
+    "c08": "datasets",
+    "c13": "workloads",
+    "c14": "privacy",
+    "c15": "outputs",
+    "c16": "approval",
+    "c17": "contribution",
+    "c27": "competition",
+    "c30": "term",
+    "house": "house rules",
+}
+
+
+def no(clause: str, found: object, allowed: object, sentence: str, pending: bool = False) -> Reason:
+    """A reason under the clause's name."""
+    return Reason(clause, _NAMES[clause], str(found), str(allowed), sentence, pending)
+
+
+def missing_clause(clause: str) -> Reason:
+    """The no of a clause that is not there."""
+    sentence = "this clause is missing or unreadable; what no clause allows does not happen"
+    return no(clause, "missing", "present", sentence)
+
+
+def machine(
+    terms: Terms, clause: str, kind: type[Block]
+) -> tuple[Block | None, tuple[Reason, ...]]:
+    block = terms.block(clause, kind)
+    return block, () if block is not None else (missing_clause(clause),)
+
+
+def some(values: Set[str]) -> str:
+    """Up to five of the values, in order."""
+    shown = ", ".join(value[:40] for value in sorted(values)[:5])
+    return shown + (f" and {len(values) - 5} more" if len(values) > 5 else "")
+
+
+def short(value: object) -> str:
+    """A setting as text that fits a line; control characters of the sender are not shown."""
+    text = "".join(char if char.isprintable() else "?" for char in str(value)[:200])
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def day(moment: datetime) -> str:
+    """A date as people compare it; written out because %F is not known on every system."""
+    return moment.strftime("%Y-%m-%d")
+
+
+def minute(moment: datetime) -> str:
+    """A date and time of day."""
+    return moment.strftime("%Y-%m-%d %H:%M")
+
+
+def hours(clause: str, window: Hours | None, facts: Facts) -> Says:
+    """A daily window in UTC, of a clause or a house rule."""
+    if window is not None and not window.holds(facts.now.hour):
+        span = f"{window.from_hour:02d}:00 to {window.to_hour:02d}:00 UTC"
+        yield no(
+            clause,
+            f"{facts.now:%H:%M} UTC",
+            span,
+            f"runs may start from {span}, it is {facts.now:%H:%M} UTC",
+        )
