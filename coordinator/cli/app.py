@@ -1,0 +1,37 @@
+"""The command tree and the options that stand before every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli import agreement, member, office, release, runs
+from coordinator.cli.shell import State
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run the office of a data cooperative: invite members, propose agreements, launch runs.",
+    epilog="Example: coop-coordinator init --name 'Corner Shops' && coop-coordinator serve",
+)
+app.add_typer(member.app, name="member")
+app.add_typer(agreement.app, name="agreement")
+app.add_typer(runs.app, name="run")
+app.add_typer(release.app, name="release")
+office.register(app)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="The coordinator's folder. [env: COOP_COORDINATOR_HOME]"),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Plain text.")] = False,
+) -> None:
+    """Options for every command."""
+    context.obj = State(home=home, quiet=quiet, color=not no_color)

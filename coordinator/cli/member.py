@@ -1,0 +1,99 @@
+"""``member invite | list | remove``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
+from protocols.plain import key_words
+
+app = typer.Typer(no_args_is_help=True, help="Who belongs to the cooperative.")
+
+
+@app.command(epilog="Example: coop-coordinator member invite 'Bakery Miller' --hours 48")
+def invite(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Who it is for.")],
+    hours: Annotated[int | None, typer.Option(help="How long the link is good.")] = None,
+    address: Annotated[str, typer.Option(help="host:port, if nodes reach you elsewhere.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make one invitation link. It works once; send it to one person on a way you trust."""
+    from coordinator.wiring import open_house
+
+    house = open_house(state(context).home)
+    ttl = timedelta(hours=hours if hours is not None else house.settings.invite_hours)
+    invitation = house.enrolment.invite(name, ttl, house.clock(), address=address)
+    document = {"link": invitation.link, "name": name, "hours": ttl.total_seconds() / 3600}
+    answer(
+        document,
+        as_json,
+        lambda: [
+            invitation.link,
+            "",
+            f"For {name}, good once, for {document['hours']:.0f} hours. In quotes:",
+            f"  coop-node join '{invitation.link}'",
+        ],
+    )
+
+
+@app.command("list", epilog="Example: coop-coordinator member list --json")
+def list_members(context: typer.Context, as_json: Json = False) -> None:
+    """Members and open invitations."""
+    from coordinator.wiring import open_house
+
+    house = open_house(state(context).home)
+    members = house.enrolment.members()
+    now = house.clock()
+    waiting = [i for i in house.enrolment.invites() if i.used_at is None and now <= i.expires_at]
+    document = {
+        "members": [
+            {
+                "id": m.id,
+                "name": m.profile.name,
+                "status": m.status.value,
+                "joined_at": m.joined_at.isoformat(),
+                "key": m.public_key.hex(),
+            }
+            for m in members
+        ],
+        "invited": [{"name": i.name, "expires_at": i.expires_at.isoformat()} for i in waiting],
+    }
+    rows = [[m.profile.name, m.status.value, m.id[:16], key_words(m.id)] for m in members]
+
+    def lines() -> list[str]:
+        out = table(rows, ["name", "status", "id", "key words"], "Nobody has joined yet.")
+        return out + [
+            f"invited: {i.name}, until {i.expires_at:%Y-%m-%d %H:%M} UTC" for i in waiting
+        ]
+
+    answer(document, as_json, lines)
+
+
+@app.command(epilog="Example: coop-coordinator member remove 'Bakery Miller'")
+def remove(
+    context: typer.Context,
+    who: Annotated[str, typer.Argument(help="Name, or the first 8 digits of the id.")],
+    yes: Yes = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Take a member out: its connection ends now, its place in the roster with the next epoch."""
+    from coordinator.wiring import open_house
+    from protocols.audit.entries import Kind
+
+    house = open_house(state(context).home)
+    member = house.enrolment.find(who)
+    if dry_run:
+        say(f"{member.profile.name} ({member.id[:16]}) would be removed.")
+        return
+    confirm(f"Remove {member.profile.name} ({member.id[:16]})?", yes)
+    with house.log() as log:
+        log.append(Kind.REMOVAL, {"member": member.id})
+    house.enrolment.remove(member.id, house.clock())
+    proposed = house.agreements.propose(None)
+    say(f"{member.profile.name} is removed and cannot connect any more.")
+    for one in proposed:
+        say(f"Proposed for signature: {one}")

@@ -1,0 +1,45 @@
+"""What a long-running process reports: JSON lines to a program, sentences to a terminal."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import IO
+
+SENTENCES: Mapping[str, str] = {
+    "connected": "Connected to {address}.",
+    "waiting": "Not connected: {problem} Trying again in {pause_s:.0f} s.",
+    "document": "New {kind} in the mailbox: {id}",
+    "order": "Order for run {run}: {answer}. {reasons}",
+    "stage": "Run {run}, round {round}: {stage}.",
+    "round": "Run {run}: round {round} of {rounds} done.",
+    "scores": "Run {run}: error of your own forecast {own:.3f}, of the blend {blend:.3f}.",
+    "out": "Run {run}, round {round}: this node stays out: {problem}",
+    "run": "Run {run}: {state}. {detail}",
+    "renewed": "The connection certificate was renewed until {not_after}.",
+    "stopped": "Stopped.",
+}
+
+
+class Events:
+    """Writes events to one stream; every method may be called from any thread."""
+
+    def __init__(self, stream: IO[str], pretty: bool, clock: Callable[[], datetime]) -> None:
+        self._stream = stream
+        self._pretty = pretty
+        self._clock = clock
+        self._lock = threading.Lock()
+
+    def emit(self, event: str, **facts: object) -> None:
+        """One event; ``event`` must be a key of ``SENTENCES``."""
+        now = self._clock()
+        if self._pretty:
+            line = f"{now.astimezone():%H:%M:%S}  {SENTENCES[event].format(**facts)}"
+        else:
+            document = {"at": now.isoformat(), "event": event, **facts}
+            line = json.dumps(document, sort_keys=True, default=str)
+        with self._lock:
+            self._stream.write(line + "\n")
+            self._stream.flush()
