@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 import grpc
 from cryptography import x509
@@ -52,7 +53,7 @@ class Peer:
 
 def peer_certificate(context: grpc.ServicerContext) -> Peer:
     """The client certificate of a call; RemoteError if there is none or it names no member."""
-    found = tuple(context.auth_context().get("x509_pem_cert") or ())
+    found = cast("dict[str, list[bytes]]", context.auth_context()).get("x509_pem_cert", [])
     try:
         certificate = x509.load_pem_x509_certificate(b"".join(found))
         names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)

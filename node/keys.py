@@ -1,0 +1,183 @@
+"""The node's own secrets: made here, kept here, never sent.
+
+- ``identity.key``: Ed25519; who this member is in rosters, rounds and signatures.
+- ``tls.key.pem``: P-256; opens connections, nothing more. Its certificate request is kept, so that
+  a repeated request is the same bytes.
+- ``customer.key``: HMAC secret under which customers of this shop get their pseudonyms.
+
+The folder is written under another name and renamed once, so it is complete or absent.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import NameOID
+
+from node import files
+from protocols.canonical import parse_json
+from protocols.errors import Code, LocalError
+from protocols.ids import MemberId
+from protocols.signing import SigningKey, identity_of
+
+KEYS = "keys"
+IDENTITY, CUSTOMER = "identity.key", "customer.key"
+TLS_KEY, TLS_REQUEST, TLS_CERT, CA = "tls.key.pem", "tls.csr.pem", "tls.cert.pem", "ca.pem"
+RESTORED = "restored.json"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeKeys:
+    """Everything in the keys folder that exists before joining."""
+
+    identity: SigningKey
+    customer_secret: bytes = field(repr=False)  # 32 bytes
+    tls_key_pem: bytes = field(repr=False)
+    csr_pem: bytes
+
+    @property
+    def member(self) -> MemberId:
+        """The id of this member."""
+        return identity_of(self.identity.public)
+
+
+def exist(home: Path) -> bool:
+    """Has this home an identity?"""
+    return (home / KEYS / IDENTITY).is_file()
+
+
+def create(home: Path, entropy: Callable[[int], bytes] = secrets.token_bytes) -> NodeKeys:
+    """Make all keys of a new member.
+
+    Raises:
+        LocalError: there are keys already (they are never overwritten), disk full.
+    """
+    folder = home / KEYS
+    if folder.exists():
+        raise LocalError(
+            "there are keys here already; keys are never overwritten.",
+            code=Code.USAGE,
+            where=str(folder),
+            fix="Use another --home for another member.",
+        )
+    identity = SigningKey(entropy(32))
+    tls_key = ec.generate_private_key(ec.SECP256R1())
+    made = NodeKeys(
+        identity=identity,
+        customer_secret=entropy(32),
+        tls_key_pem=tls_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        csr_pem=_request(tls_key, identity_of(identity.public)),
+    )
+    making = home / f".{KEYS}.making"
+    shutil.rmtree(making, ignore_errors=True)
+    files.make_folder(home)
+    files.make_folder(making)
+    files.write(making / IDENTITY, identity.seed.hex().encode() + b"\n")
+    files.write(making / CUSTOMER, made.customer_secret.hex().encode() + b"\n")
+    files.write(making / TLS_KEY, made.tls_key_pem)
+    files.write(making / TLS_REQUEST, made.csr_pem, 0o644)
+    with files.disk(folder):
+        making.rename(folder)
+        files.sync_folder(home)
+    return made
+
+
+def load(home: Path) -> NodeKeys:
+    """Read the keys; LocalError if there are none, one is damaged or readable by others."""
+    folder = home / KEYS
+    if not exist(home):
+        raise LocalError(
+            "this node has no keys yet.",
+            code=Code.NOT_ENROLLED,
+            where=str(folder),
+            fix="Run 'coop-node init', or name the right folder with --home.",
+        )
+    identity = SigningKey(_secret(folder / IDENTITY))
+    tls_key_pem = _private(folder / TLS_KEY)
+    _load_tls_key(tls_key_pem, folder / TLS_KEY)
+    return NodeKeys(
+        identity=identity,
+        customer_secret=_secret(folder / CUSTOMER),
+        tls_key_pem=tls_key_pem,
+        csr_pem=files.read(folder / TLS_REQUEST),
+    )
+
+
+def tls_public(keys: NodeKeys) -> ec.EllipticCurvePublicKey:
+    """The public half of the TLS key, to compare certificates with."""
+    return _load_tls_key(keys.tls_key_pem, Path(TLS_KEY)).public_key()
+
+
+def restored_at(home: Path) -> datetime | None:
+    """When these keys came back from a backup, or None.
+
+    Rounds that were spent after the backup was made are not remembered here, so this node takes
+    part only in runs ordered after this moment.
+    """
+    file = home / KEYS / RESTORED
+    if not file.exists():
+        return None
+    value = parse_json(files.read(file), str(file))
+    try:
+        moment = datetime.fromisoformat(value["restored_at"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LocalError(
+            "the note about the last restore is damaged; which rounds are spent is unknown.",
+            where=str(file),
+            fix="Restore the backup again into an empty folder.",
+        ) from error
+    return moment.astimezone(UTC)
+
+
+def _request(key: ec.EllipticCurvePrivateKey, member: MemberId) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, member)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+    return request.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _private(file: Path) -> bytes:
+    files.require_private(file)
+    return files.read(file)
+
+
+def _secret(file: Path) -> bytes:
+    try:
+        secret = bytes.fromhex(_private(file).decode("ascii").strip())
+    except ValueError as error:
+        raise _damaged(file) from error
+    if len(secret) != 32:
+        raise _damaged(file)
+    return secret
+
+
+def _load_tls_key(pem: bytes, file: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise _damaged(file) from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise _damaged(file)
+    return key
+
+
+def _damaged(file: Path) -> LocalError:
+    return LocalError(
+        "this key file is damaged.",
+        where=str(file),
+        fix="Restore the keys from your backup ('coop-node restore').",
+    )
