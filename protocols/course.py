@@ -1,0 +1,253 @@
+"""The course of a run: everything that follows from a signed order, for every party alike.
+
+Coordinator, members and auditors call the same functions here, so the descriptor that the
+coordinator signs and the one that a member expects can only differ if somebody lies. The model
+is derived, never received: model_0 from the order's hash, each next one from the published sum
+(secure aggregation, section 2.4a).
+
+Rounds are numbered from 1; ``order.rounds`` rounds of training, then one of evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.agreement.order import ParsedOrder
+from protocols.agreement.roster import ParsedRoster
+from protocols.agreement.terms import (
+    Competition,
+    Contribution,
+    Privacy,
+    Terms,
+    cohort_floor,
+)
+from protocols.canonical import digest, json_bytes
+from protocols.errors import InputError, Refused
+from protocols.ids import MemberId, ModelId
+from protocols.secagg.fixedpoint import mean_of_sum
+from protocols.secagg.params import (
+    NO_TRANSCRIPT,
+    Demands,
+    Expected,
+    RoundDescriptor,
+    Task,
+    make_descriptor,
+)
+from protocols.workloads import demand, metrics
+from protocols.workloads.server import ServerState, server_step, start
+
+METRIC_SCALE: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Size and fixed point of the vectors of one task: |x| <= clip, steps of 1/scale."""
+
+    dim: int
+    scale: int
+    clip: float
+    w_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One order under one agreement and one roster epoch, all verified by the caller."""
+
+    order: ParsedOrder
+    terms: Terms
+    roster: ParsedRoster
+    config: demand.DemandConfig
+
+    @property
+    def training_rounds(self) -> int:
+        """Rounds that change the model."""
+        return self.order.order.rounds
+
+    @property
+    def last_round(self) -> int:
+        """Number of the evaluation round."""
+        return self.training_rounds + 1
+
+    @property
+    def cohort(self) -> tuple[MemberId, ...]:
+        """Everybody whom the order asks, sorted."""
+        return tuple(MemberId(one) for one in self.order.order.cohort)
+
+    @property
+    def roster_keys(self) -> dict[bytes, bytes]:
+        """Raw member id -> Ed25519 public key."""
+        return {bytes.fromhex(one): key for one, key in self.roster.keys.items()}
+
+    def task(self, round_number: int) -> Task:
+        """What a round is for; InputError beyond the last one."""
+        if not 1 <= round_number <= self.last_round:
+            raise InputError(f"the run has rounds 1 to {self.last_round}, not {round_number}.")
+        return "train" if round_number <= self.training_rounds else "evaluate"
+
+    def shape(self, task: Task) -> Shape:
+        """Vectors of a task. An update with L2 norm <= clip has no larger coordinate."""
+        if task == "evaluate":
+            return Shape(len(metrics.METRICS), METRIC_SCALE, metrics.CLIP, 1)
+        return Shape(
+            demand.dimension(self.config), self.config.scale, self.config.clip_l2, self.config.w_max
+        )
+
+    def first_model(self) -> ServerState:
+        """model_0, from ``H("init", order)``."""
+        seed = digest("init", bytes.fromhex(self.order.id))
+        return start(demand.init(seed, self.config))
+
+    def next_model(
+        self,
+        state: ServerState,
+        descriptor: RoundDescriptor,
+        total: NDArray[np.int64],
+        weight_sum: int,
+    ) -> ServerState:
+        """The state after a training round; an evaluation round leaves it as it is."""
+        if descriptor.task == "evaluate":
+            return state
+        mean = mean_of_sum(total, weight_sum, descriptor)
+        return server_step(state, mean, self.config.server)
+
+    def metrics_of(
+        self, descriptor: RoundDescriptor, total: NDArray[np.int64], survivors: int
+    ) -> dict[str, float]:
+        """Means over the members from the evaluation round's sum (int64)."""
+        return metrics.metrics_from_sum(total.astype(np.float64) / descriptor.scale, survivors)
+
+    def task_hash(self, task: Task) -> bytes:
+        """What is computed: code, settings, task; 32 bytes."""
+        order = self.order.order
+        return digest(
+            "datacoop/task/1",
+            order.workload.id,
+            str(order.workload.version),
+            order.workload.digest,
+            json_bytes(order.config),
+            task,
+        )
+
+    def training_seed(self, round_number: int, member: MemberId) -> bytes:
+        """Seed of one member's local training in one round, 32 bytes."""
+        return digest("train", bytes.fromhex(self.order.id), round_number, bytes.fromhex(member))
+
+    @property
+    def floor(self) -> int:
+        """Smallest number of members in any sum."""
+        privacy, competition = self._blocks()
+        return max(cohort_floor(privacy, competition), self.order.order.min_cohort)
+
+    def demands(self) -> Demands:
+        """What the signed agreement asks of any round."""
+        privacy, _ = self._blocks()
+        contribution = self.terms.block("c17", Contribution)
+        if contribution is None:
+            raise Refused("the agreement says nothing about contribution.", clauses=("c17",))
+        return Demands(
+            colluders=max(privacy.colluders, self.order.order.colluders),
+            min_cohort=self.floor,
+            w_max=contribution.w_max,
+        )
+
+    def descriptor(
+        self,
+        round_number: int,
+        attempt: int,
+        state: ServerState,
+        log_root: bytes,
+        prev_transcript: bytes = NO_TRANSCRIPT,
+    ) -> RoundDescriptor:
+        """The descriptor that the coordinator signs."""
+        order, task = self.order.order, self.task(round_number)
+        shape = self.shape(task)
+        return make_descriptor(
+            coop=bytes.fromhex(order.coop),
+            run=bytes.fromhex(order.run),
+            round=round_number,
+            attempt=attempt,
+            task=task,
+            model_hash=model_hash(state),
+            order_hash=bytes.fromhex(self.order.id),
+            agreement=bytes.fromhex(order.agreement),
+            log_root=log_root,
+            task_hash=self.task_hash(task),
+            roster_hash=bytes.fromhex(order.roster),
+            ids=tuple(bytes.fromhex(one) for one in self.cohort),
+            colluders=self.demands().colluders,
+            min_cohort=self.floor,
+            dim=shape.dim,
+            scale=shape.scale,
+            clip=shape.clip,
+            w_max=shape.w_max,
+            prev_transcript=prev_transcript,
+            stage_timeout_s=round(order.stage_timeout_s),
+        )
+
+    def expected(
+        self, round_number: int, min_attempt: int, state: ServerState, prev_transcript: bytes
+    ) -> Expected:
+        """What a member knows of a round without being told."""
+        order, task = self.order.order, self.task(round_number)
+        shape = self.shape(task)
+        return Expected(
+            coop=bytes.fromhex(order.coop),
+            run=bytes.fromhex(order.run),
+            round=round_number,
+            task=task,
+            model_hash=model_hash(state),
+            order_hash=bytes.fromhex(self.order.id),
+            agreement=bytes.fromhex(order.agreement),
+            task_hash=self.task_hash(task),
+            roster_hash=bytes.fromhex(order.roster),
+            ids=frozenset(bytes.fromhex(one) for one in self.cohort),
+            dim=shape.dim,
+            scale=shape.scale,
+            clip=shape.clip,
+            w_max=shape.w_max,
+            prev_transcript=prev_transcript,
+            min_attempt=min_attempt,
+        )
+
+    def _blocks(self) -> tuple[Privacy, Competition]:
+        privacy = self.terms.block("c14", Privacy)
+        competition = self.terms.block("c27", Competition)
+        if privacy is None or competition is None:
+            raise Refused(
+                "the agreement lacks its privacy or competition clause.", clauses=("c14", "c27")
+            )
+        return privacy, competition
+
+
+def chart(order: ParsedOrder, terms: Terms, roster: ParsedRoster) -> Course:
+    """The course of an order.
+
+    Raises:
+        InputError: the order is of another agreement or roster, names a workload that is not
+            installed, or its config does not fit.
+    """
+    found = order.order
+    if found.agreement != terms.id or found.roster != roster.id:
+        raise InputError("the order belongs to another agreement or roster.", where="order")
+    if (found.workload.id, str(found.workload.version)) != (demand.ID, demand.VERSION):
+        raise InputError(
+            f"workload {found.workload.id} {found.workload.version} is not installed.",
+            where="order",
+            fix="Install the version of datacoop that the agreement names.",
+        )
+    return Course(order, terms, roster, demand.parse_config(found.config, "order config"))
+
+
+def model_hash(state: ServerState) -> bytes:
+    """SHA-256 over the parameters as float32, little-endian; 32 bytes."""
+    return bytes.fromhex(model_name(state))
+
+
+def model_name(state: ServerState) -> ModelId:
+    """The model id: ``model_hash`` in hex."""
+    return ModelId(hashlib.sha256(state.params.astype("<f4").tobytes()).hexdigest())
