@@ -29,10 +29,10 @@ class CoordinatorSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    host: str = Field(default="localhost", description="the name that invitations carry")
+    host: str = Field(default="", description="the name nodes dial; empty: as given to init")
     bind: str = Field(default="0.0.0.0", description="the address to listen on")  # noqa: S104
-    join_port: int = Field(default=8801, ge=1, le=65535)
-    link_port: int = Field(default=8802, ge=1, le=65535)
+    join_port: int | None = Field(default=None, ge=1, le=65535, description="else as at init")
+    link_port: int | None = Field(default=None, ge=1, le=65535, description="else as at init")
     ca_dir: Path | None = Field(default=None, description="the authority, if on another disk")
     operator_dir: Path | None = Field(default=None, description="the operator's key, if elsewhere")
     invite_hours: int = Field(default=72, ge=1, le=24 * 30)

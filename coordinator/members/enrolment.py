@@ -12,12 +12,14 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Connection
 
 from coordinator.members import pki
 from coordinator.members.certificates import Authority, Issued, issue
 from coordinator.members.pki import Office, Places
+from coordinator.settings import CoordinatorSettings
 from coordinator.store.database import Database
 from coordinator.store.members import (
     Certificate,
@@ -226,9 +228,16 @@ class Enrolment:
             return require_active(tx, member, serial, now)
 
 
-def open_enrolment(where: Places, *, create: bool = False) -> Enrolment:
-    """The desk of the cooperative in this home; ``create`` also makes the database."""
-    office = pki.load_office(where)
+def open_enrolment(home: Path, settings: CoordinatorSettings, *, create: bool = False) -> Enrolment:
+    """The desk of the cooperative in this home; ``create`` also makes the database.
+
+    Raises:
+        LocalError: no cooperative or no database here, or one that cannot be used.
+    """
+    where = pki.places(home, settings.ca_dir, settings.operator_dir)
+    office = pki.load_office(where).reached_at(
+        settings.host, settings.join_port, settings.link_port
+    )
     return Enrolment(Database.open(where.database, create=create), where, office)
 
 

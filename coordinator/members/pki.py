@@ -13,7 +13,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,12 @@ class Office:
     link: Address
     fingerprint: str  # of the server's key, as invitations carry it
     created_at: datetime
+
+    def reached_at(self, host: str, join_port: int | None, link_port: int | None) -> Office:
+        """The same office under the addresses of the configuration, where it sets some."""
+        name = host or self.join.host
+        join = parse_address(str(Address(name, join_port or self.join.port)), "host")
+        return replace(self, join=join, link=Address(name, link_port or self.link.port))
 
     def to_json(self) -> dict[str, Any]:
         """For coop.json."""
