@@ -16,7 +16,9 @@ from pathlib import Path
 from protocols.errors import LocalError
 from protocols.ids import MemberId
 
-_HEAD = struct.Struct("<B32sII")  # stage, member, length, CRC-32 of the body
+_HEAD = struct.Struct("<B32sII")  # stage, member, length, CRC-32 of stage, member and body
+_CLOSED = 255  # in place of the stage: the stage before it was closed here
+_NOBODY = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class Record:
 
 
 class StageLog:
-    """Append-only file of one attempt; ``flush`` makes it durable."""
+    """Append-only file of one attempt; ``close_stage`` makes it durable."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,15 +39,19 @@ class StageLog:
         self._file = path.open("ab")
 
     def append(self, stage: int, member: MemberId, body: bytes) -> None:
-        """Write one record; durable only after ``flush``."""
-        head = _HEAD.pack(stage, bytes.fromhex(member), len(body), zlib.crc32(body))
+        """Write one record; durable only after ``close_stage``."""
+        self._write(stage, bytes.fromhex(member), body)
+
+    def _write(self, stage: int, member: bytes, body: bytes) -> None:
+        head = _HEAD.pack(stage, member, len(body), _check(stage, member, body))
         try:
             self._file.write(head + body)
         except OSError as error:
             raise _disk(self.path, error) from error
 
-    def flush(self) -> None:
-        """Force everything to the disk."""
+    def close_stage(self) -> None:
+        """Write that the stage ends here and force everything to the disk."""
+        self._write(_CLOSED, _NOBODY, b"")
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
@@ -57,16 +63,20 @@ class StageLog:
         self._file.close()
 
 
-def replay(path: Path) -> Iterator[Record]:
-    """The records of a file; a record torn by a crash at its end is left out."""
+def _check(stage: int, member: bytes, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(bytes([stage]) + member))
+
+
+def replay(path: Path) -> Iterator[Record | None]:
+    """The records of a file, None where a stage was closed; what a crash tore off is left out."""
     data = path.read_bytes()
     at = 0
     while at + _HEAD.size <= len(data):
         stage, member, length, crc = _HEAD.unpack_from(data, at)
         body = data[at + _HEAD.size : at + _HEAD.size + length]
-        if len(body) != length or zlib.crc32(body) != crc:
+        if len(body) != length or _check(stage, member, body) != crc:
             return
-        yield Record(stage, MemberId(member.hex()), body)
+        yield None if stage == _CLOSED else Record(stage, MemberId(member.hex()), body)
         at += _HEAD.size + length
 
 
