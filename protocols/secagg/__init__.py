@@ -1,0 +1,43 @@
+"""SA-Q1: secure aggregation with a quorum certificate. SPEC.md beside this file is normative."""
+
+from protocols.secagg._state import MemberState, OfficeState
+from protocols.secagg.aggregator import Aggregator, Outbound, replay
+from protocols.secagg.checks import check_descriptor
+from protocols.secagg.member import REFUSAL, Member
+from protocols.secagg.messages import Stage
+from protocols.secagg.params import (
+    NO_TRANSCRIPT,
+    Demands,
+    Expected,
+    RoundDescriptor,
+    make_descriptor,
+)
+from protocols.secagg.published import (
+    PublishedSum,
+    RoundResult,
+    check_certificate,
+    mean_update,
+)
+from protocols.secagg.recovery import Blame
+
+__all__ = [
+    "NO_TRANSCRIPT",
+    "REFUSAL",
+    "Aggregator",
+    "Blame",
+    "Demands",
+    "Expected",
+    "Member",
+    "MemberState",
+    "OfficeState",
+    "Outbound",
+    "PublishedSum",
+    "RoundDescriptor",
+    "RoundResult",
+    "Stage",
+    "check_certificate",
+    "check_descriptor",
+    "make_descriptor",
+    "mean_update",
+    "replay",
+]

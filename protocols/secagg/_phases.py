@@ -1,0 +1,309 @@
+"""What a member does in each stage: one type per phase, one function per step (SPEC.md section 4).
+
+A step takes the phase before and returns the phase after; secrets that a later phase does not need
+are not in it. Every function raises Refused or RemoteError when a check fails, and the machine in
+``member`` then drops the phase that it held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from protocols.errors import Code, LocalError, RemoteError
+from protocols.secagg import masks, messages, shamir
+from protocols.secagg.checks import check_descriptor
+from protocols.secagg.fixedpoint import Update, check_input, pack, quantise
+from protocols.secagg.messages import (
+    Advertisement,
+    AdvertiseRequest,
+    AgreeReply,
+    AgreeRequest,
+    MaskedInput,
+    MaskRequest,
+    OpenShare,
+    SealedShare,
+    ShareReply,
+    ShareRequest,
+    UnmaskReply,
+    UnmaskRequest,
+    blaming,
+)
+from protocols.secagg.params import Demands, Expected, RoundDescriptor
+from protocols.signing import SigningKey, verify
+
+COORDINATOR = "coordinator"
+SECRET_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """What a member brings to a round: keys, its agreement's demands, what it knows, its tools."""
+
+    identity: SigningKey = field(repr=False)
+    me: bytes
+    demands: Demands
+    roster: Mapping[bytes, bytes]
+    coordinator_key: bytes
+    expected: Expected
+    entropy: Callable[[int], bytes] = field(repr=False)
+    mark_spent: Callable[[bytes, int], None] = field(repr=False)
+
+    def draw(self, count: int) -> bytes:
+        """``count`` bytes of entropy; LocalError if the source returns another number."""
+        drawn = self.entropy(count)
+        if len(drawn) != count:
+            raise LocalError("the entropy source returned fewer bytes than asked for.")
+        return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Advertised:
+    """After stage 0."""
+
+    descriptor: RoundDescriptor
+    own: Advertisement
+    channel_secret: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+    own_secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """After stage 1: ``peers`` are the advertisements of U1, ``channels`` the keys of shares."""
+
+    descriptor: RoundDescriptor
+    a1: bytes
+    peers: Mapping[bytes, Advertisement]
+    channels: Mapping[bytes, bytes] = field(repr=False)
+    own_share: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+    own_secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """After the checks of stage 2: ``points`` are the mask keys of U2, ``shares`` what I hold."""
+
+    descriptor: RoundDescriptor
+    a2: bytes
+    cohort: tuple[bytes, ...]
+    points: Mapping[bytes, bytes]
+    shares: Mapping[bytes, bytes] = field(repr=False)
+    seed: bytes = field(repr=False)
+    own_secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """After the masked vector went out: only the shares of the others are left."""
+
+    descriptor: RoundDescriptor
+    a2: bytes
+    cohort: tuple[bytes, ...]
+    shares: Mapping[bytes, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """After the signature on A3."""
+
+    descriptor: RoundDescriptor
+    a3: bytes
+    cohort: tuple[bytes, ...]
+    survivors: tuple[bytes, ...]
+    shares: Mapping[bytes, bytes] = field(repr=False)
+
+
+def _broken(problem: str, peer: str = COORDINATOR, code: Code = Code.PROTOCOL) -> RemoteError:
+    return RemoteError(problem, peer=peer, code=code, where=peer)
+
+
+def _check_size(count: int, descriptor: RoundDescriptor, what: str) -> None:
+    if count < descriptor.least_survivors:
+        raise _broken(
+            f"{what} has {count} members, at least {descriptor.least_survivors} are needed."
+        )
+
+
+def advertise(party: Party, request: AdvertiseRequest) -> tuple[Advertised, Advertisement]:
+    """Stage 0 (SPEC.md sections 2.2 and 4.0)."""
+    descriptor = request.descriptor
+    rd = descriptor.digest()
+    verify(party.coordinator_key, request.signature, "SAQ1 RD", rd, peer=COORDINATOR)
+    check_descriptor(descriptor, party.demands, party.expected, party.roster, party.me)
+    channel_secret, seed, own_secret, nonce = (party.draw(SECRET_BYTES) for _ in range(4))
+    parts = (
+        party.me,
+        masks.public_of(channel_secret),
+        masks.public_of(masks.mask_secret(seed)),
+        nonce,
+        masks.commitment(own_secret),
+    )
+    own = Advertisement(*parts, signature=party.identity.sign("SAQ1 AD", rd, *parts))
+    return Advertised(descriptor, own, channel_secret, seed, own_secret), own
+
+
+def share(party: Party, phase: Advertised, request: ShareRequest) -> tuple[Shared, ShareReply]:
+    """Stage 1 (SPEC.md section 4.1)."""
+    descriptor, ads = phase.descriptor, request.advertisements
+    _check_advertisements(party, phase, ads)
+    a1 = messages.first_transcript(descriptor.digest(), messages.advertisements_hash(ads))
+    dealt = shamir.deal(
+        phase.seed + phase.own_secret, descriptor.members, descriptor.threshold, party.draw
+    )
+    channels: dict[bytes, bytes] = {}
+    sealed: list[SealedShare] = []
+    for ad in ads:
+        if ad.member == party.me:
+            continue
+        with blaming(ad.member.hex(), "channel key"):
+            shared = masks.exchange(phase.channel_secret, ad.c_public)
+        key = masks.channel_key(shared, a1, party.me, ad.member)
+        channels[ad.member] = key
+        plain = _both(dealt[descriptor.index(ad.member)])
+        sealed.append(SealedShare(ad.member, masks.seal(key, a1, party.me, ad.member, plain)))
+    shares = tuple(sealed)
+    signature = party.identity.sign("SAQ1 SHARES", a1, messages.ciphertexts_hash(shares))
+    after = Shared(
+        descriptor,
+        a1,
+        {ad.member: ad for ad in ads},
+        channels,
+        _both(dealt[descriptor.index(party.me)]),
+        phase.seed,
+        phase.own_secret,
+    )
+    return after, ShareReply(shares, signature)
+
+
+def _both(values: shamir.Words) -> bytes:
+    """Seed share, then b share: 68 bytes."""
+    half = shamir.SECRET_WORDS
+    return shamir.share_bytes(values[:half]) + shamir.share_bytes(values[half:])
+
+
+def _check_advertisements(party: Party, phase: Advertised, ads: tuple[Advertisement, ...]) -> None:
+    descriptor = phase.descriptor
+    with blaming(COORDINATOR, "advertisements"):
+        messages.check_ascending((ad.member for ad in ads), "U1")
+    if not {ad.member for ad in ads} <= set(descriptor.ids):
+        raise _broken("U1 names somebody who is not in the round.")
+    if phase.own not in ads:
+        raise _broken("U1 does not hold this member's own keys as it sent them.")
+    _check_size(len(ads), descriptor, "U1")
+    messages.check_distinct(ads)
+    rd = descriptor.digest()
+    for ad in ads:
+        peer = ad.member.hex()
+        with blaming(peer, "advertised keys"):
+            masks.check_point(ad.c_public)
+            masks.check_point(ad.s_public)
+        public = party.roster[ad.member]
+        verify(public, ad.signature, "SAQ1 AD", rd, *ad.signed_parts(), peer=peer)
+
+
+def accept(party: Party, phase: Shared, request: MaskRequest) -> Training:
+    """Checks of stage 2, before any training (SPEC.md section 4.2)."""
+    descriptor = phase.descriptor
+    with blaming(COORDINATOR, "U2"):
+        cohort = messages.from_bitmap(request.cohort, descriptor.ids)
+        messages.check_ascending((one.peer for one in request.shares), "the shares")
+    if not set(cohort) <= phase.peers.keys():
+        raise _broken("U2 names somebody who is not in U1.")
+    if party.me not in cohort:
+        raise _broken("U2 does not hold this member.")
+    _check_size(len(cohort), descriptor, "U2")
+    others = tuple(one for one in cohort if one != party.me)
+    if tuple(one.peer for one in request.shares) != others:
+        raise _broken("the shares are not exactly those of the other members of U2.")
+    shares = {party.me: phase.own_share}
+    for one in request.shares:
+        with blaming(one.peer.hex(), "sealed share"):
+            plain = masks.unseal(phase.channels[one.peer], phase.a1, one.peer, party.me, one.sealed)
+            shamir.share_values(plain[: shamir.SHARE_BYTES])
+            shamir.share_values(plain[shamir.SHARE_BYTES :])
+        shares[one.peer] = plain
+    return Training(
+        descriptor,
+        messages.second_transcript(phase.a1, request.cohort),
+        cohort,
+        {one: phase.peers[one].s_public for one in others},
+        shares,
+        phase.seed,
+        phase.own_secret,
+    )
+
+
+def mask(party: Party, phase: Training, update: Update, weight: int) -> tuple[Masked, MaskedInput]:
+    """The masked vector of stage 2 (SPEC.md section 4.2). ``check_input`` has passed."""
+    descriptor = phase.descriptor
+    check_input(update, weight, descriptor)
+    rounding = masks.prg(party.draw(masks.KEY_BYTES), descriptor.dim)
+    lanes = quantise(update, weight, rounding, descriptor)
+    plus = [masks.self_key(phase.own_secret, phase.a2, party.me)]
+    minus: list[bytes] = []
+    secret = masks.mask_secret(phase.seed)
+    for other, point in phase.points.items():
+        with blaming(other.hex(), "mask key"):
+            shared = masks.exchange(secret, point)
+        key = masks.mask_key(shared, phase.a2, party.me, other)
+        (plus if party.me < other else minus).append(key)
+    masks.add_masks(lanes, plus, minus)
+    lanes &= masks.low_bits(descriptor.bits)
+    vector = pack(lanes, descriptor.width)
+    signature = party.identity.sign("SAQ1 Y", phase.a2, hashlib.sha256(vector).digest())
+    after = Masked(descriptor, phase.a2, phase.cohort, phase.shares)
+    return after, MaskedInput(vector, signature)
+
+
+def agree(party: Party, phase: Masked, request: AgreeRequest) -> tuple[Agreed, AgreeReply]:
+    """Stage 3: marks the round spent before it signs (SPEC.md section 4.3)."""
+    descriptor = phase.descriptor
+    with blaming(COORDINATOR, "U3"):
+        survivors = messages.from_bitmap(request.survivors, descriptor.ids)
+    if not set(survivors) <= set(phase.cohort):
+        raise _broken("U3 names somebody who is not in U2.")
+    if party.me not in survivors:
+        raise _broken("U3 does not hold this member, who sent its vector.")
+    _check_size(len(survivors), descriptor, "U3")
+    a3 = messages.third_transcript(phase.a2, request.survivors)
+    party.mark_spent(descriptor.run, descriptor.round)
+    reply = AgreeReply(party.identity.sign("SAQ1 A3", a3))
+    return Agreed(descriptor, a3, phase.cohort, survivors, phase.shares), reply
+
+
+def unmask(party: Party, phase: Agreed, request: UnmaskRequest) -> UnmaskReply:
+    """Stage 4: verifies the quorum on its own A3, then opens shares (SPEC.md section 4.4)."""
+    check_quorum(phase.descriptor, phase.a3, phase.survivors, request.certificate, party.roster)
+    half = shamir.SHARE_BYTES
+    gone = tuple(one for one in phase.cohort if one not in phase.survivors)
+    return UnmaskReply(
+        tuple(OpenShare(one, phase.shares[one][half:]) for one in phase.survivors),
+        tuple(OpenShare(one, phase.shares[one][:half]) for one in gone),
+    )
+
+
+def check_quorum(
+    descriptor: RoundDescriptor,
+    a3: bytes,
+    survivors: tuple[bytes, ...],
+    certificate: tuple[messages.AgreementSignature, ...],
+    roster: Mapping[bytes, bytes],
+) -> None:
+    """q distinct members of U3, each with a signature on A3 by its key in the roster.
+
+    Raises:
+        RemoteError: naming the figure or the member.
+    """
+    if len(certificate) < descriptor.quorum:
+        raise _broken(
+            f"the certificate has {len(certificate)} signatures, {descriptor.quorum} are needed."
+        )
+    with blaming(COORDINATOR, "certificate"):
+        messages.check_ascending((one.member for one in certificate), "the certificate")
+    for one in certificate:
+        if one.member not in survivors or one.member not in roster:
+            raise _broken("the certificate holds a signature from outside U3.", code=Code.TAMPERED)
+        verify(roster[one.member], one.signature, "SAQ1 A3", a3, peer=one.member.hex())
