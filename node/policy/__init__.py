@@ -1,0 +1,1 @@
+"""What this member allows: its signatures, its house rules, its ledgers, its gate."""

@@ -1,0 +1,1 @@
+"""What a node must remember, in one SQLite file: documents, orders, spent rounds, budgets."""

@@ -96,13 +96,7 @@ def governance(terms: Terms, request: Request, facts: Facts) -> Says:
             f"the order is under agreement {order.agreement[:16]}, "
             f"which is not the signed version {terms.version} ({terms.id[:16]})",
         )
-    if evidence.run_reused:
-        yield no(
-            "c05",
-            order.run,
-            "a run id once",
-            f"another order of run {order.run} was seen before; a run has one order",
-        )
+    yield from _replays(terms, request, facts)
     if request.gate in (Gate.ADMIT, Gate.USE) and not evidence.signed_by_me:
         yield no(
             "c05",
@@ -126,6 +120,27 @@ def governance(terms: Terms, request: Request, facts: Facts) -> Says:
         )
     if block is not None:
         yield from _in_force(block, facts)
+
+
+def _replays(terms: Terms, request: Request, facts: Facts) -> Says:
+    order, evidence = request.order, facts.evidence
+    running = request.gate in (Gate.LAUNCH, Gate.ADMIT)
+    if evidence.run_reused:
+        yield no(
+            "c05",
+            order.run,
+            "a run id once",
+            f"another order of run {order.run} was seen before; a run has one order",
+        )
+    if evidence.run_over and running:
+        yield no("c05", "over", "not yet run", f"run {order.run} has ended; a new run has a new id")
+    if evidence.superseded and running:
+        yield no(
+            "c05",
+            f"version {terms.version}",
+            "the version in force",
+            f"version {terms.version} was replaced by a later version that is in force",
+        )
 
 
 def _in_force(block: Governance, facts: Facts) -> Says:

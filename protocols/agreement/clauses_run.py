@@ -101,7 +101,7 @@ def workloads(terms: Terms, request: Request, facts: Facts) -> Says:
 def _entry(entry: WorkloadTerms, request: Request) -> Says:
     order = request.order
     named = (order.workload.id, order.workload.version)
-    if not (named[0] == entry.id and same_json(named[1], entry.version)):
+    if named != (entry.id, entry.version):
         yield no(
             "c13",
             f"{named[0]} {named[1]}",

@@ -45,6 +45,8 @@ class Evidence:
     operator: bool = False  # the operator's signature over the order
     coordinator: bool = False  # the coordinator's signature over the release
     run_reused: bool = False  # another order with the same run id was seen before
+    run_over: bool = False  # the run of this order has ended on this node
+    superseded: bool = False  # a later version, signed by me, is in force
 
 
 @dataclass(frozen=True, slots=True)

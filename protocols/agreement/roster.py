@@ -170,6 +170,19 @@ def verify_chain(
     Raises:
         InputError, Refused: as ``verify_first`` and ``verify_next``.
     """
+    parsed = replay(chain, governance, coop)
+    _not_expired(parsed[-1], now)
+    if me not in parsed[-1].voters():
+        raise _refused("you are not a member in the last roster.", "Ask the operator.")
+    return parsed
+
+
+def replay(chain: Sequence[Json], governance: Governance, coop: str) -> tuple[ParsedRoster, ...]:
+    """Verify every link of a chain from epoch 1, whoever asks and whenever.
+
+    Raises:
+        InputError, Refused: as ``verify_first`` and ``verify_next``, but not for expired keys.
+    """
     if not chain:
         raise _refused("no roster was given.", "Ask the operator for the roster.")
     first, signers = _verified(chain[0], None)
@@ -180,9 +193,6 @@ def verify_chain(
     parsed = [first]
     for link in chain[1:]:
         parsed.append(_link(link, parsed[-1], governance, parsed[-1].voters()))
-    _not_expired(parsed[-1], now)
-    if me not in parsed[-1].voters():
-        raise _refused("you are not a member in the last roster.", "Ask the operator.")
     return tuple(parsed)
 
 

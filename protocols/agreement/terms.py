@@ -30,7 +30,7 @@ KIND = "datacoop/agreement"
 SMALLEST_COHORT = 3  # secure-aggregation: a sum over two shows each the other
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")] | Count
+Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")]
 
 
 class Members(Document):

@@ -1,0 +1,154 @@
+"""Facts from bytes: which signatures verify, who the members are, what the ledgers say.
+
+Nothing is taken from a column of the database that could be established from a signature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from node.policy.approvals import consent
+from node.policy.budget import Budget, Period
+from node.store.documents import AcceptedRosters, Documents, Signatures, SignedAgreements
+from node.store.orders import FINISHED, Approvals, Orders
+from protocols.agreement.facts import Consent, LedgerFacts, RosterFacts
+from protocols.agreement.order import OPERATOR, Order, ParsedOrder
+from protocols.agreement.parse import ParsedAgreement, read_agreement
+from protocols.agreement.roster import ParsedRoster, replay
+from protocols.agreement.terms import Governance, Privacy
+from protocols.canonical import Json, json_bytes, parse_json
+from protocols.errors import InputError, Refused
+from protocols.ids import MemberId
+from protocols.signing import jws_payload, jws_verify
+
+
+@dataclass(frozen=True, slots=True)
+class Me:
+    """This member: id and identity key."""
+
+    id: MemberId
+    public: bytes
+
+
+def signed_version(connection: Connection, agreement: str, me: Me) -> ParsedAgreement | None:
+    """A version that carries my own valid signature over exactly these bytes, or nothing."""
+    mine = SignedAgreements(connection).get(agreement)
+    document = Documents(connection).get(agreement)
+    if mine is None or document is None:
+        return None
+    try:
+        parsed = read_agreement(parse_json(document.body, "agreement"), "agreement")
+        signature = parse_json(mine.jws, "agreement")
+        jws_verify(signature, {me.id: me.public}, "agreement")
+        same = json_bytes(jws_payload(signature, "agreement")) == json_bytes(parsed.document)
+    except InputError:
+        return None
+    return parsed if same and parsed.id == agreement else None
+
+
+def newest_signed_version(connection: Connection, me: Me) -> ParsedAgreement | None:
+    """The highest version with my own valid signature, or nothing."""
+    for one in reversed(SignedAgreements(connection).list()):
+        parsed = signed_version(connection, one.agreement, me)
+        if parsed is not None:
+            return parsed
+    return None
+
+
+def current_roster(connection: Connection, agreement: ParsedAgreement) -> ParsedRoster | None:
+    """The newest accepted epoch, its whole chain of signatures verified again, or nothing."""
+    governance = agreement.terms.block("c05", Governance)
+    chain = AcceptedRosters(connection).chain()
+    if governance is None or not chain:
+        return None
+    try:
+        signed = [parse_json(one.jws, "roster") for one in chain]
+        return replay(signed, governance, agreement.agreement.coop)[-1]
+    except (InputError, Refused):
+        return None
+
+
+def roster_facts(roster: ParsedRoster | None, now: datetime) -> RosterFacts | None:
+    """What a decision needs of a roster: members whose key has not expired."""
+    if roster is None:
+        return None
+    return RosterFacts(roster.id, roster.roster.epoch, frozenset(roster.voters(now)))
+
+
+def verified_signers(
+    connection: Connection, agreement: ParsedAgreement, roster: ParsedRoster | None, me: Me
+) -> frozenset[str]:
+    """Members whose received signature over this version verifies; a bad one does not count."""
+    if roster is None:
+        return frozenset()
+    keys, good = roster.keys, set()
+    parts = Signatures(connection).of(agreement.id)
+    mine = SignedAgreements(connection).get(agreement.id)
+    if mine is not None:
+        parts[me.id] = mine.jws
+    for party, raw in parts.items():
+        if party not in keys:
+            continue
+        try:
+            part = parse_json(raw, "signature")
+            kids = jws_verify(part, {party: keys[party]}, "signature")
+            same = json_bytes(jws_payload(part, "signature")) == json_bytes(agreement.document)
+        except InputError:
+            continue
+        if same and kids == (party,):
+            good.add(party)
+    return frozenset(good)
+
+
+def operator_signed(signed: Json, order: ParsedOrder, agreement: ParsedAgreement) -> bool:
+    """Whether the order carries exactly the operator's signature with the key of clause 5."""
+    return _signed_as(signed, OPERATOR, order.document, agreement, "operator_key")
+
+
+def coordinator_signed(signed: Json, card: Json, agreement: ParsedAgreement) -> bool:
+    """Whether a release card carries the coordinator's signature with the key of clause 5."""
+    return _signed_as(signed, "coordinator", card, agreement, "coordinator_key")
+
+
+def _signed_as(
+    signed: Json, kid: str, document: Json, agreement: ParsedAgreement, key: str
+) -> bool:
+    block = agreement.terms.block("c05", Governance)
+    if block is None:
+        return False
+    public = bytes.fromhex(block.operator_key if key == "operator_key" else block.coordinator_key)
+    try:
+        kids = jws_verify(signed, {kid: public}, kid)
+        return kids == (kid,) and json_bytes(jws_payload(signed, kid)) == json_bytes(document)
+    except InputError:
+        return False
+
+
+def ledger_facts(
+    connection: Connection, agreement: ParsedAgreement, order: Order, now: datetime
+) -> LedgerFacts | None:
+    """Runs in the period of clause 14 and cohorts of earlier runs, or nothing."""
+    period = period_of(agreement)
+    return Budget(connection, period).consult(order, now) if period is not None else None
+
+
+def period_of(agreement: ParsedAgreement) -> Period | None:
+    """The period of clause 14."""
+    block = agreement.terms.block("c14", Privacy)
+    return Period(block.period_days, block.max_runs) if block is not None else None
+
+
+def consent_to(connection: Connection, order: Order) -> Consent:
+    """What a person of this member said about the order."""
+    return consent(Approvals(connection), order.run, order.workload.digest)
+
+
+def earlier_order(connection: Connection, order: ParsedOrder) -> tuple[bool, bool]:
+    """Whether another order has this run, and whether the run is over here."""
+    known = Orders(connection).get(order.order.run)
+    if known is None:
+        return False, False
+    return known.order_id != order.id, known.state in FINISHED

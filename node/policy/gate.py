@@ -1,0 +1,289 @@
+"""The node's gate: signed bytes in, a permit or a denial out. The only door to a run.
+
+Every signature is verified here, from the bytes; then ``decide`` is asked; a yes is reserved in
+the ledger and written to the journal *before* the permit is handed out, a no is written too.
+Nothing that the other side sends makes the gate raise: what cannot be read is denied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from node.policy.budget import Budget
+from node.policy.evidence import (
+    Me,
+    consent_to,
+    coordinator_signed,
+    current_roster,
+    earlier_order,
+    ledger_facts,
+    newest_signed_version,
+    operator_signed,
+    period_of,
+    roster_facts,
+    signed_version,
+    verified_signers,
+)
+from node.policy.refusals import journal_facts, nothing_signed, unreadable, with_differences
+from node.store.database import Database
+from node.store.orders import FINISHED, Orders, OrderState, StoredOrder
+from protocols.agreement.decide import decide
+from protocols.agreement.facts import (
+    Denial,
+    Evidence,
+    Facts,
+    Figures,
+    MemberFacts,
+    Request,
+)
+from protocols.agreement.house import NO_HOUSE_RULES, HouseRules
+from protocols.agreement.order import ParsedOrder, read_order
+from protocols.agreement.parse import ParsedAgreement
+from protocols.agreement.saying import no
+from protocols.agreement.terms import Governance
+from protocols.canonical import Json, json_bytes, parse_json
+from protocols.errors import InputError, Refused
+from protocols.permit import Gate as GateName
+from protocols.permit import Permit
+from protocols.signing import identity_of, jws_payload
+
+Journal = Callable[[str, Mapping[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """How much this node holds for a workload, from the vault's own counts."""
+
+    weeks: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One order that is asked about."""
+
+    signed: Json
+    order: ParsedOrder
+    now: datetime
+    history: History | None
+
+
+class Gate:
+    """Admits orders and uses of releases for one member.
+
+    Args:
+        database: the node's store.
+        public: this member's Ed25519 identity key, 32 bytes.
+        installed: digests of the workloads installed here, computed from their sources.
+        journal: appends one entry (kind, facts) and returns once it is on the disk.
+        clock: aware UTC now.
+        house: this member's own limits.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        public: bytes,
+        installed: frozenset[str],
+        journal: Journal,
+        clock: Callable[[], datetime],
+        house: HouseRules = NO_HOUSE_RULES,
+    ) -> None:
+        self._database, self._installed = database, installed
+        self._me = Me(identity_of(public), public)
+        self._journal, self._clock, self._house = journal, clock, house
+
+    def admit(self, signed: Json, history: History) -> Permit | Denial:
+        """Decide a signed order (JWS JSON General) before any row is read.
+
+        A denial with ``pending`` set waits for this member's approval; ask again after it. The
+        order of a run that is running may be asked about again after a restart.
+
+        Raises:
+            LocalError: the store or the journal cannot be written; nothing is permitted then.
+        """
+        try:
+            order = read_order(jws_payload(signed, "order"), "order")
+        except InputError as error:
+            return self._refused(unreadable(GateName.ADMIT, error))
+        case = _Case(signed, order, self._clock(), history)
+        with self._database.write() as connection:
+            return self._admit(connection, case)
+
+    def _admit(self, connection: Connection, case: _Case) -> Permit | Denial:
+        order = case.order
+        terms = signed_version(connection, order.order.agreement, self._me)
+        terms = terms or newest_signed_version(connection, self._me)
+        if terms is None:
+            return self._refused(nothing_signed(GateName.ADMIT), order)
+        facts = self._facts(connection, case, terms)
+        answer = decide(terms.terms, Request(GateName.ADMIT, order.order), facts)
+        answer = with_differences(connection, answer, order, terms)
+        if isinstance(answer, Permit):
+            answer = _reserved(connection, answer, case, terms)
+        genuine = facts.evidence.operator and not facts.evidence.run_reused
+        if isinstance(answer, Denial) and not genuine:
+            # Not kept: an order that the operator did not sign, or a second one of a run.
+            return self._refused(answer, order)
+        if _remember(connection, case, answer) or isinstance(answer, Permit):
+            self._write(answer, order)
+        return answer
+
+    def admit_stored(self, run: str, history: History) -> Permit | Denial:
+        """Ask again about an order that was received before, for example after an approval."""
+        with self._database.read() as connection:
+            stored = Orders(connection).get(run)
+        if stored is None:
+            raise InputError("no order of this run has been received.", where=f"run {run[:32]}")
+        return self.admit(parse_json(stored.jws, "order"), history)
+
+    def use(
+        self,
+        signed_card: Json,
+        signed_order: Json,
+        figures: Figures | None,
+        *,
+        purpose: str,
+        outputs: tuple[str, ...],
+    ) -> Permit | Denial:
+        """Decide whether a release may be used here, today, for a purpose.
+
+        Args:
+            signed_card: the release card as signed by the coordinator; it names ``run``,
+                ``agreement`` and ``order``.
+            signed_order: the order of that run as signed by the operator.
+            figures: read from that card by the caller.
+            purpose: what for.
+            outputs: kinds of results in the release, for example ``("metrics", "model")``.
+        """
+        try:
+            order = read_order(jws_payload(signed_order, "order"), "order")
+            card = jws_payload(signed_card, "release")
+        except InputError as error:
+            return self._refused(unreadable(GateName.USE, error))
+        case = _Case(signed_order, order, self._clock(), None)
+        with self._database.read() as connection:
+            terms = signed_version(connection, order.order.agreement, self._me)
+            if terms is None:
+                return self._refused(nothing_signed(GateName.USE), order)
+            facts = self._facts(connection, case, terms)
+        names = ("run", "agreement", "order")
+        of_this_run = tuple(card.get(name) for name in names) == (
+            order.order.run,
+            order.order.agreement,
+            order.id,
+        )
+        good = of_this_run and coordinator_signed(signed_card, card, terms)
+        facts = replace(facts, figures=figures, evidence=replace(facts.evidence, coordinator=good))
+        request = Request(GateName.USE, order.order, purpose=purpose, outputs=outputs)
+        answer = decide(terms.terms, request, facts)
+        self._write(answer, order)
+        return answer
+
+    def _facts(self, connection: Connection, case: _Case, terms: ParsedAgreement) -> Facts:
+        order, now, history = case.order, case.now, case.history
+        roster = current_roster(connection, terms)
+        reused, over = earlier_order(connection, order)
+        newest = newest_signed_version(connection, self._me)
+        return Facts(
+            now=now,
+            evidence=Evidence(
+                signed_by_me=signed_version(connection, terms.id, self._me) is not None,
+                signers=verified_signers(connection, terms, roster, self._me),
+                operator=operator_signed(case.signed, order, terms),
+                run_reused=reused,
+                run_over=over,
+                superseded=newest is not None
+                and newest.agreement.version > terms.agreement.version
+                and self._in_force(connection, newest, now),
+            ),
+            roster=roster_facts(roster, now),
+            mine=MemberFacts(
+                self._me.id,
+                history.weeks if history else 0,
+                history.rows if history else 0,
+                self._installed,
+            ),
+            ledger=ledger_facts(connection, terms, order.order, now),
+            consent=consent_to(connection, order.order),
+            house=self._house,
+        )
+
+    def _in_force(self, connection: Connection, version: ParsedAgreement, now: datetime) -> bool:
+        roster = current_roster(connection, version)
+        block = version.terms.block("c05", Governance)
+        if roster is None or block is None:
+            return False
+        voters = roster.voters(now)
+        signers = verified_signers(connection, version, roster, self._me)
+        return len(voters & signers) >= max(1, block.quorum_agreement.needed(len(voters)))
+
+    def _refused(self, denial: Denial, order: ParsedOrder | None = None) -> Denial:
+        known = {} if order is None else _names(order)
+        self._journal("refusal", {**known, **journal_facts(denial)})
+        return denial
+
+    def _write(self, answer: Permit | Denial, order: ParsedOrder) -> None:
+        if isinstance(answer, Permit):
+            facts = {"gate": answer.gate.value, "allowed": True, "purpose": answer.purpose}
+            self._journal("decision", {**facts, **_names(order)})
+        elif answer.pending:
+            self._journal("order", {**_names(order), "state": OrderState.PENDING.value})
+        else:
+            self._refused(answer, order)
+
+
+def _names(order: ParsedOrder) -> dict[str, object]:
+    return {
+        "run": order.order.run,
+        "order": order.id,
+        "agreement": order.order.agreement,
+        "workload": order.order.workload.digest,
+    }
+
+
+def _reserved(
+    connection: Connection, permit: Permit, case: _Case, terms: ParsedAgreement
+) -> Permit | Denial:
+    period = period_of(terms)
+    if period is None:
+        return Denial(permit.gate, (no("c14", "unknown", "known", "there is no period"),))
+    try:
+        Budget(connection, period).reserve(case.order.order, case.now)
+    except Refused as error:
+        return Denial(permit.gate, (no("c14", "full", period.max_runs, error.problem),))
+    return permit
+
+
+def _remember(connection: Connection, case: _Case, answer: Permit | Denial) -> bool:
+    """Keep the order with its state; whether the state is new. What is over stays over."""
+    order, orders = case.order, Orders(connection)
+    before = orders.get(order.order.run)
+    if before is not None and before.state in FINISHED:
+        return True  # asked again after its end: journalled each time, changed never
+    if isinstance(answer, Permit):
+        running = before is not None and before.state is OrderState.RUNNING
+        state = OrderState.RUNNING if running else OrderState.ADMITTED
+        reasons: tuple[str, ...] = ()
+    else:
+        state = OrderState.PENDING if answer.pending else OrderState.REFUSED
+        reasons = tuple(map(str, answer.reasons))
+    orders.put(
+        StoredOrder(
+            run=order.order.run,
+            order_id=order.id,
+            workload=order.order.workload.id,
+            digest=order.order.workload.digest,
+            jws=json_bytes(case.signed),
+            state=state,
+            reasons=reasons,
+            received_at=case.now if before is None else before.received_at,
+        ),
+        case.now,
+    )
+    return before is None or before.state is not state

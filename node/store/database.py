@@ -1,0 +1,184 @@
+"""One SQLite file, shared by the running node and its commands.
+
+WAL with ``synchronous=FULL``: what was committed is on the disk before anybody acts on it. Every
+write is one short ``BEGIN IMMEDIATE`` transaction, so two processes wait for each other instead of
+failing half-way. A database that a newer version has made is refused, not guessed at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from protocols.errors import Code, LocalError
+
+# Oldest first. A migration adds its id here; the last one is what this software needs. The row is
+# compared with this list so that alembic (0.8 s to import) is loaded only when there is work.
+REVISIONS = ("0001",)
+BUSY_TIMEOUT_S = 15.0
+
+
+class Database:
+    """Open with ``Database.open``; then ``write()`` and ``read()`` give a connection each."""
+
+    def __init__(self, engine: Engine, path: Path) -> None:
+        self._engine = engine
+        self.path = path
+
+    @classmethod
+    def open(
+        cls, path: Path, *, create: bool = False, busy_timeout_s: float = BUSY_TIMEOUT_S
+    ) -> Database:
+        """Open the file and bring it to this version; with ``create``, make it if it is absent.
+
+        Raises:
+            LocalError: no database there, made by newer software, locked, damaged, disk full.
+        """
+        if not create and not path.is_file():
+            raise LocalError(
+                "there is no database here.",
+                code=Code.NOT_FOUND,
+                where=str(path),
+                fix="Run 'coop-node init', or name the right folder with --home.",
+            )
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+        with _translated(path):
+            database = cls(_engine(path, busy_timeout_s), path)
+            database._upgrade()
+        return database
+
+    def close(self) -> None:
+        """Give all connections back."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction that may change things; committed at the end, or not at all."""
+        with (
+            _translated(self.path),
+            self._engine.execution_options(coop_write=True).begin() as connection,
+        ):
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view; never waits for a writer."""
+        with _translated(self.path), self._engine.begin() as connection:
+            yield connection
+
+    @property
+    def revision(self) -> str:
+        """The version row of the file, or the empty text before the first migration."""
+        with self.read() as connection:
+            return _revision(connection)
+
+    def _upgrade(self) -> None:
+        with self.read() as connection:
+            revision = _revision(connection)
+            foreign = not revision and _has_tables(connection)
+        if revision == REVISIONS[-1]:
+            return
+        if foreign:
+            raise LocalError(
+                "this is a database of some other program.",
+                where=str(self.path),
+                fix="Move the file away, or name the right folder with --home.",
+            )
+        if revision and revision not in REVISIONS:
+            raise LocalError(
+                f"this database has version {revision!r}; this software knows versions up to "
+                f"{REVISIONS[-1]!r}, so a newer release made it.",
+                where=str(self.path),
+                fix="Install that release again, or restore a backup from before the upgrade.",
+            )
+        from node.store.migrations import upgrade
+
+        with self.write() as connection:
+            upgrade(connection)
+
+
+def _engine(path: Path, busy_timeout_s: float) -> Engine:
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),  # a folder may be called anything
+        connect_args={"timeout": busy_timeout_s},
+        hide_parameters=True,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connected(raw: sqlite3.Connection, _record: Any) -> None:
+        # pysqlite would begin on its own, too late and without IMMEDIATE; we say BEGIN ourselves.
+        raw.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            raw.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("coop_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _revision(connection: Connection) -> str:
+    known = connection.exec_driver_sql(
+        "SELECT count(*) FROM sqlite_master WHERE type='table' AND name='alembic_version'"
+    ).scalar_one()
+    if not known:
+        return ""
+    row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").first()
+    return "" if row is None else str(row[0])
+
+
+def _has_tables(connection: Connection) -> bool:
+    names = connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type='table'")
+    return any(str(row[0]) != "alembic_version" for row in names)
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """SQLite's own words into sentences with a next step; what we do not know stays as it is."""
+    try:
+        yield
+    except DBAPIError as error:
+        problem = _sentence(str(error.orig), isinstance(error, OperationalError))
+        if problem is None:
+            raise
+        sentence, fix, code = problem
+        raise LocalError(sentence, code=code, where=str(path), fix=fix) from error
+
+
+def _sentence(text: str, operational: bool) -> tuple[str, str, Code] | None:
+    lower = text.lower()
+    if operational and "full" in lower:
+        return (
+            "the disk is full; nothing was changed.",
+            "Free some space and repeat the command.",
+            Code.UNAVAILABLE,
+        )
+    if operational and ("locked" in lower or "busy" in lower):
+        return (
+            "another process is writing to the database and did not finish in time.",
+            "Try again; if it lasts, look for a hanging coop-node.",
+            Code.UNAVAILABLE,
+        )
+    if "malformed" in lower or "not a database" in lower:
+        return (
+            "the database is damaged.",
+            "Stop the node and restore the file from a backup (RUNBOOK.md).",
+            Code.INTERNAL,
+        )
+    if operational and ("readonly" in lower or "unable to open" in lower):
+        return (
+            "the database cannot be written.",
+            "Check who owns the folder and whether the disk is mounted read-only.",
+            Code.INTERNAL,
+        )
+    return None

@@ -1,0 +1,16 @@
+"""${message}. Add ${repr(up_revision)} to REVISIONS in node/store/database.py."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+${imports if imports else ""}
+revision = ${repr(up_revision)}
+down_revision = ${repr(down_revision)}
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To this version."""
+    ${upgrades if upgrades else "pass"}

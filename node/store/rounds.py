@@ -1,0 +1,96 @@
+"""Rounds that this member has spent, and the survivor sets that it agreed to.
+
+The mark is what keeps one member from signing two survivor sets of one round, ever, also after
+a crash (secagg SPEC section 2.4b): it is on the disk before the signature exists.
+"""
+
+from __future__ import annotations
+
+import json
+
+from sqlalchemy import Connection, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from node.store.database import Database
+from node.store.schema import spent_rounds, survivor_sets
+from protocols.errors import Refused
+
+
+class SpentRounds:
+    """The durable marks. ``mark_spent`` has the signature that secure aggregation asks for."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def mark_spent(self, run: bytes, round: int) -> None:
+        """Record that this member signs for the round; on the disk when this returns.
+
+        Raises:
+            Refused: the round was marked before, in any attempt and by any process.
+        """
+        try:
+            with self._database.write() as connection:
+                connection.execute(insert(spent_rounds).values(run=run.hex(), round=round))
+        except IntegrityError as error:
+            raise Refused(
+                f"round {round} of run {run.hex()} was spent before; a round is signed once, "
+                "also after a restart.",
+                clauses=("c14",),
+                fix="This node takes part again from the next round on.",
+            ) from error
+
+    def is_spent(self, run: bytes, round: int) -> bool:
+        """Whether the mark is there."""
+        query = select(spent_rounds.c.round).where(
+            spent_rounds.c.run == run.hex(), spent_rounds.c.round == round
+        )
+        with self._database.read() as connection:
+            return connection.execute(query).first() is not None
+
+    def last(self, run: bytes) -> int | None:
+        """The highest round marked in a run, or nothing."""
+        query = (
+            select(spent_rounds.c.round)
+            .where(spent_rounds.c.run == run.hex())
+            .order_by(spent_rounds.c.round.desc())
+        )
+        with self._database.read() as connection:
+            row = connection.execute(query).first()
+            return None if row is None else int(row.round)
+
+
+class SurvivorSets:
+    """Every U3 of a run, in order of rounds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, run: str, round: int, members: frozenset[str]) -> None:
+        """Record the set of a round. Refused if another one was recorded for it."""
+        known = self.get(run, round)
+        if known is None:
+            text = json.dumps(sorted(members))
+            self._connection.execute(
+                insert(survivor_sets).values(run=run, round=round, members=text)
+            )
+        elif known != members:
+            raise Refused(
+                f"round {round} of run {run} was agreed over other survivors.", clauses=("c14",)
+            )
+
+    def get(self, run: str, round: int) -> frozenset[str] | None:
+        """The set of one round, or nothing."""
+        query = select(survivor_sets.c.members).where(
+            survivor_sets.c.run == run, survivor_sets.c.round == round
+        )
+        row = self._connection.execute(query).first()
+        return None if row is None else frozenset(json.loads(row.members))
+
+    def before(self, run: str, round: int) -> tuple[frozenset[str], ...]:
+        """The sets of the rounds before ``round``, oldest first."""
+        query = (
+            select(survivor_sets.c.members)
+            .where(survivor_sets.c.run == run, survivor_sets.c.round < round)
+            .order_by(survivor_sets.c.round)
+        )
+        return tuple(frozenset(json.loads(row.members)) for row in self._connection.execute(query))

@@ -1,0 +1,188 @@
+"""The tables of a node, in one place. Migrations are compared with it by a test.
+
+Times are UTC text of fixed width, so that they sort as text. No table holds a row of sales, a
+forecast, an update or a secret of a round: those live in the vault, or nowhere.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+
+class Utc(TypeDecorator[datetime]):
+    """An aware UTC moment, stored as text; a naive one is our own bug."""
+
+    impl = String(27)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """To text."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a moment without a time zone cannot be stored")
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """From text."""
+        if value is None:
+            return None
+        return datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Index(None, "kind"),
+)
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("document", String(64), ForeignKey("documents.id"), primary_key=True),
+    Column("party", String(64), primary_key=True),
+    Column("jws", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+)
+
+signed = Table(
+    "signed",
+    metadata,
+    Column("agreement", String(64), ForeignKey("documents.id"), primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("jws", LargeBinary, nullable=False),
+    Column("signed_at", Utc, nullable=False),
+)
+
+accepted_rosters = Table(
+    "accepted_rosters",
+    metadata,
+    Column("epoch", Integer, primary_key=True, autoincrement=False),
+    Column("roster", String(64), nullable=False, unique=True),
+    Column("jws", LargeBinary, nullable=False),
+    Column("accepted_at", Utc, nullable=False),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("run", String(32), primary_key=True),
+    Column("order_id", String(64), nullable=False, unique=True),
+    Column("workload", String(64), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("jws", LargeBinary, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+    CheckConstraint(
+        "state IN ('pending','admitted','refused','running','done','failed')", name="state"
+    ),
+    Index(None, "state"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("answer", String(7), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+    CheckConstraint("answer IN ('once','always','refused')", name="answer"),
+)
+
+spent_rounds = Table(
+    "spent_rounds",
+    metadata,
+    Column("run", String(64), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+)
+
+survivor_sets = Table(
+    "survivor_sets",
+    metadata,
+    Column("run", String(32), primary_key=True),
+    Column("round", Integer, primary_key=True, autoincrement=False),
+    Column("members", Text, nullable=False),
+)
+
+run_budget = Table(
+    "run_budget",
+    metadata,
+    Column("run", String(32), primary_key=True),
+    Column("workload", String(64), nullable=False),
+    Column("cohort", Text, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reserved_at", Utc, nullable=False),
+    Column("settled_at", Utc),
+    CheckConstraint("state IN ('reserved','used','returned')", name="state"),
+    Index(None, "reserved_at"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("kind", String(40), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("acked_at", Utc),
+    sqlite_autoincrement=True,
+)
+
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Integer, nullable=False),
+)
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("run", String(32), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("card", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    CheckConstraint("state IN ('offered','pulled','used','refused')", name="state"),
+    Index(None, "run"),
+)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
