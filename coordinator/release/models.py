@@ -1,0 +1,217 @@
+"""Make a release from a finished run: follow the run, ask the gate, sign, log, store.
+
+The run is followed through ``protocols.retrace`` from the records themselves, as everybody else
+will do, and the finished bundle passes ``protocols.evidence`` before it is shown to anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from coordinator.release.gate import release_permit
+from protocols import bundle
+from protocols.agreement.order import COORDINATOR, OPERATOR, read_order
+from protocols.agreement.parse import read_agreement
+from protocols.agreement.roster import read_roster
+from protocols.agreement.terms import Governance
+from protocols.audit.entries import Kind
+from protocols.audit.verify import proof_bytes
+from protocols.audit.writer import LogWriter
+from protocols.canonical import Json, json_bytes
+from protocols.course import chart
+from protocols.errors import Code, InputError, LocalError
+from protocols.evidence import Findings, Pins, verify_release
+from protocols.ids import ModelId
+from protocols.permit import Gate, Permit
+from protocols.release import Documents, log_facts, make_card
+from protocols.retrace import Trace, begin, follow
+from protocols.signing import SigningKey, jws_payload, jws_sign, jws_verify
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a release is made from.
+
+    Args:
+        agreement: signed (JWS), with the quorum's signatures.
+        rosters: every signed epoch from 1 to the order's.
+        order: signed by the operator.
+        records: ``retrace.record_bytes`` of every round, the evaluation last.
+    """
+
+    agreement: Json = field(repr=False)
+    rosters: Sequence[Json] = field(repr=False)
+    order: Json = field(repr=False)
+    records: Sequence[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A release that verifies: its id, its card, its files."""
+
+    model: ModelId
+    card: Json
+    files: Mapping[str, bytes] = field(repr=False)
+
+    def archive(self) -> bytes:
+        """The zip for transport; the same bytes each time."""
+        return bundle.pack(self.files)
+
+
+def make_release(source: Source, key: SigningKey, log: LogWriter, now: datetime) -> Release:
+    """Follow the run, decide, sign, log, and check the result as a member would.
+
+    Args:
+        source: signed documents and round records.
+        key: the coordinator key.
+        log: the coordinator's audit log.
+        now: the present instant.
+
+    Raises:
+        Refused: the agreement does not let this model out; names the clause and figures.
+        InputError, RemoteError: a document or record does not verify.
+        LocalError: the finished bundle does not verify; nothing was released.
+    """
+    documents = read_documents(source)
+    trace = _followed(source, documents, key.public)
+    metrics = trace.metrics()
+    permit = release_permit(documents, metrics, now, log)
+    card = _card(trace, metrics, permit, now)
+    entry = log.append(Kind.RELEASE, log_facts(card))
+    checkpoint, proof = log.prove(entry.seq)
+    files = {
+        bundle.AGREEMENT: json_bytes(source.agreement),
+        bundle.ORDER: json_bytes(source.order),
+        bundle.MODEL: trace.model_file(),
+        bundle.CARD: json_bytes(card),
+        bundle.CARD_SIGNED: json_bytes(jws_sign(card, COORDINATOR, key)),
+        bundle.CHECKPOINT: checkpoint,
+        bundle.PROOF: proof_bytes(proof),
+        **{bundle.roster_file(i + 1): json_bytes(one) for i, one in enumerate(source.rosters)},
+        **{bundle.round_file(i + 1): one for i, one in enumerate(source.records)},
+    }
+    _check(files, documents, key.public)
+    return Release(trace.model, card, files)
+
+
+def read_documents(source: Source) -> Documents:
+    """The run's documents with verified signatures over agreement and order.
+
+    Raises:
+        InputError: malformed, or a signature does not verify.
+    """
+    agreement = read_agreement(jws_payload(source.agreement, "agreement"), "agreement")
+    order = read_order(jws_payload(source.order, "order"), "order")
+    epochs = [read_roster(jws_payload(one, "roster"), "roster") for one in source.rosters]
+    governance = agreement.terms.block("c05", Governance)
+    if not epochs or governance is None:
+        raise InputError("a release needs a roster and an agreement with a governance clause.")
+    keys: dict[str, bytes] = {}
+    for epoch in epochs:
+        keys |= epoch.keys
+    jws_verify(source.order, {OPERATOR: bytes.fromhex(governance.operator_key)}, "order")
+    signers = frozenset(jws_verify(source.agreement, keys, "agreement"))
+    return Documents(agreement, epochs[-1], order, signers)
+
+
+def store_release(release: Release, releases: Path) -> Path:
+    """Write a release to ``releases/<model id>/``, whole or not at all; the folder.
+
+    Raises:
+        LocalError: the disk is full or may not be written.
+    """
+    folder, part = releases / release.model, releases / f".{release.model}.part"
+    if folder.exists():
+        return folder
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        for name, content in release.files.items():
+            path = part / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("xb") as out:
+                out.write(content)
+                out.flush()
+                os.fsync(out.fileno())
+        part.replace(folder)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise LocalError(
+            f"the release cannot be written: {error.strerror or error}.",
+            where=str(folder),
+            fix="Check the free space and the rights of this folder, then release again.",
+        ) from error
+    return folder
+
+
+def load_release(folder: Path) -> dict[str, bytes]:
+    """The release files in a folder; anything else that lies there is left alone.
+
+    Raises:
+        InputError: no folder, or more bytes than a release has.
+    """
+    if not folder.is_dir():
+        raise InputError("there is no release here.", where=str(folder), code=Code.NOT_FOUND)
+    files: dict[str, bytes] = {}
+    room = bundle.MAX_BUNDLE_BYTES
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if bundle.is_release_file(name) and path.is_file() and not path.is_symlink():
+            room -= path.stat().st_size
+            if room < 0:
+                raise InputError("the release is too large.", where=str(folder), code=Code.LIMIT)
+            files[name] = path.read_bytes()
+    return files
+
+
+def archive_of(folder: Path) -> bytes:
+    """The zip for transport of a stored release."""
+    return bundle.pack(load_release(folder))
+
+
+def verify_release_dir(folder: Path, pins: Pins) -> tuple[str, ...]:
+    """Check a release from its files alone; lines for display, or InputError."""
+    return verify_release(load_release(folder), pins).lines()
+
+
+def _followed(source: Source, documents: Documents, key: bytes) -> Trace:
+    course = chart(documents.order, documents.agreement.terms, documents.roster)
+    if len(source.records) != course.last_round:
+        raise InputError(
+            f"the run has {len(source.records)} of {course.last_round} rounds; "
+            "it cannot be released."
+        )
+    trace = begin(course)
+    for number, raw in enumerate(source.records, start=1):
+        trace = follow(trace, raw, key, bundle.round_file(number))
+    return trace
+
+
+def _card(
+    trace: Trace, metrics: Mapping[str, float], permit: Permit, now: datetime
+) -> dict[str, object]:
+    permit.require(Gate.RELEASE, now)
+    return make_card(
+        trace.course.order,
+        model=trace.model,
+        model_file=trace.model_file(),
+        survivors=[len(present) for present in trace.survivors],
+        metrics=metrics,
+        created=now,
+    )
+
+
+def _check(files: Mapping[str, bytes], documents: Documents, key: bytes) -> Findings:
+    pins = Pins(documents.agreement.id, documents.roster.id, key)
+    try:
+        return verify_release(files, pins)
+    except InputError as error:
+        raise LocalError(
+            f"the finished release does not verify: {error.problem}",
+            where=error.where,
+            fix="Nothing was released. Check the log with `verify`, then release again.",
+        ) from error

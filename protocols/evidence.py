@@ -1,0 +1,359 @@
+"""Check a release from files alone: back to the agreement, forward to every parameter.
+
+Nothing in the bundle is believed. The caller pins what it knows from elsewhere (its own copy of
+the agreement's id, a roster epoch that it trusts); every other value is derived or verified, in
+the order below, and the first check that fails names the file and itself.
+
+=============  =================================================================================
+check          what holds afterwards
+=============  =================================================================================
+files          the files of a release, no other
+agreement      the pinned version; it names the keys of operator and coordinator
+order          signed by the operator's key
+roster         a chain of epochs signed by quorums, with the pinned one in it
+quorum         the agreement is signed by its quorum of the order's roster
+course         the order is under this agreement and roster; its workload is known here
+rounds         every round: the descriptor that follows, signed by the coordinator; a quorum's
+               certificate; the next model by the server step
+survivors      the sets changed no oftener than clause 14 allows
+metrics        figures from the evaluation round's sum
+gate           the release decision, taken again: purpose, workload digest, figures and all
+model          the parameters of the last step are the model file, byte for byte
+card           every field follows from the above; signed by the coordinator
+log            the release stands in the coordinator's signed log
+=============  =================================================================================
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from protocols import bundle
+from protocols.agreement.base import parse_utc
+from protocols.agreement.facts import Denial
+from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_order
+from protocols.agreement.parse import ParsedAgreement, read_agreement
+from protocols.agreement.roster import ParsedRoster, verify_chain
+from protocols.agreement.survivors import near_changes
+from protocols.agreement.terms import Governance, Privacy
+from protocols.audit.checkpoint import Checkpoint, origin_of, parse_checkpoint
+from protocols.audit.entries import Kind
+from protocols.audit.verify import check_inclusion
+from protocols.canonical import Json, json_bytes, parse_json
+from protocols.course import chart
+from protocols.errors import Code, CoopError, InputError
+from protocols.ids import AgreementId, MemberId, ModelId, RosterId
+from protocols.release import Documents, check_card, decision, log_facts, make_card
+from protocols.retrace import Trace, begin, follow
+from protocols.signing import jws_payload, jws_verify
+
+MAX_EPOCHS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Pins:
+    """What the checker knows from elsewhere.
+
+    Args:
+        agreement: id of the version that it signed or was told.
+        roster: id of an epoch that it accepted or was told; must be in the chain.
+        coordinator_key: 32 bytes; compared with the agreement's if given.
+        model: the model id that a member derived itself, if it took part.
+    """
+
+    agreement: AgreementId
+    roster: RosterId
+    coordinator_key: bytes | None = None
+    model: ModelId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check that passed, with its figures, in a sentence."""
+
+    check: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All checks passed. Compare ``checkpoint`` with those of the coordinator that you kept."""
+
+    model: ModelId
+    card: Json
+    order: ParsedOrder
+    checkpoint: Checkpoint
+    passed: tuple[Finding, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """For people."""
+        return tuple(f"{one.check}: {one.sentence}" for one in self.passed)
+
+
+def verify_release(files: Mapping[str, bytes], pins: Pins) -> Findings:
+    """Check every file of a release; see the table above.
+
+    Args:
+        files: name -> bytes, of a folder or of ``bundle.unpack``.
+        pins: what the caller knows from elsewhere.
+
+    Raises:
+        InputError: TAMPERED, naming the file and the check that failed first.
+    """
+    return _Checker(files, pins).run()
+
+
+def check_form(signed: Json, raw: bytes) -> None:
+    """That a JWS file is canonical JSON of nothing but payload and signatures, in strict base64.
+
+    Raises:
+        InputError: another way to write the same signatures.
+    """
+    parts = signed.get("signatures")
+    plain = isinstance(parts, list) and all(
+        isinstance(one, dict) and one.keys() == {"protected", "signature"} for one in parts
+    )
+    if not plain or signed.keys() != {"payload", "signatures"} or json_bytes(signed) != raw:
+        raise _bad("the signed document is not written in its canonical form.")
+    for text in (
+        signed["payload"],
+        *(value for one in signed["signatures"] for value in one.values()),
+    ):
+        try:
+            strict = base64.urlsafe_b64encode(base64.urlsafe_b64decode(text + "=="))
+        except (TypeError, ValueError) as error:
+            raise _bad("the signed document holds something that is not base64.") from error
+        if strict.rstrip(b"=").decode() != text:
+            raise _bad("the base64 of the signed document is not canonical.")
+
+
+@contextmanager
+def _check(name: str, file: str) -> Iterator[None]:
+    """Whatever fails inside is tampering with ``file``, found by the check ``name``."""
+    try:
+        yield
+    except CoopError as error:
+        raise InputError(
+            error.problem,
+            code=Code.TAMPERED,
+            where=f"{file}, check {name}",
+            fix="Do not use this release. Pull it again; if it fails again, tell the others.",
+        ) from error
+
+
+def _bad(problem: str) -> InputError:
+    return InputError(problem, code=Code.TAMPERED)
+
+
+class _Checker:
+    """One pass over one bundle; each method is one row of the table."""
+
+    def __init__(self, files: Mapping[str, bytes], pins: Pins) -> None:
+        self._files, self._pins = files, pins
+        self._passed: list[Finding] = []
+
+    def run(self) -> Findings:
+        self._all_there()
+        agreement, governance = self._agreement()
+        key = bytes.fromhex(governance.coordinator_key)
+        order = self._order(governance)
+        chain = self._roster(governance, order)
+        documents = self._quorum(agreement, governance, order, chain)
+        trace = self._rounds(documents, key)
+        metrics = self._metrics(trace)
+        card, created = self._read_card()
+        self._gate(documents, metrics, created)
+        self._model(trace)
+        self._card(card, trace, metrics, created, key)
+        checkpoint = self._log(card, key)
+        return Findings(trace.model, card, order, checkpoint, tuple(self._passed))
+
+    def _ok(self, check: str, sentence: str) -> None:
+        self._passed.append(Finding(check, sentence))
+
+    def _json(self, name: str) -> dict[str, Any]:
+        return parse_json(self._files[name], name)
+
+    def _signed(self, name: str) -> dict[str, Any]:
+        """A signed document, written in its one form: nothing can hide between the signatures."""
+        signed = self._json(name)
+        check_form(signed, self._files[name])
+        return signed
+
+    def _all_there(self) -> None:
+        try:
+            bundle.check_names(self._files)
+            bundle.numbered(self._files, "rosters")
+            bundle.numbered(self._files, "rounds")
+        except InputError as error:
+            with _check("files", error.where):
+                raise
+        self._ok("files", f"{len(self._files)} files, all that a release has and no other")
+
+    def _agreement(self) -> tuple[ParsedAgreement, Governance]:
+        name, pins = bundle.AGREEMENT, self._pins
+        with _check("agreement", name):
+            agreement = read_agreement(jws_payload(self._signed(name), name), name)
+            if agreement.id != pins.agreement:
+                raise _bad(
+                    f"this is agreement {agreement.id[:16]}, yours is {pins.agreement[:16]}."
+                )
+            governance = agreement.terms.block("c05", Governance)
+            if governance is None:
+                raise _bad("the agreement has no governance clause.")
+            if pins.coordinator_key and pins.coordinator_key.hex() != governance.coordinator_key:
+                raise _bad("the agreement names another coordinator key than yours.")
+        self._ok("agreement", f"version {agreement.agreement.version}, {agreement.id[:16]}")
+        return agreement, governance
+
+    def _order(self, governance: Governance) -> ParsedOrder:
+        name = bundle.ORDER
+        with _check("order", name):
+            signed = self._signed(name)
+            jws_verify(signed, {OPERATOR: bytes.fromhex(governance.operator_key)}, name)
+            order = read_order(jws_payload(signed, name), name)
+        self._ok("order", f"run {order.order.run}, signed by the operator's key")
+        return order
+
+    def _roster(self, governance: Governance, order: ParsedOrder) -> tuple[ParsedRoster, ...]:
+        names = bundle.numbered(self._files, "rosters")
+        one, pinned = order.order, self._pins.roster
+        with _check("roster", names[-1]):
+            if len(names) > MAX_EPOCHS:
+                raise _bad(f"{len(names)} epochs are too many to check.")
+            # the chain asks for one party in it, and for keys that were fresh at an instant
+            somebody = MemberId(one.cohort[0])
+            signed = [self._signed(name) for name in names]
+            chain = verify_chain(signed, governance, one.coop, somebody, one.issued)
+            if pinned not in {epoch.id for epoch in chain}:
+                raise _bad(f"the epoch that you know, {pinned[:16]}, is not in this chain.")
+            voters = chain[-1].voters(one.issued)
+            strangers = [member for member in one.cohort if MemberId(member) not in voters]
+            if strangers:
+                raise _bad(f"{len(strangers)} of the cohort are not members in the roster.")
+        self._ok("roster", f"epoch {len(chain)}, {len(voters)} members, signed by quorums")
+        return chain
+
+    def _quorum(
+        self,
+        agreement: ParsedAgreement,
+        governance: Governance,
+        order: ParsedOrder,
+        chain: tuple[ParsedRoster, ...],
+    ) -> Documents:
+        name, voters = bundle.AGREEMENT, chain[-1].voters()
+        keys: dict[str, bytes] = {}
+        for epoch in chain:  # who has left since may have signed; who counts is another matter
+            keys |= epoch.keys
+        with _check("quorum", name):
+            signers = frozenset(jws_verify(self._signed(name), keys, name))
+            count, needed = len(voters & signers), governance.quorum_agreement.needed(len(voters))
+            if count < max(1, needed):
+                raise _bad(f"{count} of {len(voters)} members have signed it, {needed} must.")
+        self._ok("quorum", f"{count} of {len(voters)} members have signed, {needed} are needed")
+        return Documents(agreement, chain[-1], order, signers)
+
+    def _rounds(self, documents: Documents, key: bytes) -> Trace:
+        names, order = bundle.numbered(self._files, "rounds"), documents.order.order
+        with _check("course", bundle.ORDER):
+            course = chart(documents.order, documents.agreement.terms, documents.roster)
+            if order.coop != documents.agreement.agreement.coop:
+                raise _bad("the order is of another cooperative than the agreement.")
+        self._ok("course", f"workload {order.workload.id} {order.workload.version}")
+        trace = begin(course)
+        with _check("rounds", names[-1]):
+            if len(names) != course.last_round:
+                raise _bad(f"{len(names)} rounds are here, the run has {course.last_round}.")
+        for name in names:
+            with _check("rounds", name):
+                trace = follow(trace, self._files[name], key, name)
+        least = min(map(len, trace.survivors))
+        self._ok("rounds", f"{len(names)} sums with certificates, each leads to the next model")
+        privacy = documents.agreement.terms.block("c14", Privacy)
+        allowed = privacy.survivor_changes if privacy is not None else 0
+        with _check("survivors", names[-1]):
+            changes = near_changes(trace.survivors, course.floor)
+            if changes > allowed:
+                raise _bad(f"the members in the sums changed {changes} times, {allowed} may be.")
+        self._ok("survivors", f"{least} or more members in each sum, changed {changes} times")
+        return trace
+
+    def _metrics(self, trace: Trace) -> Mapping[str, float]:
+        with _check("metrics", bundle.round_file(trace.number)):
+            metrics = trace.metrics()
+        self._ok(
+            "metrics",
+            f"WAPE {metrics['wape_own']:.4f} own, {metrics['wape_shared']:.4f} shared, "
+            f"{metrics['wape_blend']:.4f} blend, over {round(metrics['evaluated'])} members",
+        )
+        return metrics
+
+    def _read_card(self) -> tuple[dict[str, Any], datetime]:
+        name = bundle.CARD
+        with _check("card", name):
+            card = self._json(name)
+            if json_bytes(card) != self._files[name]:
+                raise _bad("the card is not in canonical form (RFC 8785).")
+            try:
+                return card, parse_utc(card.get("created"))
+            except ValueError as error:
+                raise _bad(f"its date cannot be read: {error}.") from error
+
+    def _gate(self, documents: Documents, metrics: Mapping[str, float], created: datetime) -> None:
+        with _check("gate", bundle.CARD):
+            if created < documents.order.order.issued:
+                raise _bad("the release is dated before its order.")
+            answer = decision(documents, metrics, created)
+            if isinstance(answer, Denial):
+                raise answer.refused()
+        self._ok("gate", f"the agreement allows it, as of {created:%Y-%m-%d}")
+
+    def _model(self, trace: Trace) -> None:
+        with _check("model", bundle.MODEL):
+            if self._pins.model is not None and trace.model != self._pins.model:
+                raise _bad(f"the run gives {trace.model[:16]}, you have {self._pins.model[:16]}.")
+            if self._files[bundle.MODEL] != trace.model_file():
+                raise _bad("its bytes are not those that follow from the published sums.")
+        self._ok("model", f"{trace.model[:16]}, every parameter derived again")
+
+    def _card(
+        self,
+        card: Json,
+        trace: Trace,
+        metrics: Mapping[str, float],
+        created: datetime,
+        key: bytes,
+    ) -> None:
+        with _check("card", bundle.CARD):
+            derived = make_card(
+                trace.course.order,
+                model=trace.model,
+                model_file=self._files[bundle.MODEL],
+                survivors=[len(present) for present in trace.survivors],
+                metrics=metrics,
+                created=created,
+            )
+            check_card(card, derived, bundle.CARD)
+        name = bundle.CARD_SIGNED
+        with _check("card", name):
+            signed = self._signed(name)
+            jws_verify(signed, {COORDINATOR: key}, name)
+            if jws_payload(signed, name) != card:
+                raise _bad("the coordinator signed another card.")
+        self._ok("card", "every field follows from the run; signed by the coordinator")
+
+    def _log(self, card: Json, key: bytes) -> Checkpoint:
+        with _check("log", bundle.CHECKPOINT):
+            note = self._files[bundle.CHECKPOINT]
+            head = parse_checkpoint(note, key, origin_of(COORDINATOR, key), bundle.CHECKPOINT)
+        with _check("log", bundle.PROOF):
+            entry = check_inclusion(self._files[bundle.PROOF], head, bundle.PROOF)
+            if entry.kind is not Kind.RELEASE or dict(entry.facts) != log_facts(card):
+                raise _bad("the entry of the log is not about this release.")
+        self._ok("log", f"entry {entry.seq} of {head.size} in the coordinator's log")
+        return head

@@ -1,0 +1,144 @@
+"""A release as a document: the decision, the card, the line in the log.
+
+Every field of the card follows from the order and the published sums, so a reader derives the
+card again and compares. Figures are means over members; nothing about one member stands here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from protocols.agreement.base import utc_text
+from protocols.agreement.decide import decide
+from protocols.agreement.facts import Denial, Evidence, Facts, Figures, Request, RosterFacts
+from protocols.agreement.order import ParsedOrder
+from protocols.agreement.parse import ParsedAgreement
+from protocols.agreement.roster import ParsedRoster
+from protocols.bundle import MODEL
+from protocols.canonical import Json, json_id
+from protocols.errors import Code, InputError
+from protocols.permit import Gate, Permit
+
+KIND: Final = "datacoop/release"
+VERSION: Final = 1
+OUTPUTS: Final = ("metrics", "model")  # what a release shows, in the words of clause 15
+PRIVACY: Final[Mapping[str, Any]] = {
+    "claim": "none",
+    "mechanism": "secure aggregation",
+    "statement": "secure aggregation; no differential-privacy claim",
+}
+USE: Final[Mapping[str, Any]] = {"licence": "members-only", "recipients": "roster"}
+DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of a run. ``signers`` have a verified signature over the agreement."""
+
+    agreement: ParsedAgreement
+    roster: ParsedRoster
+    order: ParsedOrder
+    signers: frozenset[str]
+
+
+def decision(documents: Documents, metrics: Mapping[str, float], now: datetime) -> Permit | Denial:
+    """May this model leave the run? The same question for coordinator, member and auditor.
+
+    Args:
+        documents: with the operator's signature over the order verified by the caller.
+        metrics: means over members from the evaluation's sum.
+        now: when the release is made.
+    """
+    roster = documents.roster
+    facts = Facts(
+        now=now,
+        evidence=Evidence(signers=documents.signers, operator=True),
+        roster=RosterFacts(roster.id, roster.roster.epoch, frozenset(map(str, roster.voters()))),
+        figures=Figures(
+            contributors=round(metrics["evaluated"]),
+            baseline_wape=metrics["wape_own"],
+            blend_wape=metrics["wape_blend"],
+        ),
+    )
+    request = Request(Gate.RELEASE, documents.order.order, outputs=OUTPUTS)
+    return decide(documents.agreement.terms, request, facts)
+
+
+def make_card(
+    order: ParsedOrder,
+    *,
+    model: str,
+    model_file: bytes,
+    survivors: Sequence[int],
+    metrics: Mapping[str, float],
+    created: datetime,
+) -> dict[str, Any]:
+    """The card as a document.
+
+    Args:
+        order: the signed order of the run.
+        model: model id, 64 hex digits.
+        model_file: the safetensors file.
+        survivors: members in each published sum, in order of rounds, the evaluation last.
+        metrics: means over the members, from the evaluation's sum.
+        created: when the release was made (UTC); the one field that does not follow.
+    """
+    one = order.order
+    return {
+        "kind": KIND,
+        "v": VERSION,
+        "coop": one.coop,
+        "run": one.run,
+        "model": model,
+        "file": {
+            "name": MODEL,
+            "sha256": hashlib.sha256(model_file).hexdigest(),
+            "bytes": len(model_file),
+        },
+        "agreement": one.agreement,
+        "roster": one.roster,
+        "roster_epoch": one.roster_epoch,
+        "order": order.id,
+        "workload": one.workload.model_dump(mode="json"),
+        "purpose": one.purpose,
+        "cohort": {
+            "members": len(one.cohort),
+            "survivors_min": min(survivors),
+            "survivors_max": max(survivors),
+        },
+        "rounds": one.rounds,
+        "metrics": {name: round(float(metrics[name]), DIGITS) for name in sorted(metrics)},
+        "privacy": dict(PRIVACY),
+        "use": dict(USE),
+        "created": utc_text(created),
+    }
+
+
+def check_card(card: Json, derived: Json, where: str) -> None:
+    """Every field of a card equals the derived one; InputError naming the first that does not."""
+    for name in sorted(card.keys() | derived.keys()):
+        if name not in card or name not in derived:
+            state = "is missing" if name in derived else "is unknown"
+            raise InputError(f"the field {name!r} {state}.", code=Code.TAMPERED, where=where)
+        if card[name] != derived[name]:
+            raise InputError(
+                f"the field {name!r} is {_short(card[name])}, "
+                f"what follows from the run is {_short(derived[name])}.",
+                code=Code.TAMPERED,
+                where=where,
+            )
+
+
+def log_facts(card: Json) -> dict[str, bool | int | float | str | tuple[Any, ...]]:
+    """Facts of the log entry that makes a release known: hashes of card and documents."""
+    names = ("agreement", "model", "order", "run")
+    return {"card": json_id(card), **{name: str(card[name]) for name in names}}
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

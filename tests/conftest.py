@@ -1,0 +1,1 @@
+"""Makes this folder importable, so that rooms share fixtures (``small_coop``)."""

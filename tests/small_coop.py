@@ -1,0 +1,255 @@
+"""A cooperative of six as values: agreement, rosters, order, rounds, and a real release.
+
+The rounds carry true descriptors, transcripts and certificates over made-up sums: what a sum
+hides is the business of the tests of secure aggregation.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from memory_place import Memory
+
+from coordinator.release.models import Source, make_release
+from protocols.agreement.order import ParsedOrder, make_order
+from protocols.agreement.parse import ParsedAgreement
+from protocols.agreement.roster import Member, ParsedRoster, make_roster, read_roster
+from protocols.agreement.template import make_agreement
+from protocols.audit.entries import Kind
+from protocols.audit.writer import LogWriter
+from protocols.canonical import Json
+from protocols.course import Course, chart
+from protocols.evidence import Pins
+from protocols.ids import RosterId
+from protocols.retrace import Record, Trace, begin, follow, record_bytes
+from protocols.secagg.messages import (
+    AdvertiseRequest,
+    AgreementSignature,
+    bitmap,
+    first_transcript,
+    second_transcript,
+    third_transcript,
+)
+from protocols.secagg.params import RoundDescriptor
+from protocols.secagg.published import PublishedSum
+from protocols.signing import SigningKey, identity_of, jws_merge, jws_sign
+from protocols.workloads import demand, metrics
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+COOP = "c0" * 32
+DIGEST = "d1" * 32
+OPERATOR, COORDINATOR = SigningKey(b"\x01" * 32), SigningKey(b"\x02" * 32)
+_KEYS = [SigningKey(bytes([n]) * 32) for n in range(11, 17)]
+MEMBERS = tuple(sorted(_KEYS, key=lambda key: identity_of(key.public)))
+IDS = tuple(identity_of(key.public) for key in MEMBERS)
+GOOD = {"own": 0.60, "shared": 0.58, "blend": 0.55}
+
+
+def party(key: SigningKey) -> Member:
+    name = f"Shop {identity_of(key.public)[:4]}"
+    return Member(
+        id=identity_of(key.public),
+        name=name,
+        legal_id=f"HRB {name}",
+        trade="grocery",
+        region="town",
+        public_key=key.public.hex(),
+        not_after=(NOW + timedelta(days=365)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        roles=("member",),
+    )
+
+
+def signed_by_all(document: Json, keys: Sequence[SigningKey] = MEMBERS) -> dict[str, Any]:
+    parts = [jws_sign(document, identity_of(key.public), key) for key in keys]
+    return jws_merge(parts[0], *parts[1:])
+
+
+def agreement(**figures: Any) -> ParsedAgreement:
+    text = resources.files("protocols.agreement").joinpath("templates/grocers.json").read_text()
+    free = sorted({*demand.DEFAULTS, "categories", "train_until"})
+    recipe = {
+        "id": demand.ID,
+        "version": demand.VERSION,
+        "digest": DIGEST,
+        "purpose": demand.PURPOSE,
+        "columns": list(demand.COLUMNS),
+        "max_rounds": 40,
+        "config": {},
+        "free": free,
+    }
+    return make_agreement(
+        json.loads(text),
+        name="Six shops",
+        coop=COOP,
+        operator_key=OPERATOR.public.hex(),
+        coordinator_key=COORDINATOR.public.hex(),
+        workloads=[recipe],
+        starts=NOW - timedelta(days=10),
+        ends=NOW + timedelta(days=300),
+        figures=figures,
+    )
+
+
+def rosters() -> tuple[list[dict[str, Any]], ParsedRoster]:
+    """Two epochs: five found the cooperative, the sixth joins; signed. And the last, parsed."""
+    first = make_roster(COOP, [party(key) for key in MEMBERS[:5]])
+    parsed = read_roster(first, "roster")
+    second = make_roster(COOP, [party(key) for key in MEMBERS], parsed)
+    signed = [signed_by_all(first, MEMBERS[:5]), signed_by_all(second)]
+    return signed, read_roster(second, "roster")
+
+
+def order_under(terms: ParsedAgreement, roster: ParsedRoster, **changes: Any) -> ParsedOrder:
+    fields: dict[str, Any] = {
+        "coop": COOP,
+        "run": "ab" * 16,
+        "agreement": terms.id,
+        "roster": roster.id,
+        "roster_epoch": roster.roster.epoch,
+        "workload": {"id": demand.ID, "version": demand.VERSION, "digest": DIGEST},
+        "purpose": demand.PURPOSE,
+        "columns": demand.COLUMNS,
+        "cohort": IDS,
+        "colluders": 2,
+        "min_cohort": 5,
+        "rounds": 2,
+        "config": {
+            **demand.DEFAULTS,
+            "categories": ["bread", "milk"],
+            "train_until": date(2025, 12, 1).isoformat(),
+        },
+        "stage_timeout_s": 30.0,
+        "rejoin_wait_s": 5.0,
+        "issued": NOW - timedelta(hours=1),
+        "deadline": NOW + timedelta(hours=5),
+    }
+    return make_order(**{**fields, **changes})
+
+
+@dataclass
+class Run:
+    """A run under way; each ``play`` adds one round's record."""
+
+    course: Course
+    trace: Trace
+    present: Sequence[SigningKey] = MEMBERS
+    records: list[bytes] = field(default_factory=list)
+
+    def descriptor(self, attempt: int = 0, log_root: bytes = b"\x07" * 32) -> RoundDescriptor:
+        return self.course.descriptor(
+            self.trace.number + 1, attempt, self.trace.state, log_root, self.trace.transcript
+        )
+
+    def total(self, descriptor: RoundDescriptor, wape: Mapping[str, float]) -> Any:
+        if descriptor.task == "evaluate":
+            own, shared, blend = wape["own"], wape["shared"], wape["blend"]
+            figures = {name: 0.5 for name in metrics.metric_names() if name != "evaluated"}
+            figures |= {"wape_own": own, "wape_shared": shared, "wape_blend": blend}
+            mean = metrics.encode_metrics(figures)
+            return np.round(mean * len(self.present) * descriptor.scale).astype(np.int64)
+        at = np.arange(descriptor.dim, dtype=np.int64)
+        return (at * 7919 + descriptor.round * 104729) % 2001 - 1000
+
+    def record(
+        self,
+        descriptor: RoundDescriptor,
+        wape: Mapping[str, float] = GOOD,
+        signer: SigningKey = COORDINATOR,
+        quorum: Sequence[SigningKey] | None = None,
+        total: Any = None,
+    ) -> Record:
+        ids = [bytes.fromhex(identity_of(key.public)) for key in self.present]
+        members = bitmap(ids, descriptor.ids)
+        ads = bytes([descriptor.round]) * 32
+        a2 = second_transcript(first_transcript(descriptor.digest(), ads), members)
+        a3 = third_transcript(a2, members)
+        signing = self.present[: descriptor.quorum] if quorum is None else quorum
+        published = PublishedSum(
+            run=descriptor.run,
+            round=descriptor.round,
+            attempt=descriptor.attempt,
+            task=descriptor.task,
+            descriptor_digest=descriptor.digest(),
+            ads_hash=ads,
+            cohort=members,
+            survivor_map=members,
+            total=self.total(descriptor, wape) if total is None else total,
+            weight_sum=len(self.present),
+            a3=a3,
+            certificate=tuple(
+                AgreementSignature(bytes.fromhex(identity_of(key.public)), key.sign("SAQ1 A3", a3))
+                for key in signing
+            ),
+        )
+        signature = signer.sign("SAQ1 RD", descriptor.digest())
+        return Record(AdvertiseRequest(descriptor, signature), published)
+
+    def play(self, wape: Mapping[str, float] = GOOD) -> None:
+        raw = record_bytes(self.record(self.descriptor(), wape))
+        self.trace = follow(self.trace, raw, COORDINATOR.public, "record")
+        self.records.append(raw)
+
+
+@dataclass(frozen=True)
+class Coop:
+    """All documents of one run."""
+
+    agreement: ParsedAgreement
+    rosters: Sequence[dict[str, Any]]
+    roster: ParsedRoster
+    order: ParsedOrder
+
+    def run(self) -> Run:
+        course = chart(self.order, self.agreement.terms, self.roster)
+        return Run(course, begin(course))
+
+    def source(self, records: Sequence[bytes]) -> Source:
+        return Source(
+            agreement=signed_by_all(self.agreement.document),
+            rosters=self.rosters,
+            order=jws_sign(self.order.document, "operator", OPERATOR),
+            records=records,
+        )
+
+    @property
+    def pins(self) -> Pins:
+        return Pins(self.agreement.id, RosterId(self.roster.id), COORDINATOR.public)
+
+
+def coop(order: Mapping[str, Any] | None = None, **figures: Any) -> Coop:
+    terms = agreement(**figures)
+    signed, roster = rosters()
+    return Coop(terms, signed, roster, order_under(terms, roster, **(order or {})))
+
+
+def office_log(place: Memory | None = None) -> LogWriter:
+    ticks = iter(range(10**6))
+    clock: Callable[[], datetime] = lambda: NOW + timedelta(seconds=next(ticks))  # noqa: E731
+    return LogWriter(place or Memory(), "coordinator", COORDINATOR, clock)
+
+
+def finished(wape: Mapping[str, float] = GOOD, found: Coop | None = None) -> tuple[Coop, Run]:
+    found = found or coop()
+    run = found.run()
+    for _ in range(run.course.last_round):
+        run.play(wape)
+    return found, run
+
+
+@cache
+def released() -> tuple[Pins, Mapping[str, bytes]]:
+    """Pins and files of one real release; made once for all tests."""
+    found, run = finished()
+    log = office_log()
+    log.append(Kind.START)
+    release = make_release(found.source(run.records), COORDINATOR, log, NOW)
+    for _ in range(3):
+        log.append(Kind.STOP)
+    return found.pins, dict(release.files)
