@@ -1,0 +1,193 @@
+"""The demand workload: weekly units per category, 1 to 8 weeks ahead, quantiles and mean.
+
+Both sides install this recipe; an order names it by id, version and digest and fills in the
+config. What leaves a node is one masked, clipped update of the parameters below a round, and one
+masked vector of metrics after the last (``protocols.workloads.metrics``). The network itself
+runs in ``node.training.models``; inputs are made by ``node.data.features``.
+
+Parameters: trunk of two layers over the inputs of one series at one origin and the embedding of
+its category; horizon, month, week of the month and last year's level enter at the second layer,
+one head gives low, median, high and mean for each horizon. Vocabulary index 0 is any category
+that is not in the order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from protocols import canonical
+from protocols.errors import InputError
+from protocols.workloads.server import FedAvg, ServerRule
+
+ID: Final = "demand"
+VERSION: Final = "1"
+PURPOSE: Final = "train:demand"
+COLUMNS: Final[tuple[str, ...]] = ("business_date", "category_code", "qty")
+
+QUANTILES: Final[tuple[float, float, float]] = (0.1, 0.5, 0.9)
+OUTPUTS: Final[tuple[str, ...]] = ("p10", "p50", "p90", "mean")
+INPUTS: Final = 26  # columns that node.data.features makes; a test compares
+LAST_YEAR: Final = 2  # level one year before the target, and whether it is known
+HIDDEN: Final = 64
+EMBEDDING: Final = 8
+MONTHS: Final = 12
+MONTH_WEEKS: Final = 4
+UNKNOWN: Final = 0  # vocabulary index of a category that the order does not list
+
+Category = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class DemandConfig(BaseModel):
+    """What an order may choose; whatever is not named here is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    categories: Annotated[tuple[Category, ...], Field(min_length=1, max_length=400)]
+    quantiles: tuple[float, float, float] = QUANTILES
+    horizons: Annotated[int, Field(ge=1, le=8)] = 4
+    week_start: Literal["monday", "sunday"] = "monday"
+    train_until: date
+    holdout_weeks: Annotated[int, Field(ge=1, le=52)] = 12
+    local_steps: Annotated[int, Field(ge=1, le=1000)] = 10
+    batch: Annotated[int, Field(ge=8, le=4096)] = 128
+    lr: Annotated[float, Field(gt=0, le=0.1, allow_inf_nan=False)] = 1e-3
+    clip_l2: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
+    scale: Annotated[int, Field(ge=256, le=2**24)] = 2**16
+    w_max: Literal[1] = 1
+    server: ServerRule = FedAvg(name="fedavg")
+
+    @field_validator("categories")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value):
+            raise ValueError("a category stands twice in the list; keep one")
+        if list(value) != sorted(value):
+            raise ValueError("the categories must be in sorted order")
+        return value
+
+    @field_validator("quantiles")
+    @classmethod
+    def _these_quantiles(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if value != QUANTILES:
+            raise ValueError(f"version {VERSION} gives the quantiles {list(QUANTILES)} only")
+        return value
+
+
+# What the agreement template and `run plan` start from; categories and train_until are the
+# cooperative's own. The figures behind them: tests/benchmarks/bench_accuracy.py.
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "quantiles": list(QUANTILES),
+    "horizons": 4,
+    "week_start": "monday",
+    "holdout_weeks": 12,
+    "local_steps": 10,
+    "batch": 128,
+    "lr": 1e-3,
+    "clip_l2": 1.0,
+    "scale": 2**16,
+    "w_max": 1,
+    "server": {"name": "fedavg", "lr": 1.0},
+}
+DEFAULT_ROUNDS: Final = 40
+
+
+def parse_config(config: Mapping[str, Any], where: str = "config") -> DemandConfig:
+    """The config of an order.
+
+    Raises:
+        InputError: names the key, what is wrong with it and what is expected.
+    """
+    text = canonical.json_bytes(config)
+    try:
+        return DemandConfig.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"the key {path!r} is unknown to the workload {ID} {VERSION}.",
+                where=where,
+                fix=f"Remove it; known keys: {', '.join(DemandConfig.model_fields)}.",
+            ) from error
+        if first["type"] == "missing":
+            raise InputError(
+                f"the key {path!r} is missing.", where=where, fix=f"Add {path!r} to the config."
+            ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"{path}: {said}.", where=where, fix=f"Correct {path!r} in the config."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One named array of the parameter vector; drawn uniformly from [-bound, bound]."""
+
+    name: str
+    shape: tuple[int, ...]
+    bound: float
+
+    @property
+    def size(self) -> int:
+        """How many coordinates it takes."""
+        return math.prod(self.shape)
+
+
+def layout(config: DemandConfig) -> tuple[Block, ...]:
+    """Every block of the parameter vector, in the order in which they are stored.
+
+    Calendar blocks start at zero, so a month that nobody has trained on says nothing.
+    """
+    fan_in = INPUTS + EMBEDDING
+    return (
+        Block("category", (len(config.categories) + 1, EMBEDDING), 0.3),
+        Block("trunk.weight", (fan_in, HIDDEN), math.sqrt(3 / fan_in)),
+        Block("trunk.bias", (HIDDEN,), 0.0),
+        Block("join.weight", (HIDDEN, HIDDEN), math.sqrt(3 / HIDDEN)),
+        Block("join.bias", (HIDDEN,), 0.0),
+        Block("horizon", (config.horizons, HIDDEN), 0.1),
+        Block("month", (MONTHS, HIDDEN), 0.0),
+        Block("month_week", (MONTH_WEEKS, HIDDEN), 0.0),
+        Block("last_year", (LAST_YEAR, HIDDEN), 0.0),
+        Block("head.weight", (HIDDEN, len(OUTPUTS)), 0.3 * math.sqrt(3 / HIDDEN)),
+        Block("head.bias", (len(OUTPUTS),), 0.0),
+    )
+
+
+def dimension(config: DemandConfig) -> int:
+    """The length d of the parameter vector."""
+    return sum(block.size for block in layout(config))
+
+
+def init(seed: bytes, config: DemandConfig) -> NDArray[np.float32]:
+    """model_0 from the order's seed: float32 (d,), the same bytes on every machine.
+
+    Coordinate k takes bytes 4k..4k+3 of SHA-256(seed, 0) || SHA-256(seed, 1) || ... as a whole
+    number u (little-endian, top 24 bits) and becomes bound * (u / 2^23 - 1): exact but for one
+    rounding of the product.
+    """
+    if len(seed) < 16:
+        raise InputError(f"the seed has {len(seed)} bytes; at least 16 are expected.")
+    count = dimension(config)
+    stream = b"".join(
+        hashlib.sha256(canonical.encode("datacoop/demand/init/1", seed, at)).digest()
+        for at in range(-(-count // 8))
+    )
+    whole = np.frombuffer(stream, dtype="<u4", count=count) >> np.uint32(8)
+    unit = whole.astype(np.float32) / np.float32(2**23) - np.float32(1)
+    bounds = np.concatenate(
+        [np.full(block.size, block.bound, dtype=np.float32) for block in layout(config)]
+    )
+    params: NDArray[np.float32] = unit * bounds
+    # -0.0 and 0.0 are equal but have different bytes, and a model is named by its bytes
+    params[bounds == 0] = 0.0
+    return params
