@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coordinator import config
 from coordinator.log.append import AuditLog
@@ -21,11 +21,23 @@ from coordinator.members.pki import (
     places,
 )
 from coordinator.store.database import Database
+from coordinator.store.documents import Document, Documents
+from coordinator.store.mail import Mail
+from coordinator.store.runs import Answer, Run, RunMember, RunMembers, Runs
+from protocols.agreement.order import OPERATOR, Order, ParsedOrder, read_order
+from protocols.agreement.parse import ParsedAgreement, read_agreement
+from protocols.agreement.roster import parse_roster
+from protocols.audit.entries import Kind
+from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, LocalError
-from protocols.signing import SigningKey
+from protocols.ids import MemberId, RunId
+from protocols.signing import SigningKey, jws_payload, jws_sign
 
 if TYPE_CHECKING:
+    from coordinator.drafts import Plan
     from coordinator.settings import CoordinatorSettings
+
+ORDER = "order"
 
 SOFTWARE = "datacoop 0.1.0"
 
@@ -69,6 +81,65 @@ class House:
     def releases(self) -> Path:
         """Where release bundles lie."""
         return self.home / "releases"
+
+    def earlier_orders(self) -> tuple[tuple[datetime, Order], ...]:
+        """Orders launched so far with their instants, oldest first."""
+        with self.database.read() as db:
+            known = {str(run.order_id): run.created_at for run in Runs(db).list()}
+            found = [(known[d.id], d) for d in Documents(db).list(ORDER) if d.id in known]
+        return tuple(
+            (at, read_order(jws_payload(parse_json(d.body, "order"), "order"), "order").order)
+            for at, d in found
+        )
+
+    def launch(self, plan: Plan) -> dict[str, Any]:
+        """Sign the order, keep it, put it into every cohort member's mailbox; the signed order.
+
+        Raises:
+            Refused: the launch gate said no.
+        """
+        if plan.denial is not None:
+            raise plan.denial.refused()
+        order = plan.order
+        signed = jws_sign(order.document, OPERATOR, self.operator_key())
+        body, now = json_bytes(signed), self.clock()
+        with self.log() as log:
+            log.append(Kind.ORDER, {"order": order.id, "run": order.order.run})
+        with self.database.write() as db:
+            Documents(db).add(Document(order.id, ORDER, body, now))
+            Runs(db).add(RunId(order.order.run), order.id, now)
+            for one in order.order.cohort:
+                member = MemberId(one)
+                RunMembers(db).put(
+                    RunMember(RunId(order.order.run), member, Answer.SILENT, (), now)
+                )
+                Mail(db).post(member, kind=ORDER, document=order.id, body=body, now=now)
+        return signed
+
+    def agreement(self) -> ParsedAgreement | None:
+        """The version in force, or None before the first."""
+        try:
+            signed, _ = self.agreements.in_force()
+        except LocalError:
+            return None
+        return read_agreement(jws_payload(signed, "agreement"), "agreement")
+
+    def epoch_of(self, roster: str) -> int:
+        """The epoch of a roster that was proposed here."""
+        with self.database.read() as db:
+            document = Documents(db).get(roster)
+        if document is None:
+            raise LocalError("there is no such roster.", where=roster[:16], code=Code.NOT_FOUND)
+        return parse_roster(document.body, "roster").roster.epoch
+
+    def order_of(self, run: Run) -> tuple[dict[str, Any], ParsedOrder]:
+        """The signed order of a run."""
+        with self.database.read() as db:
+            document = Documents(db).get(run.order_id)
+        if document is None:
+            raise LocalError("the order of this run is missing.", where=run.run)
+        signed = parse_json(document.body, "order")
+        return signed, read_order(jws_payload(signed, "order"), "order")
 
     def close(self) -> None:
         """Give the database back."""

@@ -37,21 +37,31 @@ def new(
     days: Annotated[int, typer.Option(help="How long it is to be in force.")] = 365,
     settings: Annotated[
         Path | None,
-        typer.Option(help="JSON file with settings of the demand workload, such as categories."),
+        typer.Option(help="JSON file with settings of the demand workload that all orders share."),
     ] = None,
+    max_rounds: Annotated[int, typer.Option(help="Most rounds that an order may ask for.")] = 100,
     figure: Annotated[
         list[str] | None, typer.Option("--set", help="NAME=VALUE of the template; repeatable.")
     ] = None,
 ) -> None:
     """Fill a template into a draft that you and the members can read and change."""
-    from coordinator.drafts import new_draft
+    from coordinator.drafts import new_draft, pretty, read_settings
     from coordinator.wiring import open_house
 
     house = open_house(state(context).home)
     if file.exists():
         raise InputError("this file exists already.", where=str(file), fix="Name another file.")
-    parsed = new_draft(house, template, timedelta(days=days), settings, _figures(figure or []))
-    file.write_text(json.dumps(parsed.document, indent=2, ensure_ascii=False) + "\n")
+    parsed = new_draft(
+        house.office,
+        template=template,
+        lasts=timedelta(days=days),
+        settings=read_settings(settings),
+        max_rounds=max_rounds,
+        figures=_figures(figure or []),
+        previous=house.agreement(),
+        now=house.clock(),
+    )
+    file.write_text(pretty(parsed.document), encoding="utf-8")
     say(f"Draft written to {file}: version {parsed.agreement.version}.")
     say(f"Read it, then: coop-coordinator agreement propose {file}")
 

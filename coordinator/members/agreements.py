@@ -137,11 +137,11 @@ class Agreements:
         with self._database.read() as db:
             return self._signed(db, AGREEMENT), self._signed(db, ROSTER)
 
-    def roster_chain(self) -> tuple[dict[str, Any], ...]:
-        """Every completed roster epoch from the first on, signed."""
+    def roster_chain(self, last: str = "") -> tuple[dict[str, Any], ...]:
+        """Every completed roster epoch up to ``last`` (else the current one), signed."""
         with self._database.read() as db:
-            chain = []
-            name = Settings(db).get(CURRENT[ROSTER])
+            chain: list[dict[str, Any]] = []
+            name = last or Settings(db).get(CURRENT[ROSTER])
             while name:
                 chain.append(_merged(db, name))
                 name = jws_payload(chain[-1], "roster").get("prev")

@@ -151,9 +151,7 @@ class Link(LinkServicer):
             del parts[part.task_id]
             self._sessions.reply(member, part.task_id, body)
 
-    def Mail(
-        self, request: pb.MailRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.MailItem]:
+    def Mail(self, request: pb.MailRequest, context: grpc.ServicerContext) -> Iterator[pb.MailItem]:
         member = self._member(context)
         try:
             letters = self._office.letters(member, request.after)
@@ -184,9 +182,7 @@ class Link(LinkServicer):
             fail(context, error)
         return pb.Receipt(id=name, sha256=sha256, known_before=known)
 
-    def Fetch(
-        self, request: pb.FetchRequest, context: grpc.ServicerContext
-    ) -> Iterator[pb.Chunk]:
+    def Fetch(self, request: pb.FetchRequest, context: grpc.ServicerContext) -> Iterator[pb.Chunk]:
         member = self._member(context)
         try:
             body = self._office.published(member, request.kind, request.run, request.name)
@@ -204,9 +200,7 @@ class Link(LinkServicer):
                 data=piece.data,
             )
 
-    def Renew(
-        self, request: pb.RenewRequest, context: grpc.ServicerContext
-    ) -> pb.RenewReply:
+    def Renew(self, request: pb.RenewRequest, context: grpc.ServicerContext) -> pb.RenewReply:
         member = self._member(context)
         try:
             return pb.RenewReply(cert_pem=self._office.renew(member, request.csr_pem))

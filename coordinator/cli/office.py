@@ -1,0 +1,130 @@
+"""``init``, ``serve``, ``verify``, ``doctor``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.shell import Json, answer, say, state
+from protocols.errors import InputError
+
+JOIN_PORT, LINK_PORT = 8801, 8802
+
+
+def register(app: typer.Typer) -> None:
+    """Hang these commands at the top of the tree."""
+    app.command(epilog="Example: coop-coordinator init --name 'Corner Shops' --profile B")(init)
+    app.command(epilog="Example: coop-coordinator serve")(serve)
+    app.command(epilog="Example: coop-coordinator verify --release 3fa9")(verify)
+    app.command(epilog="Example: coop-coordinator doctor")(doctor)
+
+
+def init(
+    context: typer.Context,
+    name: Annotated[str, typer.Option(help="What members call the cooperative.")],
+    profile: Annotated[str, typer.Option(help="Competition profile: A, B or C.")] = "C",
+    host: Annotated[str, typer.Option(help="Name or address under which nodes reach you.")] = "",
+    join_port: Annotated[int | None, typer.Option(help="Port for enrolment.")] = None,
+    link_port: Annotated[int | None, typer.Option(help="Port for members.")] = None,
+) -> None:
+    """Create the cooperative: authority, server key, operator key, database."""
+    from coordinator.members.pki import create_cooperative
+    from coordinator.store.database import Database
+    from coordinator.wiring import locate, utc_now
+
+    if profile not in {"A", "B", "C"}:
+        raise InputError(
+            f"there is no competition profile {profile!r}.",
+            where="--profile",
+            fix="A: not competitors. B: same trade in other areas. C: competitors.",
+        )
+    folder, settings, where = locate(state(context).home)
+    office = create_cooperative(
+        where,
+        name=name,
+        profile=profile,
+        hosts=(host or settings.host,),
+        join_port=join_port or settings.join_port or JOIN_PORT,
+        link_port=link_port or settings.link_port or LINK_PORT,
+        now=utc_now(),
+    )
+    Database.open(where.database, create=True).close()
+    say(f"{name} lives in {folder}.")
+    say(f"Operator's key: {where.operator_dir} (move it to a disk of your own: operator_dir).")
+    say(f"Fingerprint of this office: {office.fingerprint}")
+    say("Next: coop-coordinator serve, and in another window: coop-coordinator member invite NAME")
+
+
+def serve(context: typer.Context) -> None:
+    """Serve members until Ctrl-C or SIGTERM."""
+    import os
+    import signal
+
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    from coordinator.events import Events
+    from coordinator.server import Server
+    from coordinator.wiring import open_house, utc_now
+
+    house = open_house(state(context).home)
+    server = Server(house, Events(sys.stdout, sys.stdout.isatty(), utc_now))
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, server.stop)
+    server.run()
+
+
+def verify(
+    context: typer.Context,
+    release: Annotated[str, typer.Option(help="First digits of a release to check as well.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Check the audit log, and one release back to its agreement, from files alone."""
+    from coordinator.log.append import verify_log
+    from coordinator.release.models import verify_release_dir
+    from coordinator.wiring import open_house
+    from protocols.evidence import Pins
+    from protocols.ids import AgreementId, RosterId
+    from protocols.signing import jws_payload
+
+    house = open_house(state(context).home)
+    lines = list(verify_log(house.home / "audit", house.key.public))
+    if release:
+        folders = [one for one in house.releases.glob("*") if one.name.startswith(release)]
+        if len(folders) != 1:
+            raise InputError(f"{len(folders)} releases begin with {release!r}.", where="--release")
+        parsed = house.agreement()
+        if parsed is None:
+            raise InputError("no agreement is in force, so there is no release.", where="--release")
+        _, roster = house.agreements.in_force()
+        from protocols.canonical import json_id
+
+        pins = Pins(
+            AgreementId(parsed.id),
+            RosterId(json_id(jws_payload(roster, "roster"))),
+            house.key.public,
+        )
+        lines += verify_release_dir(folders[0], pins)
+    answer({"checks": lines}, as_json, lambda: [f"ok  {line}" for line in lines])
+
+
+def doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Look at keys, certificates, clock, disk, database and ports; each finding with its fix."""
+    from coordinator.checkup import examine
+
+    findings = examine(state(context).home)
+    document = {
+        "findings": [{"ok": f.ok, "what": f.what, "found": f.found, "fix": f.fix} for f in findings]
+    }
+
+    def lines() -> list[str]:
+        return [
+            f"{'ok   ' if f.ok else 'CHECK'}  {f.what}: {f.found}"
+            + (f"  What to do: {f.fix}" if not f.ok else "")
+            for f in findings
+        ]
+
+    answer(document, as_json, lines)
+    if not all(f.ok for f in findings):
+        raise typer.Exit(1)

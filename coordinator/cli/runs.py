@@ -1,0 +1,212 @@
+"""``run plan | launch | status | abort``."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coordinator.cli.shell import Json, State, Yes, answer, confirm, say, state, table
+from protocols.errors import InputError
+
+if TYPE_CHECKING:
+    from coordinator.drafts import Plan
+    from coordinator.wiring import House
+
+app = typer.Typer(no_args_is_help=True, help="Runs: plan, launch, watch, abort.")
+Rounds = Annotated[int, typer.Option(help="Rounds of training.")]
+Settings = Annotated[
+    Path | None,
+    typer.Option(help="JSON file with what the agreement leaves free: categories, train_until."),
+]
+Hours = Annotated[float, typer.Option(help="Until when the order is good; half of it to answer.")]
+Stage = Annotated[float, typer.Option(help="Longest wait for a stage, in seconds.")]
+Rejoin = Annotated[float, typer.Option(help="Wait for members that are away, each round, in s.")]
+
+
+def _plan(
+    options: State,
+    rounds: int,
+    settings: Path | None,
+    hours: float,
+    stage_s: float,
+    rejoin_s: float,
+) -> tuple[House, Plan]:
+    from coordinator.drafts import plan_run, read_settings
+    from coordinator.store.members import Status
+    from coordinator.wiring import open_house
+
+    house = open_house(options.home)
+    agreement, roster = house.agreements.in_force()
+    plan = plan_run(
+        house.office,
+        agreement,
+        roster,
+        settings=read_settings(settings),
+        rounds=rounds,
+        active=[one.id for one in house.enrolment.members(Status.ACTIVE)],
+        earlier=house.earlier_orders(),
+        lasts=timedelta(hours=hours),
+        stage_timeout_s=stage_s,
+        rejoin_wait_s=rejoin_s,
+        now=house.clock(),
+    )
+    return house, plan
+
+
+def _shown(house: House, plan: Plan) -> tuple[dict[str, Any], list[str]]:
+    order = plan.order.order
+    names = {str(m.id): m.profile.name for m in house.enrolment.members()}
+    refused = [str(one) for one in plan.denial.reasons] if plan.denial else []
+    signed = {m for one in house.agreements.standings() for m in one.signed}
+    document = {
+        "run": order.run,
+        "agreement": order.agreement,
+        "workload": f"{order.workload.id} {order.workload.version}",
+        "purpose": order.purpose,
+        "rounds": order.rounds,
+        "cohort": [names.get(one, one[:16]) for one in order.cohort],
+        "privacy": "secure aggregation; no differential-privacy claim",
+        "refused": refused,
+    }
+    rows = [
+        [
+            names.get(one, ""),
+            one[:16],
+            "has signed" if one in signed else "has not signed: will refuse",
+        ]
+        for one in order.cohort
+    ]
+    lines = [
+        f"{order.rounds} rounds of {order.workload.id} for {order.purpose}, "
+        f"{len(order.cohort)} members, at least {order.min_cohort} in every sum.",
+        "Privacy: secure aggregation; no differential-privacy claim.",
+        *table(rows, ["member", "id", "agreement"], "No member can take part."),
+        *[f"REFUSED  {one}" for one in refused],
+    ]
+    return document, lines
+
+
+@app.command(epilog="Example: coop-coordinator run plan --rounds 40 --settings settings.json")
+def plan(
+    context: typer.Context,
+    rounds: Rounds = 40,
+    settings: Settings = None,
+    hours: Hours = 24.0,
+    stage_s: Stage = 120.0,
+    rejoin_s: Rejoin = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Who would take part, and whether the agreement allows it. Sends nothing."""
+    house, made = _plan(state(context), rounds, settings, hours, stage_s, rejoin_s)
+    document, lines = _shown(house, made)
+    answer(document, as_json, lambda: lines)
+    if made.denial is not None:
+        raise typer.Exit(3)
+
+
+@app.command(epilog="Example: coop-coordinator run launch --rounds 40 --settings settings.json")
+def launch(
+    context: typer.Context,
+    rounds: Rounds = 40,
+    settings: Settings = None,
+    hours: Hours = 24.0,
+    stage_s: Stage = 120.0,
+    rejoin_s: Rejoin = 30.0,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Sign the order with the operator's key and send it; 'serve' does the rest."""
+    house, made = _plan(state(context), rounds, settings, hours, stage_s, rejoin_s)
+    document, lines = _shown(house, made)
+    if not as_json:
+        for line in lines:
+            say(line)
+    if made.denial is None:
+        confirm(f"Launch run {made.order.order.run[:8]}?", yes)
+    house.launch(made)
+    answer(document, as_json, lambda: [f"Launched run {made.order.order.run}."])
+
+
+@app.command(epilog="Example: coop-coordinator run status --json")
+def status(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="First digits of a run; all runs if left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Where runs stand, and what each member answered."""
+    from coordinator.store.runs import RunMembers, Runs, Sums
+    from coordinator.wiring import open_house
+
+    house = open_house(state(context).home)
+    names = {m.id: m.profile.name for m in house.enrolment.members()}
+    with house.database.read() as db:
+        found = [one for one in Runs(db).list() if one.run.startswith(run)]
+        answers = {one.run: RunMembers(db).of(one.run) for one in found}
+        sums = {one.run: Sums(db).of(one.run) for one in found}
+    if run and not found:
+        raise InputError(f"there is no run {run}.", where="run", fix="'run status' lists all.")
+    document = {
+        "runs": [
+            {
+                "run": one.run,
+                "state": one.state.value,
+                "round": one.progress.round,
+                "stage": one.progress.stage,
+                "detail": one.progress.detail,
+                "published": len(sums[one.run]),
+                "survivors": [each.survivors for each in sums[one.run]],
+                "members": [
+                    {
+                        "name": names.get(each.member, each.member[:16]),
+                        "answer": each.answer.value,
+                        "reasons": list(each.reasons),
+                    }
+                    for each in answers[one.run]
+                ],
+            }
+            for one in found
+        ]
+    }
+
+    def lines() -> list[str]:
+        out = []
+        for one in found:
+            out.append(
+                f"run {one.run}  {one.state.value}  {len(sums[one.run])} rounds published"
+                + (f"  {one.progress.detail}" if one.progress.detail else "")
+            )
+            out += [
+                f"    {names.get(each.member, each.member[:16])}: {each.answer.value}"
+                + (f" ({'; '.join(each.reasons)})" if each.reasons else "")
+                for each in answers[one.run]
+            ]
+        return out or ["No runs yet: coop-coordinator run plan"]
+
+    answer(document, as_json, lines)
+
+
+@app.command(epilog="Example: coop-coordinator run abort 1f3a --yes")
+def abort(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="First digits of the run.")],
+    yes: Yes = False,
+) -> None:
+    """End a run now; members forget the round in hand, nothing is released."""
+    from coordinator.store.runs import Runs, State
+    from coordinator.wiring import open_house
+    from protocols.audit.entries import Kind
+
+    house = open_house(state(context).home)
+    with house.database.read() as db:
+        found = [one for one in Runs(db).list(open_only=True) if one.run.startswith(run)]
+    if len(found) != 1:
+        raise InputError(f"{len(found)} open runs begin with {run!r}.", where="run")
+    confirm(f"Abort run {found[0].run}?", yes)
+    with house.log() as log:
+        log.append(Kind.RUN, {"run": found[0].run, "state": "aborted"})
+    with house.database.write() as db:
+        Runs(db).move(found[0].run, State.ABORTED, house.clock(), "by the operator")
+    say(f"Run {found[0].run} is aborted.")

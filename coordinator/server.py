@@ -1,0 +1,226 @@
+"""``coop-coordinator serve``: two listeners, the mailboxes, and one run at a time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+from coordinator.desk import Desk
+from coordinator.events import Events
+from coordinator.log.append import AuditLog
+from coordinator.release.models import Source, make_release, store_release
+from coordinator.rounds.exchange import Exchange
+from coordinator.rounds.run import Office, Run
+from coordinator.store.mail import Mail
+from coordinator.store.members import Members, Status
+from coordinator.store.runs import Run as StoredRun
+from coordinator.store.runs import Runs, State
+from coordinator.wire.grid import LinkGrid
+from coordinator.wire.join import serve_join
+from coordinator.wire.limits import RateLimiter
+from coordinator.wire.server_app import server_app
+from coordinator.wire.services import Link, serve_link
+from coordinator.wire.sessions import Sessions
+from coordinator.wire.tls import link_credentials, peer_member
+from coordinator.wiring import House
+from protocols import course, retrace
+from protocols.agreement.parse import read_agreement
+from protocols.agreement.roster import read_roster
+from protocols.audit.entries import Kind
+from protocols.canonical import json_bytes
+from protocols.errors import CoopError
+from protocols.ids import MemberId
+from protocols.signing import jws_payload
+
+GONE_AFTER_S = 3.0
+TICK_S = 0.25
+MAX_MEMBERS = 300
+
+
+class Server:
+    """The serving process of one house."""
+
+    def __init__(self, house: House, events: Events) -> None:
+        self._house = house
+        self._events = events
+        self._stop = threading.Event()
+        self._sessions = Sessions(time.monotonic)
+        self._log: AuditLog = house.log()
+        self._told: dict[MemberId, int] = {}
+        self._here: frozenset[MemberId] = frozenset()
+        self._worker: threading.Thread | None = None
+
+    def stop(self, *_: object) -> None:
+        """End ``run`` soon; may be called from a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Serve until ``stop``."""
+        house, settings = self._house, self._house.settings
+        software = f"datacoop {version('datacoop')}"
+        desk = Desk(
+            house.database,
+            house.home,
+            house.enrolment,
+            house.agreements,
+            house.clock,
+            self._events.emit,
+        )
+        link = Link(
+            desk,
+            self._sessions,
+            lambda context: peer_member(context, house.enrolment, house.clock),
+            software,
+            lambda: int(house.clock().timestamp() * 1000),
+        )
+        link_server, link_port = serve_link(
+            link,
+            f"{settings.bind}:{house.office.link.port}",
+            link_credentials(house.where),
+            MAX_MEMBERS,
+        )
+        join = serve_join(
+            house.enrolment,
+            f"{settings.bind}:{house.office.join.port}",
+            link_port=link_port,
+            limiter=RateLimiter(
+                per_minute=settings.join_per_minute,
+                per_minute_total=settings.join_per_minute_total,
+                clock=time.monotonic,
+            ),
+            software=software,
+            now=house.clock,
+        )
+        self._log.append(Kind.START, {"software": software.replace(" ", "-")})
+        self._events.emit("listening", join_port=join.port, link_port=link_port)
+        try:
+            while not self._stop.wait(TICK_S):
+                self._tick()
+        finally:
+            self._sessions.stop()
+            if self._worker is not None:
+                self._worker.join()
+            join.stop()
+            link_server.stop(2.0).wait()
+            self._log.append(Kind.STOP)
+            self._log.close()
+            self._events.emit("stopped")
+
+    def _tick(self) -> None:
+        self._notice_members()
+        self._notice_mail()
+        if self._worker is not None and self._worker.is_alive():
+            return
+        with self._house.database.read() as db:
+            waiting = Runs(db).list(open_only=True)
+        if waiting:
+            self._worker = threading.Thread(
+                target=self._conduct, args=(waiting[0],), name="run", daemon=False
+            )
+            self._worker.start()
+
+    def _notice_members(self) -> None:
+        here = self._sessions.connected()
+        for member in here - self._here:
+            self._events.emit("connected", name=self._house.enrolment.name_of(member))
+        for member in self._here - here:
+            self._events.emit("gone", name=self._house.enrolment.name_of(member))
+        self._here = here
+
+    def _notice_mail(self) -> None:
+        with self._house.database.read() as db:
+            active = Members(db).list(Status.ACTIVE)
+            last = {one.id: Mail(db).cursor(one.id).last for one in active}
+        for member in self._sessions.connected():
+            if member not in last:
+                self._sessions.end(member, "this member was removed")
+            elif last[member] > self._told.get(member, 0):
+                self._told[member] = last[member]
+                self._sessions.notice(member, last[member])
+
+    def _conduct(self, stored: StoredRun) -> None:
+        """One run in its own thread, as a Flower ServerApp over the link."""
+        from flwr.app import Context, RecordDict
+
+        house = self._house
+        signed_order, order = house.order_of(stored)
+        signed_agreement, _ = house.agreements.in_force()
+        chain = house.agreements.roster_chain(order.order.roster)
+        agreement = read_agreement(jws_payload(signed_agreement, "agreement"), "agreement")
+        roster = read_roster(jws_payload(chain[-1], "roster"), "roster")
+        try:
+            route = course.chart(order, agreement.terms, roster)
+        except CoopError as error:
+            self._fail(stored, error)
+            return
+        source = Source(signed_agreement, chain, signed_order, ())
+
+        def conduct(exchange: Exchange) -> None:
+            state = Run(route, self._office(stored, source), exchange).conduct()
+            if state not in (State.GATHERING, State.RUNNING, State.EVALUATING):
+                self._tell(route.cohort, stored, state)
+
+        number = int(stored.run[:15], 16)
+        grid = LinkGrid(self._sessions, route.cohort, number, GONE_AFTER_S)
+        context = Context(
+            run_id=number, node_id=1, node_config={}, state=RecordDict(), run_config={}
+        )
+        server_app(conduct, self._sessions)(grid, context)
+
+    def _office(self, stored: StoredRun, source: Source) -> Office:
+        house = self._house
+        return Office(
+            database=house.database,
+            folder=house.run_folder(stored.run),
+            key=house.key,
+            journal=self._log.append,
+            log_root=self._log.root,
+            emit=self._events.emit,
+            clock=house.clock,
+            stop=self._stop,
+            release=self._releaser(stored, source),
+        )
+
+    def _releaser(self, stored: StoredRun, source: Source) -> Callable[[retrace.Trace], str]:
+        house = self._house
+
+        def release(trace: retrace.Trace) -> str:
+            rounds = house.run_folder(stored.run) / "rounds"
+            records = tuple(
+                (rounds / f"{number:04d}.bin").read_bytes()
+                for number in range(1, trace.course.last_round + 1)
+            )
+            whole = Source(source.agreement, source.rosters, source.order, records)
+            made = make_release(whole, house.key, self._log, house.clock())
+            store_release(made, house.releases)
+            with house.database.write() as db:
+                for member in trace.course.roster.voters():
+                    Mail(db).post(
+                        member,
+                        kind="release",
+                        document=made.model,
+                        body=made.files["card.jws"],
+                        now=house.clock(),
+                    )
+            self._events.emit("release", run=stored.run, model=made.model)
+            return made.model
+
+        return release
+
+    def _tell(self, cohort: tuple[MemberId, ...], stored: StoredRun, state: State) -> None:
+        """Every member of the cohort learns how the run ended."""
+        house = self._house
+        with house.database.write() as db:
+            detail = Runs(db).require(stored.run).progress.detail
+            body = json_bytes({"run": stored.run, "state": state.value, "detail": detail[:500]})
+            for member in cohort:
+                Mail(db).post(
+                    member, kind="run-ended", document=stored.run, body=body, now=house.clock()
+                )
+
+    def _fail(self, stored: StoredRun, error: CoopError) -> None:
+        with self._house.database.write() as db:
+            Runs(db).move(stored.run, State.FAILED, self._house.clock(), str(error))
+        self._events.emit("run", run=stored.run, state="failed", detail=str(error))
