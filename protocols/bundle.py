@@ -7,6 +7,7 @@ gives the same bytes: no hidden file, no second copy of a name, no bomb.
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from protocols.canonical import Json, json_bytes
 from protocols.errors import Code, InputError
 
 CARD = "card.json"
@@ -72,6 +74,29 @@ def numbered(files: Mapping[str, bytes], folder: str) -> tuple[str, ...]:
         if name not in files:
             raise _bad("this file of the release is missing.", name)
     return expected
+
+
+def check_form(signed: Json, raw: bytes) -> None:
+    """That a JWS file is canonical JSON of nothing but payload and signatures, in strict base64.
+
+    Raises:
+        InputError: another way to write the same signatures.
+    """
+    problem = "the signed document is not written in its canonical form."
+    parts = signed.get("signatures")
+    plain = isinstance(parts, list) and all(
+        isinstance(one, dict) and one.keys() == {"protected", "signature"} for one in parts
+    )
+    if not plain or signed.keys() != {"payload", "signatures"} or json_bytes(signed) != raw:
+        raise InputError(problem, code=Code.TAMPERED)
+    texts = [signed["payload"], *(value for one in signed["signatures"] for value in one.values())]
+    for text in texts:
+        try:
+            decoded = base64.urlsafe_b64decode(text + "==")
+        except (TypeError, ValueError) as error:
+            raise InputError(problem, code=Code.TAMPERED) from error
+        if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != text:
+            raise InputError(problem, code=Code.TAMPERED)
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:

@@ -26,7 +26,6 @@ log            the release stands in the coordinator's signed log
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -108,30 +107,6 @@ def verify_release(files: Mapping[str, bytes], pins: Pins) -> Findings:
     return _Checker(files, pins).run()
 
 
-def check_form(signed: Json, raw: bytes) -> None:
-    """That a JWS file is canonical JSON of nothing but payload and signatures, in strict base64.
-
-    Raises:
-        InputError: another way to write the same signatures.
-    """
-    parts = signed.get("signatures")
-    plain = isinstance(parts, list) and all(
-        isinstance(one, dict) and one.keys() == {"protected", "signature"} for one in parts
-    )
-    if not plain or signed.keys() != {"payload", "signatures"} or json_bytes(signed) != raw:
-        raise _bad("the signed document is not written in its canonical form.")
-    for text in (
-        signed["payload"],
-        *(value for one in signed["signatures"] for value in one.values()),
-    ):
-        try:
-            strict = base64.urlsafe_b64encode(base64.urlsafe_b64decode(text + "=="))
-        except (TypeError, ValueError) as error:
-            raise _bad("the signed document holds something that is not base64.") from error
-        if strict.rstrip(b"=").decode() != text:
-            raise _bad("the base64 of the signed document is not canonical.")
-
-
 @contextmanager
 def _check(name: str, file: str) -> Iterator[None]:
     """Whatever fails inside is tampering with ``file``, found by the check ``name``."""
@@ -182,7 +157,7 @@ class _Checker:
     def _signed(self, name: str) -> dict[str, Any]:
         """A signed document, written in its one form: nothing can hide between the signatures."""
         signed = self._json(name)
-        check_form(signed, self._files[name])
+        bundle.check_form(signed, self._files[name])
         return signed
 
     def _all_there(self) -> None:
@@ -223,12 +198,15 @@ class _Checker:
     def _roster(self, governance: Governance, order: ParsedOrder) -> tuple[ParsedRoster, ...]:
         names = bundle.numbered(self._files, "rosters")
         one, pinned = order.order, self._pins.roster
-        with _check("roster", names[-1]):
+        signed = []
+        for name in names[:MAX_EPOCHS]:
+            with _check("roster", name):
+                signed.append(self._signed(name))
+        with _check("roster", "rosters"):
             if len(names) > MAX_EPOCHS:
                 raise _bad(f"{len(names)} epochs are too many to check.")
             # the chain asks for one party in it, and for keys that were fresh at an instant
             somebody = MemberId(one.cohort[0])
-            signed = [self._signed(name) for name in names]
             chain = verify_chain(signed, governance, one.coop, somebody, one.issued)
             if pinned not in {epoch.id for epoch in chain}:
                 raise _bad(f"the epoch that you know, {pinned[:16]}, is not in this chain.")

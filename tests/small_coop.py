@@ -106,13 +106,13 @@ def rosters() -> tuple[list[dict[str, Any]], ParsedRoster]:
     return signed, read_roster(second, "roster")
 
 
-def order_under(terms: ParsedAgreement, roster: ParsedRoster, **changes: Any) -> ParsedOrder:
+def order_under(terms: ParsedAgreement, epoch: ParsedRoster, **changes: Any) -> ParsedOrder:
     fields: dict[str, Any] = {
         "coop": COOP,
         "run": "ab" * 16,
         "agreement": terms.id,
-        "roster": roster.id,
-        "roster_epoch": roster.roster.epoch,
+        "roster": epoch.id,
+        "roster_epoch": epoch.roster.epoch,
         "workload": {"id": demand.ID, "version": demand.VERSION, "digest": DIGEST},
         "purpose": demand.PURPOSE,
         "columns": demand.COLUMNS,
@@ -141,6 +141,10 @@ class Run:
     trace: Trace
     present: Sequence[SigningKey] = MEMBERS
     records: list[bytes] = field(default_factory=list)
+
+    @property
+    def descriptor_dim(self) -> int:
+        return demand.dimension(self.course.config)
 
     def descriptor(self, attempt: int = 0, log_root: bytes = b"\x07" * 32) -> RoundDescriptor:
         return self.course.descriptor(
