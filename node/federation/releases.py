@@ -33,7 +33,7 @@ def receive(archive: bytes, pins: Pins, models: Path, journal: LogWriter) -> Fin
     findings = verify_release(files, pins)
     folder = models / findings.model
     if folder.exists():
-        verify_release(load_release(folder), pins)
+        _check_kept(folder, pins)
         return findings
     part = models / f".{findings.model}.part"
     try:
@@ -49,12 +49,13 @@ def receive(archive: bytes, pins: Pins, models: Path, journal: LogWriter) -> Fin
         )
         part.replace(folder)
     except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
         raise LocalError(
             f"the release cannot be stored: {error.strerror or error}.",
             where=str(folder),
             fix="Check the free space and the rights of this folder, then pull again.",
         ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
     return findings
 
 
@@ -106,6 +107,18 @@ def parameters(models: Path, model: ModelId) -> bundle.Vector:
 def verify_release_dir(folder: Path, pins: Pins) -> tuple[str, ...]:
     """Check a release from its files alone; lines for display, or InputError."""
     return verify_release(load_release(folder), pins).lines()
+
+
+def _check_kept(folder: Path, pins: Pins) -> None:
+    try:
+        verify_release(load_release(folder), pins)
+    except InputError as error:
+        raise InputError(
+            f"the copy that is kept here was changed ({error.where}): {error.problem}",
+            code=Code.TAMPERED,
+            where=str(folder),
+            fix="Remove this folder, then pull the release again.",
+        ) from error
 
 
 def _write(files: dict[str, bytes], part: Path) -> None:
