@@ -212,6 +212,12 @@ class Enrolment:
             fix="Give the beginning of the id, 8 digits or more; 'member list' shows them.",
         )
 
+    def name_of(self, member: MemberId) -> str:
+        """What people call a member; the first digits of its id if nobody knows it."""
+        with self.database.read() as tx:
+            known = Members(tx).get(member)
+        return known.profile.name if known is not None else member[:16]
+
     def members(self, status: Status | None = None) -> tuple[Member, ...]:
         """All members, or those of one status."""
         with self.database.read() as tx:

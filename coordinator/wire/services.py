@@ -17,6 +17,7 @@ from typing import NoReturn, Protocol
 import grpc
 
 from coordinator.wire.sessions import Close, MailNotice, Sessions, Task
+from coordinator.wire.tls import bind
 from protocols.chunks import MAX_BODY_BYTES, Assembler, Piece, check_sha256, split
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import MemberId
@@ -274,7 +275,7 @@ def serve_link(
         ),
     )
     add_LinkServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
-    port = server.add_secure_port(address, credentials)
+    port = bind(server, address, credentials, "link_port")
     server.start()
     return server, port
 

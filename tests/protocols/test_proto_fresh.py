@@ -16,9 +16,7 @@ def test_there_are_protos() -> None:
 
 
 @pytest.mark.parametrize("proto", PROTOS, ids=lambda proto: proto.name)
-def test_stubs_are_fresh(
-    proto: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stubs_are_fresh(proto: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     name = proto.relative_to(ROOT).as_posix()
     services = "\nservice " in proto.read_text(encoding="utf-8")

@@ -147,9 +147,7 @@ def test_a_stolen_request_cannot_be_changed(desk: Enrolment) -> None:
         assert caught.value.code is Code.TAMPERED
     foreign = thief.request(desk, request.token)
     with pytest.raises(InputError, match="nobody else"):  # proof of the thief, name of the node
-        csr = prove(
-            thief.identity, desk.office.public.coop, request.token, node.csr, thief.profile
-        )
+        csr = prove(thief.identity, desk.office.public.coop, request.token, node.csr, thief.profile)
         desk.enrol(replace(foreign, csr_pem=node.csr, proof=csr), NOW)
     assert desk.members() == ()
     desk.enrol(request, NOW)  # and the token is not spent by any of it

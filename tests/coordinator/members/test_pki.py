@@ -230,6 +230,4 @@ def _pem(der: bytes) -> bytes:
     import base64
 
     text = base64.encodebytes(der)
-    return (
-        b"-----BEGIN CERTIFICATE REQUEST-----\n" + text + b"-----END CERTIFICATE REQUEST-----\n"
-    )
+    return b"-----BEGIN CERTIFICATE REQUEST-----\n" + text + b"-----END CERTIFICATE REQUEST-----\n"
