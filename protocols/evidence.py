@@ -37,7 +37,7 @@ from protocols.agreement.base import parse_utc
 from protocols.agreement.facts import Denial
 from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement, read_agreement
-from protocols.agreement.roster import ParsedRoster, verify_chain
+from protocols.agreement.roster import ParsedRoster, replay
 from protocols.agreement.survivors import near_changes
 from protocols.agreement.terms import Governance, Privacy
 from protocols.audit.checkpoint import Checkpoint, origin_of, parse_checkpoint
@@ -205,12 +205,10 @@ class _Checker:
         with _check("roster", "rosters"):
             if len(names) > MAX_EPOCHS:
                 raise _bad(f"{len(names)} epochs are too many to check.")
-            # the chain asks for one party in it, and for keys that were fresh at an instant
-            somebody = MemberId(one.cohort[0])
-            chain = verify_chain(signed, governance, one.coop, somebody, one.issued)
+            chain = replay(signed, governance, one.coop)
             if pinned not in {epoch.id for epoch in chain}:
                 raise _bad(f"the epoch that you know, {pinned[:16]}, is not in this chain.")
-            voters = chain[-1].voters(one.issued)
+            voters = chain[-1].voters(one.issued)  # keys that were fresh when it was ordered
             strangers = [member for member in one.cohort if MemberId(member) not in voters]
             if strangers:
                 raise _bad(f"{len(strangers)} of the cohort are not members in the roster.")

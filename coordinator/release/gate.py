@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from protocols.agreement.facts import Denial
-from protocols.audit.entries import Kind
+from protocols.audit.entries import Fact, Kind
 from protocols.audit.writer import LogWriter
 from protocols.permit import Permit
 from protocols.release import Documents, decision
@@ -32,7 +32,7 @@ def release_permit(
     """
     run = documents.order.order.run
     answer = decision(documents, metrics, now)
-    figures = {
+    figures: dict[str, Fact] = {
         "gate": "release",
         "run": run,
         "evaluated": round(metrics["evaluated"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_place import Crash, Memory
 
-from protocols.audit.checkpoint import check_growth, origin_of, parse_checkpoint
+from protocols.audit.checkpoint import (
+    Checkpoint,
+    check_growth,
+    origin_of,
+    parse_checkpoint,
+    sign_checkpoint,
+)
 from protocols.audit.entries import Kind
+from protocols.audit.log import LogState
 from protocols.audit.verify import LogReport, check_inclusion, proof_bytes, verify_log
 from protocols.audit.writer import LogWriter
 from protocols.errors import Code, InputError
@@ -301,3 +310,24 @@ def test_proofs_given_by_a_writer_hold() -> None:
     assert log.growth(0)[1] == ()
     with pytest.raises(InputError):
         log.prove(30)
+
+
+def test_verifying_needs_the_memory_of_a_line_not_of_a_log() -> None:
+    entries = 4000
+
+    def lines() -> Iterator[bytes]:
+        state = LogState(ORIGIN)
+        for number in range(entries):
+            _, line, state = state.append(Kind.PULL, {"model": f"{number:064x}"}, START)
+            yield line
+        heads.append(state.head())
+
+    heads: list[Checkpoint] = []
+    size = sum(map(len, lines()))
+    note = sign_checkpoint(heads.pop(), KEY)
+    tracemalloc.start()
+    report = verify_log(lines(), [note], KEY.public, ORIGIN)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.size == entries and size > 500_000
+    assert peak < 100_000
