@@ -272,10 +272,14 @@ class Agreements:
         return parsed.id
 
     def _keep_signatures(self, connection: Connection, name: str, signed: Json) -> None:
+        """Others' signatures count for the quorum. Mine, come back from others, never replaces
+        the one that I made, and does not by itself make this node obey (``signed`` does)."""
+        signatures = Signatures(connection)
+        made_here = {self._me} & signatures.of(name).keys()
         for party, one in zip(signed_by(signed, name[:16]), signed["signatures"], strict=True):
-            if party != self._me and len(party) == ID_DIGITS:  # mine is the one that I made
+            if party not in made_here and len(party) == ID_DIGITS:
                 part = {"payload": signed["payload"], "signatures": [one]}
-                Signatures(connection).put(name, party, json_bytes(part), self._clock())
+                signatures.put(name, party, json_bytes(part), self._clock())
 
     def _agreement(self, connection: Connection, name: str) -> ParsedAgreement:
         document = Documents(connection).get(name)

@@ -26,7 +26,12 @@ class Document(BaseModel):
 
 
 def parse_utc(text: object) -> datetime:
-    """An instant from ``2026-01-31T08:00:00Z``; no other form, so each has one spelling."""
+    """An instant from ``2026-01-31T08:00:00Z``; no other text, so each has one spelling.
+
+    Code that builds a model may give an aware whole second instead of text.
+    """
+    if isinstance(text, datetime) and text.tzinfo is not None and not text.microsecond:
+        return text.astimezone(UTC)
     if not isinstance(text, str) or not _UTC.fullmatch(text):
         raise ValueError("expected a UTC instant such as 2026-01-31T08:00:00Z")
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)

@@ -28,7 +28,7 @@ _NAMES = {
 
 def no(clause: str, found: object, allowed: object, sentence: str, pending: bool = False) -> Reason:
     """A reason under the clause's name."""
-    return Reason(clause, _NAMES[clause], str(found), str(allowed), sentence, pending)
+    return Reason(clause, _NAMES[clause], str(found) or "nothing", str(allowed), sentence, pending)
 
 
 def missing_clause(clause: str) -> Reason:

@@ -1,0 +1,8 @@
+"""The small cooperative of the agreement tests is used here as well."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "protocols" / "agreement"))

@@ -1,0 +1,152 @@
+"""A small cooperative as values: keys, roster, agreement, one order, and the facts of a yes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from typing import Any
+
+from protocols.agreement.facts import (
+    Consent,
+    Evidence,
+    Facts,
+    Figures,
+    LedgerFacts,
+    MemberFacts,
+    Request,
+    RosterFacts,
+)
+from protocols.agreement.order import OPERATOR, ParsedOrder, make_order
+from protocols.agreement.parse import ParsedAgreement
+from protocols.agreement.roster import Member, ParsedRoster, make_roster, read_roster
+from protocols.agreement.template import make_agreement
+from protocols.permit import Gate
+from protocols.signing import SigningKey, identity_of, jws_merge, jws_sign
+
+NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
+STARTS = datetime(2026, 3, 1, tzinfo=UTC)
+ENDS = datetime(2027, 3, 1, tzinfo=UTC)
+COOP = "c0" * 32
+DIGEST = "d1" * 32
+RUN = "ab" * 16
+OPERATOR_KEY = SigningKey(b"\x81" * 32)
+COORDINATOR_KEY = SigningKey(b"\x82" * 32)
+STRANGER = SigningKey(b"\x99" * 32)
+CONFIG = {"lr": 0.01, "local_steps": 10, "w_max": 1, "server": {"name": "fedavg", "lr": 1.0}}
+WORKLOAD = {
+    "id": "demand",
+    "version": "1",
+    "digest": DIGEST,
+    "purpose": "train:demand",
+    "columns": ["business_date", "category_code", "qty"],
+    "max_rounds": 40,
+    "config": CONFIG,
+    "free": ["categories", "train_until"],
+}
+TEMPLATE: dict[str, Any] = json.loads(
+    (files("protocols.agreement") / "templates" / "grocers.json").read_bytes()
+)
+
+
+def keys(n: int = 8) -> list[SigningKey]:
+    """n identity keys, in order of their member ids."""
+    made = [SigningKey(bytes([i + 1]) * 32) for i in range(n)]
+    return sorted(made, key=lambda key: identity_of(key.public))
+
+
+KEYS = keys()
+ME = KEYS[0]
+
+
+def person(key: SigningKey, **changes: Any) -> Member:
+    name = identity_of(key.public)
+    values: dict[str, Any] = {
+        "id": name,
+        "name": f"Shop {name[:4]}",
+        "legal_id": f"HRB {name[:8]}",
+        "trade": "grocer",
+        "region": f"Town {name[:4]}",
+        "public_key": key.public.hex(),
+        "not_after": datetime(2028, 1, 1, tzinfo=UTC),
+        "roles": ("member",),
+    }
+    return Member.model_validate(values | changes)
+
+
+def agreement(figures: dict[str, Any] | None = None, **changes: Any) -> ParsedAgreement:
+    values: dict[str, Any] = {
+        "name": "Harvest",
+        "coop": COOP,
+        "operator_key": OPERATOR_KEY.public.hex(),
+        "coordinator_key": COORDINATOR_KEY.public.hex(),
+        "workloads": [WORKLOAD],
+        "starts": STARTS,
+        "ends": ENDS,
+    }
+    return make_agreement(TEMPLATE, figures=figures, **(values | changes))
+
+
+def roster(people: list[SigningKey] | None = None) -> ParsedRoster:
+    members = [person(key) for key in (people or KEYS)]
+    return read_roster(make_roster(COOP, members), "roster")
+
+
+AGREEMENT = agreement()
+ROSTER = roster()
+IDS = [identity_of(key.public) for key in KEYS]
+
+
+def order(**changes: Any) -> ParsedOrder:
+    values: dict[str, Any] = {
+        "coop": COOP,
+        "run": RUN,
+        "agreement": AGREEMENT.id,
+        "roster": ROSTER.id,
+        "roster_epoch": 1,
+        "workload": WORKLOAD,
+        "purpose": "train:demand",
+        "columns": ["business_date", "category_code", "qty"],
+        "cohort": IDS,
+        "colluders": 2,
+        "min_cohort": 5,
+        "rounds": 40,
+        "config": CONFIG | {"categories": ["bakery"], "train_until": "2026-01-01"},
+        "stage_timeout_s": 30,
+        "rejoin_wait_s": 5,
+        "issued": NOW - timedelta(minutes=1),
+        "deadline": NOW + timedelta(hours=2),
+    }
+    return make_order(**(values | changes))
+
+
+def signed_by_all(document: Any, people: list[SigningKey] | None = None) -> dict[str, Any]:
+    parts = [jws_sign(document, identity_of(key.public), key) for key in (people or KEYS)]
+    return jws_merge(parts[0], *parts[1:])
+
+
+def signed_order(**changes: Any) -> dict[str, Any]:
+    return jws_sign(order(**changes).document, OPERATOR, OPERATOR_KEY)
+
+
+GOOD_FIGURES = Figures(contributors=8, baseline_wape=0.70, blend_wape=0.65)
+EVIDENCE = Evidence(signed_by_me=True, signers=frozenset(IDS), operator=True, coordinator=True)
+
+
+def facts(**changes: Any) -> Facts:
+    values: dict[str, Any] = {
+        "now": NOW,
+        "evidence": EVIDENCE,
+        "roster": RosterFacts(ROSTER.id, 1, frozenset(IDS)),
+        "mine": MemberFacts(IDS[0], 52, 10_000, frozenset({DIGEST})),
+        "ledger": LedgerFacts(0),
+        "consent": Consent.ALWAYS,
+        "figures": GOOD_FIGURES,
+    }
+    return Facts(**(values | changes))
+
+
+def request(gate: Gate = Gate.ADMIT, **changes: Any) -> Request:
+    return Request(
+        gate, order(**changes).order, purpose="train:demand", outputs=("metrics", "model")
+    )
