@@ -246,9 +246,11 @@ def _exact(into: _P, data: bytes, max_bytes: int) -> _P:
     return into
 
 
-def _limit(value: Sized, most: int, what: str) -> None:
-    if len(value) > most:
-        raise InputError(f"{what} has {len(value)} entries or bytes, at most {most} are read.")
+def _limit(value: Sized, most: int, what: str, least: int = 1) -> None:
+    if not least <= len(value) <= most:
+        raise InputError(
+            f"{what} has {len(value)} entries or bytes, {least} to at most {most} are read."
+        )
 
 
 def _decode(kinds: Mapping[Stage, type[Body]], stage: Stage, data: bytes, peer: str) -> Body:
@@ -312,8 +314,8 @@ def _write_opened(values: Sequence[m.OpenShare]) -> list[pb.OpenShare]:
     return [pb.OpenShare(owner=one.owner, share=one.share) for one in values]
 
 
-def _read_opened(found: Sequence[pb.OpenShare]) -> tuple[m.OpenShare, ...]:
-    _limit(found, MAX_ITEMS, "the list of opened shares")
+def _read_opened(found: Sequence[pb.OpenShare], least: int) -> tuple[m.OpenShare, ...]:
+    _limit(found, MAX_ITEMS, "the list of opened shares", least)
     return tuple(m.OpenShare(one.owner, one.share) for one in found)
 
 
@@ -433,7 +435,7 @@ _FROM_WIRE: Mapping[type[Body], tuple[Callable[[], Message], Callable[..., Body]
     ),
     m.UnmaskReply: (
         pb.UnmaskReply,
-        lambda f: m.UnmaskReply(_read_opened(f.own_shares), _read_opened(f.seed_shares)),
+        lambda f: m.UnmaskReply(_read_opened(f.own_shares, 1), _read_opened(f.seed_shares, 0)),
     ),
     PublishedSum: (pb.PublishedSum, _read_published),
 }

@@ -48,6 +48,8 @@ def max_weight(min_cohort: int) -> int:
 
 def value_bound(scale: int, clip: float) -> int:
     """Q: no quantised coordinate of one member is larger; exact arithmetic (section 2)."""
+    if not math.isfinite(clip):
+        raise InputError(f"a clip of {clip} bounds nothing.", where="round parameters")
     return math.ceil(Fraction(clip) * scale) + 1
 
 

@@ -1,0 +1,1 @@
+"""Beside this file lie helpers that the tests below import by name."""
