@@ -210,7 +210,7 @@ def _checked(weekly: pd.DataFrame, week_start: str) -> pd.DataFrame:
     if not np.isfinite(units).all():
         raise InputError("the weekly units hold values that are not numbers.")
     starts = pd.to_datetime(weekly["week_start"])
-    wrong = starts[starts.dt.weekday != _WEEKDAY[week_start]]
+    wrong = starts[starts.dt.day_of_week != _WEEKDAY[week_start]]
     if len(wrong):
         raise InputError(
             f"the week of {wrong.iloc[0].date()} does not start on a {week_start}.",
@@ -229,10 +229,12 @@ def own_table(seen: Panel, vocabulary: Sequence[str], horizons: int) -> Training
     last = seen.weeks - 1
     first = max(MIN_HISTORY - 1, last - MAX_ORIGINS)
     parts = [origin_rows(seen, vocabulary, horizons, at) for at in range(first, last)]
-    rows = stack(parts) if parts else origin_rows(seen, vocabulary, horizons, last, keep=0)
-    known = (~np.isnan(seen.units)).cumsum(axis=1)
-    enough = known[rows.series, rows.origin] >= MIN_HISTORY if len(rows) else np.zeros(0, bool)
-    rows = _take(rows, np.flatnonzero(enough))
+    if parts:
+        rows = stack(parts)
+        known = (~np.isnan(seen.units)).cumsum(axis=1)
+        rows = take(rows, np.flatnonzero(known[rows.series, rows.origin] >= MIN_HISTORY))
+    else:
+        rows = take(origin_rows(seen, vocabulary, horizons, last), np.zeros(0, dtype=np.int64))
     units, observed = targets(seen, rows)
     target = (units / rows.scale[:, None]).astype(np.float32)
     return TrainingTable(rows, target, observed, seen.weeks)
@@ -248,13 +250,11 @@ def targets(
     return np.where(observed, units, 0.0), observed
 
 
-def origin_rows(
-    seen: Panel, vocabulary: Sequence[str], horizons: int, origin: int, *, keep: int | None = None
-) -> FeatureRows:
+def origin_rows(seen: Panel, vocabulary: Sequence[str], horizons: int, origin: int) -> FeatureRows:
     """One row a category that has begun by column ``origin``; later columns are not read."""
     if not 0 <= origin < seen.weeks:
         raise InputError(f"week {origin} is outside the panel of {seen.weeks} weeks.")
-    begun = np.flatnonzero(~np.isnan(seen.units[:, : origin + 1]).all(axis=1))[:keep]
+    begun = np.flatnonzero(~np.isnan(seen.units[:, : origin + 1]).all(axis=1))
     past = seen.units[begun, : origin + 1]
     inputs, scale = _inputs(past)
     index = {name: at + 1 for at, name in enumerate(vocabulary)}
@@ -308,8 +308,7 @@ def _inputs(past: Floats) -> tuple[NDArray[np.float32], Floats]:
         *(np.full(len(past), value) for value in store),
         np.log(weeks_known) - 3,
     ]
-    table = np.concatenate([np.atleast_2d(c.T).T.reshape(len(past), -1) for c in columns], axis=1)
-    return table.astype(np.float32), scale
+    return np.column_stack(columns).astype(np.float32), scale
 
 
 def _mean(window: Floats, weeks: int) -> Floats:
@@ -364,5 +363,6 @@ def stack(parts: Sequence[FeatureRows]) -> FeatureRows:
     )
 
 
-def _take(rows: FeatureRows, at: NDArray[np.int64]) -> FeatureRows:
+def take(rows: FeatureRows, at: NDArray[np.int64]) -> FeatureRows:
+    """The rows at these indices."""
     return FeatureRows(**{name: getattr(rows, name)[at] for name in FeatureRows.__slots__})
