@@ -145,4 +145,4 @@ def test_wrong_calls_are_refused() -> None:
     with pytest.raises(InputError, match="no rows"):
         fit.train(params, features.own_table(short, (), 4), cfg, SEED, round_no=0, rounds=1)
     with pytest.raises(LocalError, match="not finite"):
-        fit.train(params * np.float32(np.inf), made, cfg, SEED, round_no=0, rounds=1)
+        fit.train(np.full_like(params, np.inf), made, cfg, SEED, round_no=0, rounds=1)
