@@ -25,9 +25,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would happen,
 class State:
     """Options that stand before the command."""
 
-    home: Path
+    home: Path | None = None
     quiet: bool = False
-    verbose: bool = False
     color: bool = True
 
 

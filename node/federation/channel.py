@@ -14,11 +14,10 @@ from pathlib import Path
 
 import grpc
 
-from node import files, keys
-from node.federation import membership
+from node import files, keys, membership
 from node.federation.link import remote_error
-from node.federation.membership import Membership, authority_pem
 from node.federation.probe import Probe, check_clock, diagnose, pin, probe
+from node.membership import Membership, authority_pem
 from protocols.errors import Code, InputError, LocalError, RemoteError
 from protocols.ids import coop_id
 from protocols.joining import (

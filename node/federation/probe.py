@@ -12,9 +12,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from node import keys
-from node.federation import membership
-from node.federation.membership import authority_pem
+from node import keys, membership
+from node.membership import authority_pem
 from protocols.errors import Code, CoopError, LocalError, RemoteError
 from protocols.joining import (
     MAX_CLOCK_SKEW_S,

@@ -1,0 +1,189 @@
+"""The page that a demo leaves behind: one HTML file, no scripts, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from examples.complete_journey.charts import (
+    StoreErrors,
+    attendance_chart,
+    error_chart,
+    forecast_chart,
+)
+
+STYLE = """
+:root{color-scheme:light}body{font:16px/1.55 system-ui,sans-serif;color:#1f2937;background:#fff;
+max-width:60rem;margin:2rem auto;padding:0 1rem}h1{font-size:1.7rem}h2{margin-top:2.4rem}
+table{border-collapse:collapse;width:100%;margin:1rem 0}caption{text-align:left;font-weight:600}
+th,td{border-bottom:1px solid #d1d5db;padding:.35rem .6rem;text-align:right}
+th:first-child,td:first-child{text-align:left}code{background:#f3f4f6;padding:.1rem .3rem}
+.note{background:#eff6ff;border-left:4px solid #0369a1;padding:.6rem 1rem}
+.scroll{overflow-x:auto}@media print{body{margin:0}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreResult:
+    """One store's own figures on its held-out weeks, read from its own folder."""
+
+    name: str
+    cold: bool
+    weeks: int
+    wape: tuple[float, float, float]  # own baseline, shared, blend
+    wql: tuple[float, float, float]
+
+    @property
+    def better(self) -> bool:
+        """Whether the blend beats the store's own baseline."""
+        return self.wape[2] < self.wape[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastExample:
+    """Held-out weeks of one store's busiest category."""
+
+    store: str
+    category: str
+    weeks: tuple[str, ...]
+    actual: tuple[float, ...]
+    low: tuple[float, ...]
+    middle: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoResult:
+    """What happened, in figures and sentences."""
+
+    stores: Sequence[StoreResult]
+    rounds: int
+    seconds: float
+    attendance: Sequence[frozenset[str]]
+    killed: str
+    killed_in_round: int
+    release: str  # sentence on the release gate
+    refusals: Sequence[tuple[str, str, str]]  # store, clause, sentence
+    amendment: str
+    checks: Sequence[str]
+    places: Sequence[tuple[str, str]]  # what, where
+    memory: Sequence[tuple[str, float]] = field(default=())
+    example: ForecastExample | None = None
+
+
+def mean(values: Sequence[float]) -> float:
+    """Unweighted mean over stores."""
+    return sum(values) / len(values)
+
+
+def result_rows(stores: Sequence[StoreResult]) -> list[list[str]]:
+    """Rows of the closing table, the same in the terminal and on the page."""
+    rows = []
+    for store in stores:
+        name = f"{store.name} (cold, {store.weeks} weeks)" if store.cold else store.name
+        rows.append(
+            [name]
+            + [f"{value:.3f}" for value in (*store.wape, *store.wql)]
+            + ["yes" if store.better else "no"]
+        )
+    rows.append(
+        ["mean over stores"]
+        + [f"{mean([s.wape[i] for s in stores]):.3f}" for i in range(3)]
+        + [f"{mean([s.wql[i] for s in stores]):.3f}" for i in range(3)]
+        + [f"{sum(s.better for s in stores)} of {len(stores)}"]
+    )
+    return rows
+
+
+HEADERS = [
+    "store",
+    "WAPE own",
+    "WAPE shared",
+    "WAPE blend",
+    "wQL own",
+    "wQL shared",
+    "wQL blend",
+    "blend better",
+]
+
+
+def _table(caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headers)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def page(result: DemoResult) -> str:
+    """The whole page."""
+    stores = result.stores
+    errors = [StoreErrors(s.name, s.cold, *s.wape) for s in stores]
+    own, blend = mean([s.wape[0] for s in stores]), mean([s.wape[2] for s in stores])
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>",
+        "<meta name='viewport' content='width=device-width,initial-scale=1'>",
+        f"<title>A cooperative of {len(stores)} stores</title><style>{STYLE}</style></head><body>",
+        f"<h1>{len(stores)} stores learned together and kept their rows</h1>",
+        f"<p>Real sales of {len(stores)} stores of the Complete Journey data set, each in its own "
+        f"process with its own folder, trained a demand forecast in {result.rounds} rounds of "
+        f"secure aggregation on this machine. The whole demo took {result.seconds:.0f} seconds. "
+        "The coordinator saw sums over at least five stores and signatures, no row and no single "
+        "store's update.</p>",
+        f"<p class='note'>Mean error (WAPE) over the stores' held-out weeks: own forecast "
+        f"{own:.3f}, blend of own and shared {blend:.3f} ({100 * (blend / own - 1):+.1f} %). "
+        f"The blend was better for {sum(s.better for s in stores)} of {len(stores)} stores. "
+        "A cooperative this small proves the machinery; it is not a promise of gain.</p>",
+        "<h2>How far off each forecast was</h2>",
+        error_chart(errors),
+        _table("Error on held-out weeks, lower is better", HEADERS, result_rows(stores)),
+        "<p>WAPE: the sum of all misses divided by the sum of all sales. wQL: the same idea for "
+        "the whole range of the forecast. A cold store has only 12 weeks of history before the "
+        "held-out weeks. The stores' own figures come from their own folders; the coordinator "
+        "only saw their sum.</p>",
+    ]
+    if result.example is not None:
+        parts += _example(result.example)
+    parts += [
+        "<h2>Who was in each round's sum</h2>",
+        attendance_chart([s.name for s in stores], result.attendance),
+        f"<p>{escape(result.killed)} was killed (SIGKILL) in round {result.killed_in_round} after "
+        "it had sent its masked update. The round went on without it and its update still "
+        "counted; it started again and took part in the next round.</p>",
+        f"<p>{escape(result.release)}</p>",
+        "<h2>An order that every store refused</h2>",
+        f"<p>{escape(result.amendment)}</p>",
+        _table("What each store answered", ["store", "clause", "reason"], result.refusals),
+        "<h2>What was checked afterwards, from files alone</h2><ul>",
+        *[f"<li>{escape(line)}</li>" for line in result.checks],
+        "</ul><h2>Where everything lies</h2>",
+        _table("Folders and files of this demo", ["what", "where"], result.places),
+    ]
+    if result.memory:
+        rows = [[name, f"{mb:.0f}"] for name, mb in result.memory]
+        parts.append(_table("Resident memory near the end of training", ["process", "MB"], rows))
+    parts.append("</body></html>")
+    return "\n".join(parts)
+
+
+def _example(example: ForecastExample) -> list[str]:
+    rows = [
+        [week, f"{a:.0f}", f"{low:.1f}", f"{mid:.1f}", f"{high:.1f}"]
+        for week, a, low, mid, high in zip(
+            example.weeks, example.actual, example.low, example.middle, example.high, strict=True
+        )
+    ]
+    return [
+        f"<h2>One store's forecast, week by week: {escape(example.store)}, "
+        f"{escape(example.category.lower())}</h2>",
+        forecast_chart(example.weeks, example.actual, example.low, example.middle, example.high),
+        _table(
+            "Units a week in the held-out weeks",
+            ["week of", "sold", "low (P10)", "middle (P50)", "high (P90)"],
+            rows,
+        ),
+    ]

@@ -1,0 +1,113 @@
+"""``doctor``: what could go wrong on this node, each finding with its fix."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from node import membership
+from node.federation.channel import link_channel
+from node.federation.link import Calls
+from node.house import Home, open_home, open_member
+from node.policy.journal import verify_log
+from node.store.outbox import Cursors
+from protocols.errors import CoopError
+
+LOW_DISK_BYTES = 1_000_000_000
+SOON = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    found: str
+    fix: str = ""
+
+
+def examine(given: Path | None) -> list[Finding]:
+    """All findings; never raises for something that it looks at."""
+    try:
+        home = open_home(given)
+    except CoopError as error:
+        return [Finding("home", False, str(error.problem), error.fix)]
+    free = shutil.disk_usage(home.folder).free
+    out = [
+        Finding("home", True, str(home.folder)),
+        Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free", "Free some space."),
+        _rows(home),
+        _journal(home),
+        _torch(home),
+    ]
+    if not membership.is_enrolled(home.folder):
+        out.append(
+            Finding(
+                "membership",
+                False,
+                "this node has not joined a cooperative",
+                "Ask for an invitation, then: coop-node join 'LINK'. Forecasts work without.",
+            )
+        )
+        return out
+    return [*out, _certificate(home), _connection(given)]
+
+
+def _rows(home: Home) -> Finding:
+    from node.data import quality
+
+    try:
+        vault = home.vault()
+        vault.verify()
+        report = quality.check(vault, home.clock().date())
+    except CoopError as error:
+        return Finding("rows", False, error.problem, error.fix)
+    found = f"{report.lines} lines, health {report.score} of 100"
+    return Finding("rows", report.lines > 0, found, "Add sales: coop-node data add FILE.csv")
+
+
+def _journal(home: Home) -> Finding:
+    home.log.close()
+    try:
+        lines = verify_log(home.folder / "audit", home.keys.identity.public)
+    except CoopError as error:
+        if not (home.folder / "audit" / "log.jsonl").exists():
+            return Finding("audit log", True, "nothing written yet")
+        return Finding("audit log", False, error.problem, error.fix)
+    return Finding("audit log", True, lines[0] if lines else "empty")
+
+
+def _torch(home: Home) -> Finding:
+    try:
+        import torch
+    except ImportError as error:
+        return Finding(
+            "torch", False, f"cannot be loaded: {error}", "Install the node again (README.md)."
+        )
+    return Finding("torch", True, f"{torch.__version__}, {home.settings.threads} threads for us")
+
+
+def _certificate(home: Home) -> Finding:
+    ends = membership.own_certificate(home.folder).not_valid_after_utc
+    left = ends - home.clock()
+    return Finding(
+        "certificate",
+        left > SOON,
+        f"good for {left.days} days",
+        "Keep coop-node start running: it renews. If it ended: coop-node join LINK --again.",
+    )
+
+
+def _connection(given: Path | None) -> Finding:
+    member = open_member(given)
+    with member.database.read() as db:
+        after = Cursors(db).get("mail")
+    try:
+        with link_channel(member.home.folder) as channel:
+            waiting = sum(1 for _ in Calls(channel).mail(after))
+    except CoopError as error:
+        return Finding("connection", False, error.problem, error.fix)
+    return Finding("connection", True, f"{member.membership.link} answers, {waiting} new letters")

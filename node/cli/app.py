@@ -1,0 +1,37 @@
+"""The command tree and the options that stand before every command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from node.cli import agreement, data, house, models, orders
+from node.cli.shell import State
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Your shop's node: your rows stay here; what it learns with others comes back here.",
+    epilog="Example: coop-node init && coop-node data add sales.csv && coop-node forecast",
+)
+house.register(app)
+app.add_typer(data.app, name="data")
+app.command(epilog="Example: coop-node forecast --weeks 2")(data.forecast)
+app.add_typer(agreement.app, name="agreement")
+orders.register(app)
+app.add_typer(models.app, name="models")
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="The node's folder. [env: COOP_NODE_HOME]")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="Plain text.")] = False,
+) -> None:
+    """Options for every command."""
+    context.obj = State(home=home, quiet=quiet, color=not no_color)

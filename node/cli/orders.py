@@ -1,0 +1,103 @@
+"""``orders``, ``approve``, ``refuse``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from node.cli.shell import Json, Yes, answer, confirm, say, state, table
+
+
+def register(app: typer.Typer) -> None:
+    """Hang these commands at the top of the tree."""
+    app.command(epilog="Example: coop-node orders")(orders)
+    app.command(epilog="Example: coop-node approve 1f3a --always")(approve)
+    app.command(epilog="Example: coop-node refuse 1f3a --reason stocktaking")(refuse)
+
+
+def orders(context: typer.Context, as_json: Json = False) -> None:
+    """Orders that came, what your node answered, and why."""
+    from node.house import open_member
+    from node.store.orders import Orders
+    from protocols.agreement.order import read_order
+    from protocols.canonical import parse_json
+    from protocols.signing import jws_payload
+
+    member = open_member(state(context).home)
+    with member.database.read() as db:
+        found = Orders(db).list()
+    shown: list[dict[str, Any]] = []
+    for one in found:
+        order = read_order(jws_payload(parse_json(one.jws, "order"), "order"), "order").order
+        shown.append(
+            {
+                "run": one.run,
+                "state": one.state.value,
+                "reasons": list(one.reasons),
+                "workload": f"{order.workload.id} {order.workload.version}",
+                "digest": one.digest,
+                "purpose": order.purpose,
+                "columns": list(order.columns),
+                "members": len(order.cohort),
+                "rounds": order.rounds,
+                "deadline": order.deadline.isoformat(),
+            }
+        )
+
+    def lines() -> list[str]:
+        rows = [
+            [str(o[k]) for k in ("run", "state", "workload", "purpose", "members", "rounds")]
+            for o in shown
+        ]
+        out = table(
+            [[r[0][:8], *r[1:]] for r in rows],
+            ["run", "state", "workload", "purpose", "members", "rounds"],
+            "No orders yet. Your operator sends one when a run is planned.",
+        )
+        for o in shown:
+            out += [f"  {str(o['run'])[:8]}: {reason}" for reason in o["reasons"]]
+            if o["state"] == "pending":
+                out.append(f"  Approve it: coop-node approve {str(o['run'])[:8]}")
+        return out
+
+    answer({"orders": shown}, as_json, lines)
+
+
+def approve(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="First digits of the run, or a workload digest.")],
+    always: Annotated[
+        bool, typer.Option("--always", help="Every order of this workload digest from now on.")
+    ] = False,
+    yes: Yes = False,
+) -> None:
+    """Say yes to an order, once or always for its workload. Your agreement still binds it."""
+    from node.house import open_member
+
+    member = open_member(state(context).home)
+    if len(run) == 64:
+        confirm(f"Approve every order of workload digest {run[:16]} from now on?", yes)
+        member.approvals.approve_workload(run)
+        say(f"Always approved: workload digest {run[:16]}.")
+        return
+    order = member.approvals.find(run)
+    what = (
+        f"every order of workload digest {order.digest[:16]}" if always else f"run {order.run[:8]}"
+    )
+    confirm(f"Approve {what}?", yes)
+    member.approvals.approve(run, always=always)
+    say(f"Approved: {what}. The running node takes it from here.")
+
+
+def refuse(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="First digits of the run.")],
+    reason: Annotated[str, typer.Option(help="For your own log; it stays on this node.")],
+) -> None:
+    """Say no to an order."""
+    from node.house import open_member
+
+    member = open_member(state(context).home)
+    order = member.approvals.refuse(run, reason)
+    say(f"Refused: run {order.run[:8]}.")

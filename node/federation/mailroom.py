@@ -1,0 +1,125 @@
+"""Letters in and out: agreements, rosters, orders, releases; signatures and answers.
+
+Everything here is durable and may be repeated: a letter counts as read when what it brought is
+in the store, a letter of ours as sent when the coordinator has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from node.federation.link import Calls, Letter
+from node.policy.agreements import Agreements
+from node.policy.budget import settle
+from node.store.database import Database
+from node.store.orders import Orders, OrderState
+from node.store.outbox import Cursors, Outbox
+from node.store.releases import Releases, ReleaseState, StoredRelease
+from node.store.rounds import SpentRounds
+from protocols.canonical import json_bytes, parse_json
+from protocols.errors import CoopError, InputError, Refused
+from protocols.ids import run_id
+from protocols.signing import jws_payload
+
+CURSOR = "mail"
+Journal = Callable[[str, Mapping[str, object]], None]
+Emit = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Mailroom:
+    """The letters of one member."""
+
+    database: Database
+    agreements: Agreements
+    journal: Journal
+    emit: Emit
+    clock: Callable[[], datetime]
+
+    def collect(self, calls: Calls, receive_order: Callable[[bytes], None]) -> int:
+        """Fetch and keep all new letters; how many there were.
+
+        ``receive_order`` takes a signed order (JWS bytes) and remembers what the gate said.
+        """
+        count = 0
+        with self.database.read() as db:
+            after = Cursors(db).get(CURSOR)
+        for letter in calls.mail(after):
+            self._take(letter, receive_order)
+            with self.database.write() as db:
+                Cursors(db).put(CURSOR, letter.seq)
+            count += 1
+        return count
+
+    def deliver(self, calls: Calls) -> int:
+        """Send all letters of ours that the coordinator does not have; how many."""
+        with self.database.read() as db:
+            waiting = Outbox(db).open()
+        sent = 0
+        for letter in waiting:
+            try:
+                calls.submit(letter.kind, letter.id, letter.body)
+            except InputError as error:
+                self._refused_by_office(letter.id, error)
+            with self.database.write() as db:
+                Outbox(db).acknowledge(letter.id, self.clock())
+            sent += 1
+        return sent
+
+    def answer(self, run: str, answer: str, reasons: tuple[str, ...]) -> bool:
+        """Queue this member's answer to an order; False if it was queued before."""
+        shown = [one[:600] for one in reasons[:40]]
+        body = json_bytes({"run": run, "answer": answer, "reasons": shown})
+        with self.database.write() as db:
+            return Outbox(db).post(f"answer-{run}-{answer}", "answer", body, self.clock())
+
+    def _refused_by_office(self, name: str, error: CoopError) -> None:
+        self.journal("incident", {"note": f"the office did not take {name}: {error.problem}"[:200]})
+
+    def _take(self, letter: Letter, receive_order: Callable[[bytes], None]) -> None:
+        """One letter; a bad one is written down and does not stop the others."""
+        try:
+            if letter.kind in ("agreement", "roster", "agreement-signed", "roster-signed"):
+                name = self.agreements.receive(letter.kind, letter.body)
+                self.emit("document", kind=letter.kind, id=name)
+            elif letter.kind == "order":
+                receive_order(letter.body)
+            elif letter.kind == "release":
+                self._release(letter)
+            elif letter.kind == "run-ended":
+                self._run_ended(letter)
+            else:
+                raise InputError(f"letters of kind {letter.kind[:40]!r} are not known here.")
+        except (InputError, Refused) as error:
+            self.journal("incident", {"note": _note(f"letter {letter.seq}: {error}")})
+            self.emit("document", kind=f"unreadable {letter.kind[:40]}", id=str(error)[:200])
+
+    def _release(self, letter: Letter) -> None:
+        card = jws_payload(parse_json(letter.body, "release"), "release")
+        model, run = card.get("model"), card.get("run")
+        if not isinstance(model, str) or not isinstance(run, str):
+            raise InputError("the card of a release names no model and run.")
+        with self.database.write() as db:
+            if Releases(db).get(model) is None:
+                offered = ReleaseState.OFFERED
+                Releases(db).put(StoredRelease(model, run, offered, letter.body, self.clock()))
+        self.emit("document", kind="release", id=model)
+
+    def _run_ended(self, letter: Letter) -> None:
+        document = parse_json(letter.body, "run-ended")
+        run, state = run_id(str(document.get("run"))), str(document.get("state"))[:20]
+        with self.database.write() as db:
+            known = Orders(db).get(run)
+            if known is not None and known.state in (OrderState.ADMITTED, OrderState.RUNNING):
+                good = state in ("released", "refused", "finished")
+                now = self.clock()
+                Orders(db).move(run, OrderState.DONE if good else OrderState.FAILED, now)
+                spent = SpentRounds(self.database).last(bytes.fromhex(run)) is not None
+                settle(db, run, now, spent_rounds=spent)
+        self.emit("run", run=run, state=state, detail=str(document.get("detail"))[:300])
+
+
+def _note(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:200]

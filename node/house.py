@@ -1,0 +1,121 @@
+"""Puts the node together: folder, keys, store, journal, gate. Commands and the daemon start here.
+
+Light to import: torch, pandas and flwr come in only where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import node
+from node import config, keys, membership
+from node.membership import Membership
+from node.policy import house_rules
+from node.policy.agreements import Agreements
+from node.policy.approvals import ApprovalDesk
+from node.policy.gate import Gate
+from node.policy.journal import Journal
+from node.store.database import Database
+from protocols.audit.entries import Kind
+from protocols.workloads import catalogue
+
+if TYPE_CHECKING:
+    from node.data.vault import Vault
+    from node.settings import NodeSettings
+
+
+def utc_now() -> datetime:
+    """The clock of this process; everything inside takes it as an argument."""
+    return datetime.now(UTC)
+
+
+def installed_source(path: str) -> bytes:
+    """Bytes of an installed source file, by its path from the packages' common folder."""
+    return (Path(node.__file__).resolve().parent.parent / path).read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A node with keys; it may or may not have joined a cooperative."""
+
+    folder: Path
+    settings: NodeSettings
+    keys: keys.NodeKeys
+    log: Journal = field(repr=False)
+    clock: Callable[[], datetime] = utc_now
+
+    def journal(self, kind: str, facts: Mapping[str, object]) -> None:
+        """Append one entry; on the disk when this returns."""
+        self.log.append(Kind(kind), facts)  # type: ignore[arg-type]
+
+    def vault(self) -> Vault:
+        """The member's rows."""
+        from node.data.vault import Vault
+
+        return Vault(self.folder / "vault")
+
+    @property
+    def cache(self) -> Path:
+        """Trained baselines and other things that can be made again."""
+        return self.folder / "cache"
+
+    def run_folder(self, run: str) -> Path:
+        """Where one run's files lie."""
+        return self.folder / "runs" / run
+
+    @property
+    def models(self) -> Path:
+        """Where pulled releases lie."""
+        return self.folder / "models"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node that has joined: its cooperative, store and gate."""
+
+    home: Home
+    membership: Membership
+    database: Database
+    agreements: Agreements
+    approvals: ApprovalDesk
+    gate: Gate
+
+    def close(self) -> None:
+        """Give the database back."""
+        self.database.close()
+
+
+def open_home(given: Path | None) -> Home:
+    """Open a node's folder; LocalError if ``init`` has not been run."""
+    folder = config.resolve_home(given)
+    settings = config.load(folder)
+    own = keys.load(folder)
+    return Home(folder, settings, own, Journal(folder / "audit", own.identity, utc_now))
+
+
+def open_member(given: Path | None) -> Member:
+    """Open a node that has joined; LocalError if it has not."""
+    home = open_home(given)
+    known = membership.load(home.folder)
+    database = Database.open(home.folder / "node.db", create=True)
+    return Member(
+        home=home,
+        membership=known,
+        database=database,
+        agreements=Agreements(
+            database, known.public.coop, home.keys.identity, home.journal, home.clock
+        ),
+        approvals=ApprovalDesk(database, home.journal, home.clock),
+        gate=Gate(
+            database,
+            public=home.keys.identity.public,
+            installed=frozenset({catalogue.DEMAND.digest(installed_source)}),
+            journal=home.journal,
+            clock=home.clock,
+            house=house_rules.load(home.folder / "house_rules.toml"),
+        ),
+    )

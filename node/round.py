@@ -1,0 +1,118 @@
+"""THE DATA'S WAY, on one page: from the vault to a bounded update, under one permit.
+
+    Permit -> ConsentedRows -> CheckedRows -> TrainingTable -> delta -> BoundedUpdate -> masked
+
+Each arrow is a function that takes the type before and makes the type after, so a step that is
+left out does not type-check. Masking itself is the machine of ``protocols.secagg``; the bounded
+update never leaves this process in any other way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from node import files
+from node.data import consent, features, quality
+from node.data.features import TrainingTable
+from node.data.stages import CheckedRows
+from node.data.vault import Vault
+from node.training import clip, evaluate, fit
+from node.training.clip import BoundedUpdate
+from node.training.evaluate import Report
+from protocols.audit.entries import Kind
+from protocols.course import Course
+from protocols.permit import Permit
+from protocols.workloads.server import ServerState
+
+Journal = Callable[[str, Mapping[str, object]], None]
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a run needs of this member's rows, made once under its permit."""
+
+    course: Course
+    checked: CheckedRows
+    table: TrainingTable = field(repr=False)
+    now: datetime
+    cache: Path
+
+
+def prepare(
+    permit: Permit,
+    vault: Vault,
+    course: Course,
+    now: datetime,
+    journal: Journal,
+    cache: Path,
+) -> Prepared:
+    """Permit -> consented -> checked -> table; and the own baseline, so that no round waits.
+
+    Raises:
+        Refused: the permit does not open these rows.
+        InputError: too few or too poor rows, with the fix.
+    """
+    consented = consent.consented_rows(vault, permit, now, week_start=course.config.week_start)
+    journal(
+        Kind.SNAPSHOT, {"run": permit.run, "root": consented.snapshot_root, "basis": "no-customers"}
+    )
+    checked = quality.checked_rows(consented)
+    table = features.training_table(checked, now, course.config)
+    return Prepared(course, checked, table, now, cache)
+
+
+def update(prepared: Prepared, state: ServerState, seed: bytes, number: int) -> BoundedUpdate:
+    """Table -> delta -> bounded update of one training round (``number`` from 1)."""
+    config = prepared.course.config
+    delta = fit.train(
+        np.array(state.params),
+        prepared.table,
+        config,
+        seed,
+        round_no=number - 1,
+        rounds=prepared.course.training_rounds,
+    )
+    return clip.bounded(delta, config.clip_l2)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The evaluation round's vector, and the report behind it that stays here."""
+
+    vector: NDArray[np.float32] = field(repr=False)
+    report: Report | None
+
+
+def report(prepared: Prepared, state: ServerState) -> Scored:
+    """Own baseline, shared model and blend on the member's own held-out weeks."""
+    vector, found = evaluate.run_metrics(
+        prepared.checked,
+        prepared.now,
+        np.array(state.params),
+        prepared.course.config,
+        cache=prepared.cache,
+    )
+    return Scored(vector.astype(np.float32), found)
+
+
+def keep_report(scored: Scored, folder: Path) -> None:
+    """Write the member's own figures beside the run, for its own eyes."""
+    document: dict[str, Any] = {"evaluated": scored.report is not None}
+    if scored.report is not None:
+        found = scored.report
+        document |= {
+            "history_weeks": found.history_weeks,
+            "cold": found.cold,
+            "own_method": found.own_method,
+            "scores": {name: asdict(one) for name, one in found.scores.items()},
+        }
+    files.write(folder / SCORES, json.dumps(document, indent=1, sort_keys=True).encode())

@@ -1,0 +1,189 @@
+"""``coop-node start``: keeps the node connected, its letters moving and its runs going.
+
+Three threads: the stream (this one), the mailroom (letters, decisions, baselines), and the
+session's worker (one round stage at a time). A connection that breaks is tried again for ever.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+
+import grpc
+
+from node import round as way
+from node.events import Events
+from node.federation import channel as wire
+from node.federation.client_app import client_app, drive
+from node.federation.link import Calls, Session, pauses
+from node.federation.mailroom import Mailroom
+from node.federation.participant import Ticket, Tools, survivor_allowance
+from node.federation.rooms import Rooms
+from node.house import Member
+from node.policy.gate import History
+from node.policy.survivors import admit_survivors
+from node.store.rounds import SpentRounds
+from protocols.agreement.order import ParsedOrder
+from protocols.errors import Code, CoopError, RemoteError
+from protocols.ids import RunId
+from protocols.workloads import demand
+
+MAIL_S = 1.0
+
+
+class _Ledgers:
+    """``node.federation.participant.Ledgers`` over the node's store."""
+
+    def __init__(self, member: Member, allowed: Callable[[str], int]) -> None:
+        self._member = member
+        self._spent = SpentRounds(member.database)
+        self._allowed = allowed
+
+    def mark_spent(self, run: bytes, round: int) -> None:
+        self._spent.mark_spent(run, round)
+
+    def admit_survivors(self, run: str, round: int, members: frozenset[str], floor: int) -> None:
+        admit_survivors(
+            self._member.database,
+            run,
+            round,
+            members,
+            n_min=floor,
+            allowed=self._allowed(run),
+        )
+
+
+class Daemon:
+    """The running node."""
+
+    def __init__(self, member: Member, events: Events) -> None:
+        self._member = member
+        self._events = events
+        self._stop = threading.Event()
+        self._mail = threading.Event()
+        self._calls: Calls | None = None
+        self._tickets: dict[str, Ticket] = {}
+        home = member.home
+        self._mailroom = Mailroom(
+            member.database, member.agreements, home.journal, events.emit, home.clock
+        )
+        tools = Tools(
+            identity=home.keys.identity,
+            member=member.membership.member,
+            entropy=secrets.token_bytes,
+            ledgers=_Ledgers(member, self._allowance),
+            fetch_round=self._fetch_round,
+            prepare=self._prepare,
+            journal=home.journal,
+            emit=events.emit,
+        )
+        self._rooms = Rooms(member, self._mailroom, tools, self._history)
+        number = int(member.membership.member[:16], 16) >> 1
+        self._session = Session(
+            f"datacoop {version('datacoop')}",
+            lambda: int(home.clock().timestamp() * 1000),
+            drive(client_app(self._rooms.handle), number),
+            self._mail.set,
+        )
+
+    def stop(self, *_: object) -> None:
+        """End ``run`` soon; may be called from a signal handler."""
+        self._stop.set()
+        self._mail.set()
+
+    def run(self) -> None:
+        """Serve until ``stop``. Whatever was admitted before a restart is made ready first."""
+        home = self._member.home
+        home.journal("start", {"software": f"datacoop-{version('datacoop')}"})
+        self._rooms.reconsider()
+        post = threading.Thread(target=self._keep_post, name="mailroom")
+        post.start()
+        waits = pauses(home.settings.reconnect_min_s, home.settings.reconnect_max_s)
+        try:
+            while not self._stop.is_set():
+                try:
+                    self._connected_once()
+                    waits = pauses(home.settings.reconnect_min_s, home.settings.reconnect_max_s)
+                except RemoteError as error:
+                    pause_s = next(waits)
+                    self._events.emit("waiting", problem=str(error), pause_s=pause_s)
+                    self._stop.wait(pause_s)
+        finally:
+            self.stop()
+            post.join()
+            self._session.close()
+            home.journal("stop", {})
+            home.log.close()
+            self._events.emit("stopped")
+
+    def _connected_once(self) -> None:
+        channel = wire.link_channel(self._member.home.folder)
+        try:
+            self._renew(channel)
+            self._calls = Calls(channel)
+            self._exchange_letters(self._calls)
+            self._events.emit("connected", address=str(self._member.membership.link))
+            self._mail.set()
+            self._session.run(channel, self._stop)
+        finally:
+            self._calls = None
+            channel.close()
+
+    def _renew(self, channel: grpc.Channel) -> None:
+        home = self._member.home
+        if wire.needs_renewal(home.folder, home.clock()):
+            ends = wire.renew(home.folder, channel, home.clock)
+            home.journal("renewal", {"not_after": ends.isoformat()})
+            self._events.emit("renewed", not_after=ends.isoformat())
+
+    def _keep_post(self) -> None:
+        """The mailroom's loop: on notice, and every second for letters that commands queued."""
+        while not self._stop.is_set():
+            self._mail.wait(MAIL_S)
+            noticed = self._mail.is_set()
+            self._mail.clear()
+            try:
+                self._rooms.reconsider()
+                self._rooms.close_finished()
+                calls = self._calls
+                if calls is not None:
+                    if noticed:
+                        self._exchange_letters(calls)
+                    else:
+                        self._mailroom.deliver(calls)
+            except RemoteError as error:
+                if error.code is not Code.UNAVAILABLE:
+                    self._events.emit("out", run="-", round=0, problem=str(error))
+
+    def _exchange_letters(self, calls: Calls) -> None:
+        self._mailroom.deliver(calls)
+        while self._mailroom.collect(calls, self._rooms.receive):
+            self._mailroom.deliver(calls)
+
+    def _fetch_round(self, run: RunId, number: int) -> bytes:
+        calls = self._calls
+        if calls is None:
+            raise RemoteError("not connected.", peer="coordinator", code=Code.UNAVAILABLE)
+        return calls.fetch("round", run, f"{number:04d}")
+
+    def _prepare(self, ticket: Ticket) -> way.Prepared:
+        self._tickets[ticket.run] = ticket
+        home = self._member.home
+        return way.prepare(
+            ticket.permit, home.vault(), ticket.course, home.clock(), home.journal, home.cache
+        )
+
+    def _allowance(self, run: str) -> int:
+        return survivor_allowance(self._tickets[run].course)
+
+    def _history(self, order: ParsedOrder) -> History:
+        """What the vault holds up to the order's last training day; counts, no rows."""
+        vault = self._member.home.vault()
+        try:
+            until: date | None = demand.parse_config(order.order.config).train_until
+        except CoopError:
+            until = None
+        return History(vault.weeks_of_history(until), vault.summary().lines)
