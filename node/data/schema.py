@@ -1,0 +1,56 @@
+"""The canonical table ``sales_line`` as it lies in the vault's Parquet files."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+AMOUNT: Final = pa.decimal128(18, 6)
+
+SALES_LINE: Final = pa.schema(
+    [
+        pa.field("order_ref", pa.string()),
+        pa.field("ts_utc", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("business_date", pa.date32(), nullable=False),
+        pa.field("sku", pa.string()),
+        pa.field("product", pa.string()),
+        pa.field("category_code", pa.string()),
+        pa.field("qty", AMOUNT, nullable=False),
+        pa.field("unit_price", AMOUNT),
+        pa.field("discount", AMOUNT, nullable=False),
+        pa.field("net", AMOUNT, nullable=False),
+        pa.field("currency", pa.string()),
+        pa.field("channel", pa.string()),
+        pa.field("location", pa.string()),
+        pa.field("is_return", pa.bool_(), nullable=False),
+        pa.field("customer_key", pa.string()),
+    ]
+)
+
+# While an import runs, each line also carries where it stood and what its clock showed.
+STAGED: Final = pa.schema(
+    [
+        *SALES_LINE,
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("local_us", pa.int64(), nullable=False),
+    ]
+)
+
+# What makes two lines the same line: everything the till printed. The customer key and the UTC
+# instant are left out, because they change with the member's secret and the time zone option.
+IDENTITY: Final[tuple[str, ...]] = (
+    "order_ref",
+    "business_date",
+    "local_us",
+    "sku",
+    "product",
+    "category_code",
+    "qty",
+    "unit_price",
+    "discount",
+    "net",
+    "channel",
+    "location",
+    "is_return",
+)

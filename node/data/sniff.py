@@ -1,0 +1,253 @@
+"""Delimiter, decimal sign and date order of an export file: found, or asked for, never guessed.
+
+Each ``decide_*`` looks at evidence. It returns the one reading that fits, or raises an
+``InputError`` that shows the two readings of one cell and names the option that settles it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from node.data.columns import Column, recognise, required_roles_missing
+from node.data.source import Chunk, Source
+from node.data.values import (
+    ORDERS,
+    DateOrder,
+    DecimalSign,
+    day_readings,
+    decimal_sign_of,
+    has_one_reading,
+    split_moment,
+)
+from protocols.errors import InputError
+
+DELIMITERS: Final[Mapping[str, str]] = {
+    ",": "comma",
+    ";": "semicolon",
+    "\t": "tab",
+    "|": "pipe",
+}
+_NAMED: Final = {name: sign for sign, name in DELIMITERS.items()} | {"\\t": "\t"}
+NEARLY_ALL: Final = 0.98
+MAX_DISTINCT: Final = 100_000
+
+
+def parse_delimiter(text: str) -> str:
+    """The delimiter that a person wrote: the sign itself or its name."""
+    sign = text if text in DELIMITERS else _NAMED.get(text.strip().lower(), "")
+    if not sign:
+        raise InputError(
+            f"{text!r} is not a delimiter; expected comma, semicolon, tab or pipe.",
+            where="--delimiter",
+            fix="Leave the option out to have it found.",
+        )
+    return sign
+
+
+def sniff_header(
+    path: Path, encoding: str, wanted: str | None, chosen: Mapping[str, str]
+) -> tuple[str, list[Column]]:
+    """The delimiter, and what each column of the header becomes.
+
+    Raises:
+        InputError: no delimiter (or not the wanted one) gives a header with what a sales line
+            needs, or two of them do.
+    """
+    candidates = [parse_delimiter(wanted)] if wanted is not None else list(DELIMITERS)
+    headers: dict[str, list[str]] = {}
+    for sign in candidates:
+        try:
+            headers[sign] = read_header(path, encoding, sign)
+        except csv.Error:
+            continue
+    usable = {}
+    problems: dict[str, InputError] = {}
+    for sign, header in headers.items():
+        try:
+            columns = recognise(header, chosen, path.name)
+        except InputError as error:
+            problems[sign] = error
+            continue
+        if not required_roles_missing(columns):
+            usable[sign] = columns
+    if len(usable) == 1:
+        return next(iter(usable.items()))
+    if len(usable) > 1:
+        names = " and ".join(DELIMITERS[sign] for sign in usable)
+        raise InputError(
+            f"the header can be read with {names} as delimiter.",
+            where=f"{path.name}:1:1",
+            fix=f"Say which one: --delimiter {DELIMITERS[next(iter(usable))]}",
+        )
+    raise _no_header(path, headers, problems, chosen, wanted, encoding)
+
+
+def read_header(path: Path, encoding: str, delimiter: str) -> list[str]:
+    """The cells of the first record that is not blank."""
+    with Source(path, encoding, delimiter) as source:
+        for chunk in source.chunks():
+            return chunk.rows[0] if chunk.rows else []
+    raise InputError(
+        "the file holds blank lines only; expected a header line and sales lines.",
+        where=f"{path.name}:1:1",
+        fix="Export it again, and choose a period in which there were sales.",
+    )
+
+
+def _no_header(
+    path: Path,
+    headers: Mapping[str, list[str]],
+    problems: Mapping[str, InputError],
+    chosen: Mapping[str, str],
+    wanted: str | None,
+    encoding: str,
+) -> InputError:
+    if not headers:
+        return InputError(
+            "the header line is not proper CSV: a quotation mark stands in the wrong place.",
+            where=f"{path.name}:1:1",
+            fix="Export the file again as CSV.",
+        )
+    sign = max(headers, key=lambda s: len(headers[s]))
+    if sign in problems:
+        return problems[sign]
+    header = headers[sign]
+    if len(header) == 1:
+        other = ""
+        if wanted is not None:
+            text = header[0]
+            better = max(DELIMITERS, key=text.count)
+            if text.count(better):
+                other = f"Leave --delimiter out, or try --delimiter {DELIMITERS[better]}."
+        return InputError(
+            f"the first line is one single column {header[0][:60]!r}; expected the names of the "
+            "columns, separated by comma, semicolon, tab or pipe.",
+            where=f"{path.name}:1:1",
+            fix=other or "Export the file as CSV with a header line.",
+        )
+    missing = required_roles_missing(recognise(header, chosen, path.name))
+    shown = ", ".join(repr(name.strip()[:40]) for name in header[:30])
+    return InputError(
+        f"no column was recognised as {'; nor as '.join(missing)}. The header reads: {shown}.",
+        where=f"{path.name}:1:1",
+        fix="Say which column it is, for example --column total='Net sales'.",
+    )
+
+
+# --- evidence from the cells -------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Distinct texts of day cells and of number cells, with how often each occurs."""
+
+    days: Counter[str] = field(default_factory=Counter)
+    numbers: Counter[str] = field(default_factory=Counter)
+
+    def add(self, chunk: Chunk, day_place: int, number_places: list[int]) -> None:
+        """Count the cells of a chunk; places count from 0."""
+        moments = Counter(row[day_place] for row in chunk.rows)
+        for text, times in moments.items():
+            day = split_moment(text)[0]
+            if len(self.days) < MAX_DISTINCT or day in self.days:
+                self.days[day] += times
+        for place in number_places:
+            for text, times in Counter(row[place] for row in chunk.rows).items():
+                if len(self.numbers) < MAX_DISTINCT or text in self.numbers:
+                    self.numbers[text] += times
+
+
+def decide_date_order(evidence: Evidence, file_name: str, place: int) -> tuple[DateOrder, bool]:
+    """The order of day, month and year, and whether more rows could still change it.
+
+    Raises:
+        InputError: two orders fit (asks for ``--date-order``), or the file mixes two orders.
+    """
+    readable = {t: (day_readings(t), n) for t, n in evidence.days.items()}
+    readable = {text: pair for text, pair in readable.items() if pair[0]}
+    total = sum(times for _, times in readable.values())
+    if not total:
+        return "ymd", False
+    hits = {
+        order: sum(times for readings, times in readable.values() if order in readings)
+        for order in ORDERS
+    }
+    fitting = [order for order in ORDERS if hits[order] == total]
+    if all(has_one_reading(text) for text in readable):
+        return "ymd", True
+    if len(fitting) == 1:
+        return fitting[0], True
+    if len(fitting) > 1:
+        for text, (readings, _) in readable.items():
+            if len({readings[order] for order in fitting}) > 1:
+                raise _two_orders(text, fitting, file_name, place)
+        return fitting[0], False
+    near = [order for order in ORDERS if hits[order] >= NEARLY_ALL * total]
+    if len(near) == 1:
+        return near[0], True
+    raise _mixed_orders(list(readable), file_name, place)
+
+
+def _two_orders(text: str, fitting: list[DateOrder], file_name: str, place: int) -> InputError:
+    readings = day_readings(text)
+    both = " or ".join(f"{readings[o]:%d %B %Y} ({o})" for o in fitting)
+    return InputError(
+        f"every day in column {place} can be read in two ways: {text!r} is {both}.",
+        where=f"{file_name}:2:{place}",
+        fix=f"Say which one: {' or '.join(f'--date-order {o}' for o in fitting)}",
+    )
+
+
+def _mixed_orders(texts: list[str], file_name: str, place: int) -> InputError:
+    only: dict[DateOrder, str] = {}
+    for text in texts:
+        readings = day_readings(text)
+        if len(readings) == 1:
+            only.setdefault(next(iter(readings)), text)
+    shown = " but ".join(f"{text!r} is {order}" for order, text in only.items())
+    return InputError(
+        f"the days in column {place} stand in two orders: {shown or 'no order fits all of them'}.",
+        where=f"{file_name}:2:{place}",
+        fix="Export the file with days such as 2017-01-31, or say --date-order for the rows "
+        "to keep.",
+    )
+
+
+def decide_decimal(evidence: Evidence, file_name: str) -> tuple[DecimalSign, bool]:
+    """The decimal sign, and whether more rows could still change it.
+
+    Raises:
+        InputError: a number such as 1,234 fits both readings and nothing settles it (asks for
+            ``--decimal``), or the file mixes the two signs.
+    """
+    votes: Counter[str] = Counter()
+    example: dict[str, str] = {}
+    for text, times in evidence.numbers.items():
+        sign = decimal_sign_of(text)
+        votes[sign] += times
+        example.setdefault(sign, text)
+    dots, commas = votes["."], votes[","]
+    if dots + commas:
+        if dots >= NEARLY_ALL * (dots + commas):
+            return ".", True
+        if commas >= NEARLY_ALL * (dots + commas):
+            return ",", True
+        raise InputError(
+            f"the amounts use two decimal signs: {example['.']!r} and {example[',']!r}.",
+            where=f"{file_name}:2:1",
+            fix="Say which one is the decimal sign: --decimal . or --decimal ,",
+        )
+    if votes["?"]:
+        text = example["?"]
+        raise InputError(
+            f"every amount with a sign can be read in two ways: {text!r} may be a thousand and "
+            "more, or a number below a thousand with three decimals.",
+            where=f"{file_name}:2:1",
+            fix="Say which one is the decimal sign: --decimal . or --decimal ,",
+        )
+    return ".", False
