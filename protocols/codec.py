@@ -123,7 +123,7 @@ def seal(
         agreement=agreement,
         sender=sender,
         body=body,
-        signature=key.sign("envelope", *bare.signed_parts()),
+        signature=key.sign("SAQ1 envelope", *bare.signed_parts()),
     )
     return out.SerializeToString(deterministic=True)
 
@@ -174,7 +174,7 @@ def open_envelope(
         for name, value in demanded.items():
             if value is not None and getattr(envelope, name) != value:
                 raise InputError(f"it is of another {name} than the one that is open here.")
-    verify(sender_key, envelope.signature, "envelope", *envelope.signed_parts(), peer=peer)
+    verify(sender_key, envelope.signature, "SAQ1 envelope", *envelope.signed_parts(), peer=peer)
     return envelope
 
 

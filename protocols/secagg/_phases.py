@@ -278,7 +278,8 @@ def unmask(party: Party, phase: Agreed, request: UnmaskRequest) -> UnmaskReply:
     """Stage 4: verifies the quorum on its own A3, then opens shares (SPEC.md section 4.4)."""
     check_quorum(phase.descriptor, phase.a3, phase.survivors, request.certificate, party.roster)
     half = shamir.SHARE_BYTES
-    gone = tuple(one for one in phase.cohort if one not in phase.survivors)
+    there = frozenset(phase.survivors)
+    gone = tuple(one for one in phase.cohort if one not in there)
     return UnmaskReply(
         tuple(OpenShare(one, phase.shares[one][half:]) for one in phase.survivors),
         tuple(OpenShare(one, phase.shares[one][:half]) for one in gone),
@@ -303,7 +304,8 @@ def check_quorum(
         )
     with blaming(COORDINATOR, "certificate"):
         messages.check_ascending((one.member for one in certificate), "the certificate")
+    allowed = frozenset(survivors)
     for one in certificate:
-        if one.member not in survivors or one.member not in roster:
+        if one.member not in allowed or one.member not in roster:
             raise _broken("the certificate holds a signature from outside U3.", code=Code.TAMPERED)
         verify(roster[one.member], one.signature, "SAQ1 A3", a3, peer=one.member.hex())

@@ -405,19 +405,28 @@ def test_17_isolated_victim() -> None:
     refuses(members[victim], request, f"at least {floor}")
 
 
-@pytest.mark.parametrize("case", ["unsorted", "twice", "stranger", "without me"])
-def test_malformed_u1(case: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "match"),
+    [
+        ("unsorted", "ascending"),
+        ("twice", "ascending"),
+        ("stranger", "not in the round"),
+        ("without me", "own keys"),
+        ("empty", "own keys"),
+    ],
+)
+def test_malformed_u1(case: str, match: str) -> None:
     world = World(n=7)
     members, out, _ = reach(world, Stage.SHARE)
     ads = out[world.ids[0]].advertisements
-    stranger = replace(ads[1], member=b"\xff" * 32)
     bad = {
         "unsorted": (ads[1], ads[0], *ads[2:]),
         "twice": (ads[0], ads[0], *ads[1:]),
-        "stranger": (*ads[:6], stranger),
+        "stranger": (*ads[:6], replace(ads[6], member=b"\xff" * 32)),
         "without me": ads[1:],
+        "empty": (),
     }[case]
-    refuses(members[world.ids[0]], ShareRequest(bad))
+    refuses(members[world.ids[0]], ShareRequest(bad), match)
 
 
 # ------------------------------------------------------------- shares and U2 (18-21)

@@ -314,3 +314,10 @@ def test_tables_refuse_what_they_do_not_hold() -> None:
         member_next(M.START, ME.UNMASK)
     with pytest.raises(LocalError):
         office_next(OS.FINISHED, OE.OPEN)
+
+
+def test_a_failing_entropy_source_ends_the_round() -> None:
+    member = WORLD.member(ME_ID, entropy=lambda count: bytes(count - 1))
+    with pytest.raises(LocalError, match="entropy"):
+        member.step(REQUESTS[ME.ADVERTISE])
+    assert member.state is M.ABORTED
