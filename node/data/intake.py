@@ -385,7 +385,7 @@ class _Tally:
         if self.good and self.bad <= max_bad_share * total:
             return
         first = self.examples[0]
-        shown = "\n".join(f"  {file_name}:{b.line}:{b.place}: {b.reason}" for b in self.examples)
+        shown = "\n".join(f"  {file_name}:{b.line}:{b.place}: {b.problem}" for b in self.examples)
         raise InputError(
             f"{self.bad} of {total} rows cannot be read ({self.bad / total:.1%}; at most "
             f"{max_bad_share:.1%} are set aside). Nothing was imported. The first ones:\n{shown}\n",
@@ -424,5 +424,5 @@ class _Quarantine:
 
     def write(self, rows: Iterable[BadRow]) -> None:
         for row in rows:
-            cells = chain((str(row.line), str(row.place), row.reason), row.kept)
+            cells = chain((str(row.line), str(row.place), row.problem), row.kept)
             self._csv.writerow(map(escape_formula, cells))

@@ -36,12 +36,12 @@ class RowFile:
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """One import as the member sees it in ``data list``; ``rows`` are the rows added."""
+    """One import as the member sees it in ``data list``."""
 
     file_name: str
     sha256: str
     rows_read: int
-    rows: int
+    rows_added: int
     duplicates: int
     quarantined: int
     quarantine: str

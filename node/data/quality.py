@@ -102,7 +102,7 @@ def check(vault: Vault, today: date) -> QualityReport:
         vault: the rows.
         today: the day as of which data counts as stale.
     """
-    lines = vault.summary().rows
+    lines = vault.summary().lines
     if not lines:
         nothing = Finding(
             rule="no_data",

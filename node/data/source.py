@@ -39,13 +39,13 @@ Progress = Callable[[int, int], None]
 class BadRow:
     """One record that cannot be used.
 
-    ``line`` and ``place`` count from 1 (place 0: the whole record); ``reason`` says what was
+    ``line`` and ``place`` count from 1 (place 0: the whole record); ``problem`` says what was
     expected; ``kept`` are the cells that may be shown to the member again.
     """
 
     line: int
     place: int
-    reason: str
+    problem: str
     kept: tuple[str, ...] = field(default=(), repr=False)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,7 +35,7 @@ from protocols.permit import Gate, Permit
 if TYPE_CHECKING:
     import pandas as pd
 
-WeekStart = str  # "monday" or "sunday"; anything else is refused where weeks are made
+WeekStart = Literal["monday", "sunday"]
 
 MANIFEST: Final = "manifest.json"
 ROWS: Final = "rows"
@@ -69,14 +69,14 @@ class Committed:
 class Summary:
     """What lies in the vault, in figures; the days are None in an empty vault."""
 
-    rows: int
+    lines: int
     returns: int
     orders: int
     categories: int
     skus: int
     customers: int
-    date_from: date | None
-    date_to: date | None
+    first_day: date | None
+    last_day: date | None
 
 
 class Vault:
@@ -333,7 +333,7 @@ class Change:
                 file_name=note.file_name,
                 sha256=note.sha256,
                 rows_read=note.rows_read,
-                rows=added,
+                rows_added=added,
                 duplicates=done.duplicates,
                 quarantined=note.quarantined,
                 quarantine=done.quarantine.name if done.quarantine else "",
