@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from coordinator.members import files
+from coordinator import files
 from coordinator.wiring import House, open_house
 from protocols.errors import CoopError
 

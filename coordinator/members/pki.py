@@ -21,7 +21,8 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from coordinator.members import certificates, files
+from coordinator import files
+from coordinator.members import certificates
 from coordinator.members.certificates import Authority
 from protocols.canonical import parse_json
 from protocols.errors import Code, InputError, LocalError

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from coordinator.members import files
+from coordinator import files
 from coordinator.rounds.attempt import Attempt, announced_survivors
 from coordinator.rounds.exchange import Exchange
 from coordinator.store.database import Database

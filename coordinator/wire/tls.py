@@ -18,7 +18,7 @@ import grpc
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from coordinator.members import files
+from coordinator import files
 from coordinator.members.enrolment import Enrolment
 from coordinator.members.pki import Places
 from protocols.errors import Code, CoopError, InputError, LocalError, RemoteError

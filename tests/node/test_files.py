@@ -9,13 +9,11 @@ from types import ModuleType
 
 import pytest
 
-import coordinator.members.files
+import coordinator.files
 import node.files
 from protocols.errors import LocalError
 
-BOTH = pytest.mark.parametrize(
-    "room", [node.files, coordinator.members.files], ids=["node", "coop"]
-)
+BOTH = pytest.mark.parametrize("room", [node.files, coordinator.files], ids=["node", "coop"])
 
 
 @BOTH
