@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import subprocess
 import sys
@@ -136,6 +137,54 @@ def test_a_full_disk_is_a_sentence_and_the_log_goes_on(
     log.append(Kind.STOP)
     log.close()
     assert "3 entries" in verify_log(tmp_path, KEY.public)[0]  # start, incident, stop
+
+
+def test_a_line_is_synced_before_append_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AuditLog(tmp_path, KEY, now)
+    synced: list[bytes] = []
+    real = os.fsync
+
+    def watch(handle: int) -> None:
+        real(handle)
+        synced.append((tmp_path / "log.jsonl").read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", watch)
+        log.append(Kind.START)
+    assert synced[0].endswith(b'"seq":0}\n')
+
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", broken)
+        with pytest.raises(LocalError, match="Input/output"):
+            log.append(Kind.STOP)
+    assert log.append(Kind.START).seq == 2  # the line that was not promised is there all the same
+    log.close()
+    verify_log(tmp_path, KEY.public)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limit for a process")
+def test_a_disk_that_takes_a_part_of_the_line(tmp_path: Path) -> None:
+    """The limit stands in the middle of the third line: the system writes a part of it."""
+    code = CHILD.replace(
+        "log = ",
+        "import resource, signal\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (450, 450))\n"
+        "log = ",
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path), "5", "w"]
+    child = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert child.returncode != 0 and "a part of the line" in child.stderr
+    assert child.stdout.split() == ["0", "1"]
+    assert (tmp_path / "log.jsonl").stat().st_size == 450
+    with AuditLog(tmp_path, KEY, now) as log:
+        assert log.head().size == 3  # two pulls and the incident
+    verify_log(tmp_path, KEY.public)
 
 
 def test_verify_needs_a_log_and_the_right_key(tmp_path: Path) -> None:

@@ -514,7 +514,7 @@ def test_a_release_that_does_not_stand_in_the_log() -> None:
     card = json.loads(files[bundle.CARD])
     log = office_log()
     other = log.append(Kind.RELEASE, {**log_facts(card), "card": "aa" * 32})
-    pulled = log.append(Kind.PULL, {"model": card["model"]})
+    pulled = log.append(Kind.PULL, log_facts(card))
     for seq in (other.seq, pulled.seq):
         checkpoint, proof = log.prove(seq)
         wrong = {**files, bundle.CHECKPOINT: checkpoint, bundle.PROOF: proof_bytes(proof)}

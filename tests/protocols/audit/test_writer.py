@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from protocols.audit.entries import Kind
 from protocols.audit.log import LogState
 from protocols.audit.verify import LogReport, check_inclusion, proof_bytes, verify_log
 from protocols.audit.writer import LogWriter
+from protocols.canonical import json_bytes
 from protocols.errors import Code, InputError
 from protocols.signing import SigningKey
 
@@ -113,8 +115,18 @@ def test_a_crash_at_any_byte_loses_nothing_that_was_promised(budget: int, every:
     assert kinds.get(Kind.INCIDENT, 0) == int(torn)
 
 
+def flipped_hash(entries: int) -> bytes:
+    """A resume record that is well formed and has one wrong hash."""
+    record = json.loads(filled(entries).files["resume.json"])
+    record["hashes"][0] = "ab" * 32
+    return json_bytes(record)
+
+
 def test_without_resume_record_the_whole_log_is_read_and_checked() -> None:
-    for record in (b"", b"{}", b"\xff", b'{"at":"","hashes":[],"length":0,"size":0}'):
+    forged = filled(50).files["resume.json"].replace(b'"hashes":["', b'"hashes":["00')
+    stale = filled(49).files["resume.json"]
+    empty = b'{"at":"","hashes":[],"length":0,"size":0}'
+    for record in (b"", b"{}", b"\xff", empty, forged, flipped_hash(50), stale):
         memory = filled(50)
         memory.files["resume.json"] = record
         memory.reads = 0
