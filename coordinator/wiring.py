@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
 ORDER = "order"
 
-SOFTWARE = "datacoop 0.1.0"
-
 
 def utc_now() -> datetime:
     """The clock of this process; everything inside takes it as an argument."""
@@ -165,9 +163,10 @@ def open_house(home: Path | None) -> House:
             "no cooperative lives here yet.",
             code=Code.NOT_ENROLLED,
             where=str(folder),
-            fix="Run 'coop-coordinator init --name NAME', or name the right folder with --home.",
+            fix="Run 'coop-coordinator init --name NAME --host HOST', or name the right folder"
+            " with --home.",
         )
-    office = load_office(where)
+    office = load_office(where).reached_at(settings.host, settings.join_port, settings.link_port)
     database = Database.open(where.database)
     return House(
         settings=settings,

@@ -14,7 +14,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Run the office of a data cooperative: invite members, propose agreements, launch runs.",
-    epilog="Example: coop-coordinator init --name 'Corner Shops' && coop-coordinator serve",
+    epilog="Example: coop-coordinator init --name 'Corner Shops' --host office.example.org",
 )
 app.add_typer(member.app, name="member")
 app.add_typer(agreement.app, name="agreement")

@@ -8,14 +8,16 @@ from typing import Annotated
 import typer
 
 from coordinator.cli.shell import Json, answer, say, state
-from protocols.errors import InputError
+from protocols.errors import Code, InputError
 
 JOIN_PORT, LINK_PORT = 8801, 8802
 
 
 def register(app: typer.Typer) -> None:
     """Hang these commands at the top of the tree."""
-    app.command(epilog="Example: coop-coordinator init --name 'Corner Shops' --profile B")(init)
+    app.command(
+        epilog="Example: coop-coordinator init --name 'Corner Shops' --host office.example.org"
+    )(init)
     app.command(epilog="Example: coop-coordinator serve")(serve)
     app.command(epilog="Example: coop-coordinator verify --release 3fa9")(verify)
     app.command(epilog="Example: coop-coordinator doctor")(doctor)
@@ -41,6 +43,14 @@ def init(
             fix="A: not competitors. B: same trade in other areas. C: competitors.",
         )
     folder, settings, where = locate(state(context).home)
+    if not (host or settings.host):
+        raise InputError(
+            "the name or address under which nodes reach this machine is missing.",
+            code=Code.USAGE,
+            where="--host",
+            fix="For example --host office.example.org; to try it on one machine, "
+            "--host 127.0.0.1.",
+        )
     office = create_cooperative(
         where,
         name=name,
