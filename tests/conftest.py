@@ -1,1 +1,0 @@
-"""Makes this folder importable, so that rooms share fixtures (``small_coop``)."""
