@@ -161,6 +161,21 @@ def test_a_fact_that_breaks_a_clause_is_denied_with_its_figure(
     denied(decide(TERMS, request(), facts(**change)), clause, words)
 
 
+def test_the_coordinator_offers_a_run_without_the_facts_of_one_member() -> None:
+    strict = HouseRules(min_cohort=9, max_rounds=1, purposes=frozenset({"x"}))
+    office = facts(mine=None, consent=Consent.NONE, house=strict)
+    assert isinstance(decide(TERMS, request(Gate.LAUNCH), office), Permit)
+    poor = facts(mine=MemberFacts(IDS[0], 0, 0, frozenset()))
+    assert isinstance(decide(TERMS, request(Gate.LAUNCH), poor), Permit)
+
+
+def test_house_rules_on_runs_do_not_stop_the_use_of_a_result() -> None:
+    slow = facts(house=HouseRules(max_rounds=1, min_cohort=9, max_runs=0))
+    assert isinstance(decide(TERMS, request(Gate.USE), slow), Permit)
+    other = facts(house=HouseRules(purposes=frozenset({"benchmark"})))
+    denied(decide(TERMS, request(Gate.USE), other), "house", "benchmark")
+
+
 def test_all_clauses_that_said_no_are_listed() -> None:
     answer = decide(TERMS, request(purpose="benchmark", rounds=41, colluders=1), facts())
     assert isinstance(answer, Denial)
@@ -230,7 +245,8 @@ def test_a_release_must_beat_the_baseline(
 @pytest.mark.parametrize("kind", ["forecasts", "price", "rows"])
 def test_other_results_are_not_released(kind: str) -> None:
     asked = Request(Gate.RELEASE, order().order, outputs=("model", kind))
-    denied(decide(TERMS, asked, facts()), "c15", kind)
+    word = "not among" if kind == "rows" else "never released"
+    denied(decide(TERMS, asked, facts()), "c15", kind, word)
     nothing = Request(Gate.RELEASE, order().order, outputs=())
     denied(decide(TERMS, nothing, facts()), "c15", "nothing to release")
 

@@ -66,6 +66,15 @@ def test_the_first_roster_must_name_me_and_my_cooperative() -> None:
         verify_first(first(), RULES, "ee" * 32, ME, NOW)
 
 
+def test_the_first_roster_is_epoch_one() -> None:
+    second = signed_by_all(grown(), [*KEYS, STRANGER])
+    with pytest.raises(Refused, match="must be epoch 1, this is epoch 2"):
+        verify_first(second, RULES, COOP, ME, NOW)
+    for change in ({"prev": "ee" * 32}, {"epoch": 2}):
+        with pytest.raises(InputError, match="epoch 1 has no prev"):
+            read_roster({**ROSTER.document, **change}, "roster")
+
+
 def test_a_strangers_signature_is_refused() -> None:
     with pytest.raises(InputError, match="not a party"):
         verify_first(first([*KEYS, STRANGER]), RULES, COOP, ME, NOW)
