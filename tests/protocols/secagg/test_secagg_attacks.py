@@ -145,6 +145,10 @@ def test_09_another_descriptor_for_each_member() -> None:
         refuses(members[one], request, "does not verify")
 
 
+def test_10_another_protocol() -> None:
+    refuses_descriptor(World(), "speaks SA-Q1", protocol="SA-Q2")
+
+
 @pytest.mark.parametrize("field", ["task_hash", "order_hash", "agreement", "coop"])
 def test_10_wrong_task_order_or_agreement(field: str) -> None:
     refuses_descriptor(World(), field, **{field: named("other")})
@@ -299,13 +303,14 @@ def test_14_low_order_points(point: bytes) -> None:
     refuses(members[one], altered(out[one], 1, bad), "low order")
 
 
+@pytest.mark.parametrize("field", ["c_public", "s_public"])
 @pytest.mark.parametrize("value", [2**255 - 19 + 9, 2**255 + 9, 2**256 - 1])
-def test_14_points_in_another_form(value: int) -> None:
+def test_14_points_in_another_form(value: int, field: str) -> None:
     world = World()
     members, out, _ = reach(world, Stage.SHARE)
     one, rd = world.ids[0], world.descriptor().digest()
     point = value.to_bytes(32, "little")
-    bad = forged(out[one].advertisements[1], world.keys[world.ids[1]], rd, s_public=point)
+    bad = forged(out[one].advertisements[1], world.keys[world.ids[1]], rd, **{field: point})
     refuses(members[one], altered(out[one], 1, bad), "canonical")
 
 
@@ -441,6 +446,21 @@ def test_18_a_tampered_share() -> None:
         sealed[17 * index] ^= 1
         shares[index] = replace(shares[index], sealed=bytes(sealed))
         refuses(members[one], replace(out[one], shares=tuple(shares)), "does not open")
+
+
+@pytest.mark.parametrize("half", [0, 1])
+def test_18_a_share_that_is_well_sealed_but_malformed(half: int) -> None:
+    """A colluder seals values above 65536, which would only show when they are opened."""
+    world = World()
+    members, out, office = reach(world, Stage.MASK)
+    one, colluder = world.ids[:2]
+    plain = bytearray(68)
+    plain[34 * half], plain[34 * half + 32] = 7, 1  # value 0 is 65536 and 7 at once
+    shared = m.exchange(world.entropies[colluder].draws[0], office._ads[one].c_public)
+    key = m.channel_key(shared, office._a1, colluder, one)
+    sealed = m.seal(key, office._a1, colluder, one, bytes(plain))
+    bad = (replace(out[one].shares[0], sealed=sealed), *out[one].shares[1:])
+    refuses(members[one], replace(out[one], shares=bad), "above 65536")
 
 
 def test_19_withheld_ciphertexts() -> None:
