@@ -60,7 +60,9 @@ class Pins:
 
     Args:
         agreement: id of the version that it signed or was told.
-        roster: id of an epoch that it accepted or was told; must be in the chain.
+        roster: id of the epoch that it accepted or was told.
+        earlier: ids of epochs that it accepted before; a release may be older than ``roster``.
+            One of all these must be in the chain of the release.
         coordinator_key: 32 bytes; compared with the agreement's if given.
         model: the model id that a member derived itself, if it took part.
     """
@@ -69,6 +71,7 @@ class Pins:
     roster: RosterId
     coordinator_key: bytes | None = None
     model: ModelId | None = None
+    earlier: frozenset[RosterId] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ class _Checker:
     def _roster(self, governance: Governance, order: ParsedOrder) -> tuple[ParsedRoster, ...]:
         names = bundle.numbered(self._files, "rosters")
         one, pinned = order.order, self._pins.roster
+        known = {pinned, *self._pins.earlier}
         signed = []
         for name in names[:MAX_EPOCHS]:
             with _check("roster", name):
@@ -206,7 +210,7 @@ class _Checker:
             if len(names) > MAX_EPOCHS:
                 raise _bad(f"{len(names)} epochs are too many to check.")
             chain = replay(signed, governance, one.coop)
-            if pinned not in {epoch.id for epoch in chain}:
+            if known.isdisjoint(epoch.id for epoch in chain):
                 raise _bad(f"the epoch that you know, {pinned[:16]}, is not in this chain.")
             voters = chain[-1].voters(one.issued)  # keys that were fresh when it was ordered
             strangers = [member for member in one.cohort if MemberId(member) not in voters]

@@ -107,14 +107,12 @@ def verify(
         parsed = house.agreement()
         if parsed is None:
             raise InputError("no agreement is in force, so there is no release.", where="--release")
-        _, roster = house.agreements.in_force()
         from protocols.canonical import json_id
 
-        pins = Pins(
-            AgreementId(parsed.id),
-            RosterId(json_id(jws_payload(roster, "roster"))),
-            house.key.public,
-        )
+        epochs = [
+            RosterId(json_id(jws_payload(one, "roster"))) for one in house.agreements.roster_chain()
+        ]
+        pins = Pins(AgreementId(parsed.id), epochs[-1], house.key.public, earlier=frozenset(epochs))
         lines += verify_release_dir(folders[0], pins)
     answer({"checks": lines}, as_json, lambda: [f"ok  {line}" for line in lines])
 

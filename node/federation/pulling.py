@@ -12,6 +12,7 @@ from node.federation.post import exchange
 from node.house import Member
 from node.policy.evidence import Me, current_roster, signed_version
 from node.round import SCORES
+from node.store.documents import AcceptedRosters
 from node.store.orders import Orders
 from node.store.releases import Releases, ReleaseState, StoredRelease
 from protocols import bundle
@@ -102,6 +103,7 @@ def _pins(member: Member, agreement: str, model: ModelId, run: str) -> Pins:
     with member.database.read() as db:
         signed = signed_version(db, agreement, me)
         roster = current_roster(db, signed) if signed is not None else None
+        accepted = frozenset(RosterId(one.roster) for one in AcceptedRosters(db).chain())
     if signed is None or roster is None:
         raise InputError(
             "this release is under an agreement that this node has not signed.",
@@ -115,6 +117,7 @@ def _pins(member: Member, agreement: str, model: ModelId, run: str) -> Pins:
         roster=RosterId(roster.id),
         coordinator_key=member.membership.public.coordinator_key,
         model=derived if derived is not None else model_id(model),
+        earlier=accepted,
     )
 
 

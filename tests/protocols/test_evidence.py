@@ -186,6 +186,11 @@ def test_what_the_checker_knows_wins() -> None:
     fails(files, dataclasses.replace(pins, coordinator_key=OPERATOR.public), "agreement")
     fails(files, dataclasses.replace(pins, roster=RosterId(other)), "roster")
     fails(files, dataclasses.replace(pins, model=ModelId(other)), "model")
+    # a member that has accepted later epochs still verifies an older release
+    later = dataclasses.replace(
+        pins, roster=RosterId(other), earlier=frozenset({pins.roster, RosterId("dd" * 32)})
+    )
+    verify_release(files, later)
 
 
 def test_the_same_signatures_in_another_form_are_refused() -> None:
