@@ -28,7 +28,9 @@ class CoordinatorSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="of the libraries' messages on stderr"
+    )
     host: str = Field(default="", description="the name nodes dial; empty: as given to init")
     bind: str = Field(default="0.0.0.0", description="the address to listen on")  # noqa: S104
     join_port: int | None = Field(default=None, ge=1, le=65535, description="else as at init")

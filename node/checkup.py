@@ -41,7 +41,7 @@ def examine(given: Path | None) -> list[Finding]:
         Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free", "Free some space."),
         _rows(home),
         _journal(home),
-        _torch(home),
+        _torch(),
     ]
     if not membership.is_enrolled(home.folder):
         out.append(
@@ -80,14 +80,14 @@ def _journal(home: Home) -> Finding:
     return Finding("audit log", True, lines[0] if lines else "empty")
 
 
-def _torch(home: Home) -> Finding:
+def _torch() -> Finding:
     try:
         import torch
     except ImportError as error:
         return Finding(
             "torch", False, f"cannot be loaded: {error}", "Install the node again (README.md)."
         )
-    return Finding("torch", True, f"{torch.__version__}, {home.settings.threads} threads for us")
+    return Finding("torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads")
 
 
 def _certificate(home: Home) -> Finding:

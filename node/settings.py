@@ -28,11 +28,11 @@ class NodeSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, extra="forbid", frozen=True)
 
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    threads: int = Field(default=1, ge=1, le=64, description="threads of the trainer")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="of the libraries' messages on stderr"
+    )
     reconnect_min_s: float = Field(default=0.5, gt=0, le=60)
     reconnect_max_s: float = Field(default=60.0, ge=1, le=3600)
-    call_timeout_s: float = Field(default=30.0, ge=1, le=600)
     renew_before_days: int = Field(default=30, ge=1, le=60, description="before expiry")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from importlib.metadata import version
 
 import grpc
@@ -134,7 +134,8 @@ class Daemon:
 
     def _renew(self, channel: grpc.Channel) -> None:
         home = self._member.home
-        if wire.needs_renewal(home.folder, home.clock()):
+        before = timedelta(days=home.settings.renew_before_days)
+        if wire.needs_renewal(home.folder, home.clock(), before):
             ends = wire.renew(home.folder, channel, home.clock)
             home.journal("renewal", {"not_after": ends.isoformat()})
             self._events.emit("renewed", not_after=ends.isoformat())

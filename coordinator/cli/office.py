@@ -69,6 +69,7 @@ def init(
 
 def serve(context: typer.Context) -> None:
     """Serve members until Ctrl-C or SIGTERM."""
+    import logging
     import os
     import signal
 
@@ -79,6 +80,7 @@ def serve(context: typer.Context) -> None:
     from coordinator.wiring import open_house, utc_now
 
     house = open_house(state(context).home)
+    logging.basicConfig(stream=sys.stderr, level=house.settings.log_level.upper())
     server = Server(house, Events(sys.stdout, sys.stdout.isatty(), utc_now))
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, server.stop)

@@ -82,6 +82,7 @@ def join(
 
 def start(context: typer.Context) -> None:
     """Stay connected until Ctrl-C or SIGTERM: letters, orders, rounds."""
+    import logging
     import os
     import signal
 
@@ -93,6 +94,7 @@ def start(context: typer.Context) -> None:
     from node.wiring import Daemon
 
     member = open_member(state(context).home)
+    logging.basicConfig(stream=sys.stderr, level=member.home.settings.log_level.upper())
     with alone(member.home.folder):
         daemon = Daemon(member, Events(sys.stdout, sys.stdout.isatty(), utc_now))
         for one in (signal.SIGTERM, signal.SIGINT):
