@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from node.data.columns import Column, Role
 from node.data.schema import AMOUNT, STAGED
@@ -46,6 +47,7 @@ Bools = npt.NDArray[np.bool_]
 DAY_US: Final = 86_400_000_000
 LIMIT: Final = MICRO * 10**12  # what DECIMAL(18, 6) holds
 MAX_REMEMBERED: Final = 200_000
+_NOT_PLAIN: Final = r"^$|^ | $|  |[^\x20-\x7e]"  # what ``words`` might change or refuse
 TEXT_LIMITS: Final = {
     Role.ORDER: 200,
     Role.SKU: 200,
@@ -188,10 +190,18 @@ class Converter:
             return None if role in (Role.CURRENCY, Role.CUSTOMER) else pa.nulls(count, pa.string())
         return pa.array(read[0], pa.string()).take(pa.array(read[1]))
 
-    def _texts(
-        self, role: Role, cells: Sequence[tuple[str, ...]], count: int, bad: _Bad
-    ) -> pa.Array | None:
-        return self._spread(role, cells, count, bad, lambda t: words(t, TEXT_LIMITS[role]))
+    def _texts(self, role: Role, cells: Sequence[tuple[str, ...]], count: int, bad: _Bad) -> Any:
+        """A text column. Texts that ``words`` would leave as they are skip it."""
+        limit = TEXT_LIMITS[role]
+        column = self._at.get(role)
+        if column is not None and cells:
+            encoded = pa.array(cells[column.place - 1], pa.string()).dictionary_encode()
+            distinct = encoded.dictionary
+            odd = pc.match_substring_regex(distinct, _NOT_PLAIN)
+            longest = pc.max(pc.utf8_length(distinct)).as_py() or 0
+            if longest <= limit and not pc.any(odd).as_py():
+                return encoded.cast(pa.string())
+        return self._spread(role, cells, count, bad, lambda text: words(text, limit))
 
     def _customer_key(self, text: str) -> str | None:
         normal = identifier(text)

@@ -21,8 +21,7 @@ from typing import Final
 from protocols.errors import InputError, LocalError
 
 MAX_RECORD_CHARS: Final = 100_000  # below the csv module's own limit for one cell
-MAX_CHUNK_ROWS: Final = 32_768
-MAX_CHUNK_CHARS: Final = 4_000_000
+BLOCK_CHARS: Final = 2_000_000
 READ_BYTES: Final = 1 << 20
 
 _ENCODING_NAMES: Final = (
@@ -99,15 +98,57 @@ class Source:
             InputError: not decodable, a NUL, an endless cell, an open quotation mark at the end.
         """
         lines = _Lines(self._text, self.name, self._delimiter)
-        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         try:
-            yield from self._gather(reader, lines)
+            header = self._header(lines)
+            if header is None:
+                return
+            yield header
+            width = len(header.rows[0])
+            while block := lines.block():
+                chunk = self._at_once(block, lines.number, width)
+                if chunk is None:
+                    chunk = self._one_by_one(lines, lines.number + len(block), width)
+                else:
+                    lines.skip(len(block))
+                yield chunk
         except UnicodeDecodeError as error:
             raise _not_decodable(self._path, self._encoding) from error
 
-    def _gather(self, reader: Iterator[list[str]], lines: _Lines) -> Iterator[Chunk]:
-        chunk, chars, width = Chunk(), 0, 0
-        while True:
+    def _header(self, lines: _Lines) -> Chunk | None:
+        """The first record that is not blank; None if there is none."""
+        while lines.block():
+            chunk = self._one_by_one(lines, lines.number + 1, None)
+            if chunk.broken:
+                raise InputError(
+                    f"the header line is not proper CSV: {chunk.broken[0].problem}.",
+                    where=f"{self.name}:{chunk.broken[0].line}:1",
+                    fix="Export the file again as CSV.",
+                )
+            if chunk.rows:
+                return chunk
+        return None
+
+    def _at_once(self, block: list[str], before: int, width: int) -> Chunk | None:
+        """A whole block at the csv module's own speed, if every line of it is one good record.
+
+        Each record takes at least one line, so as many records as lines means one line each and
+        their numbers are certain. Anything else is left to ``_one_by_one``.
+        """
+        try:
+            rows = list(csv.reader(block, delimiter=self._delimiter, strict=True))
+        except csv.Error:
+            return None
+        if len(rows) != len(block) or set(map(len, rows)) != {width}:
+            return None
+        if any(not row[0] or row[0].isspace() for row in rows):
+            return None  # it may be a blank record
+        return Chunk(rows, list(range(before + 1, before + 1 + len(rows))))
+
+    def _one_by_one(self, lines: _Lines, until: int, width: int | None) -> Chunk:
+        """Records up to line ``until``, each with its own line, its own reason if it is broken."""
+        chunk = Chunk()
+        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        while lines.number < until:
             lines.start_record()
             try:
                 row = next(reader)
@@ -116,27 +157,17 @@ class Source:
             except csv.Error as error:
                 if lines.ended:
                     raise lines.never_closed() from error
-                chunk.broken.append(
-                    BadRow(lines.first_number, 0, f"the record is not proper CSV ({error})")
-                )
+                problem = f"the record is not proper CSV ({error})"
+                chunk.broken.append(BadRow(lines.first_number, 0, problem))
                 continue
-            if not any(row) or not any(map(str.strip, row)):
+            if not any(map(str.strip, row)):
                 continue
-            if not width:
-                width = len(row)
-                yield Chunk([row], [lines.first_number])
-                continue
-            if len(row) == width:
+            if width is None or len(row) == width:
                 chunk.rows.append(row)
                 chunk.lines.append(lines.first_number)
             else:
                 chunk.broken.append(self._ragged(row, width, lines))
-            chars += lines.record_chars
-            if len(chunk.rows) >= MAX_CHUNK_ROWS or chars >= MAX_CHUNK_CHARS:
-                yield chunk
-                chunk, chars = Chunk(), 0
-        if chunk.rows or chunk.broken:
-            yield chunk
+        return chunk
 
     def _ragged(self, row: list[str], width: int, lines: _Lines) -> BadRow:
         problem = f"expected {width} columns as in the header, found {len(row)}"
@@ -242,45 +273,83 @@ def open_regular(path: Path) -> int:
 
 
 class _Lines:
-    """Physical lines for the csv reader, with the bounds that the csv reader lacks."""
+    """Physical lines, in bounded blocks or one by one for the csv reader."""
 
     def __init__(self, text: io.TextIOWrapper, name: str, delimiter: str) -> None:
-        self._readline = text.readline
+        self._text = text
         self._name = name
         self._delimiter = delimiter
+        self._pending: list[str] = []
+        self._at = 0
+        self._rest = ""
         self._first_line = ""
-        self._number = 0
+        self._record_chars = 0
+        self.number = 0  # lines handed out so far
         self.first_number = 1
-        self.record_chars = 0
         self.ended = False
         self.ends_with_newline = True
 
+    def block(self) -> list[str]:
+        """The lines that are read but not handed out; reads more if there are none."""
+        while self._at >= len(self._pending) and not self.ended:
+            self._refill()
+        return self._pending[self._at :]
+
+    def skip(self, count: int) -> None:
+        """Count lines of the block as handed out."""
+        self._at += count
+        self.number += count
+
     def start_record(self) -> None:
-        self.record_chars = 0
-        self.first_number = self._number + 1
+        """The next line begins a record."""
+        self._record_chars = 0
+        self.first_number = self.number + 1
 
     def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:
-        line = self._readline(MAX_RECORD_CHARS + 1)
-        if not line:
-            self.ended = True
-            raise StopIteration
-        self._number += 1
-        if not self.record_chars:
+        while self._at >= len(self._pending):
+            if self.ended:
+                raise StopIteration
+            self._refill()
+        line = self._pending[self._at]
+        self.skip(1)
+        if not self._record_chars:
             self._first_line = line
-        self.record_chars += len(line)
-        self.ends_with_newline = line[-1] in "\r\n"
-        if "\0" in line:
-            raise InputError(
-                "a NUL character stands here; expected text.",
-                where=f"{self._name}:{self._number}:{line.index(chr(0)) + 1}",
-                fix="The file is damaged or not a CSV file: export it again as CSV (UTF-8).",
-            )
-        if self.record_chars > MAX_RECORD_CHARS:
+        self._record_chars += len(line)
+        if self._record_chars > MAX_RECORD_CHARS:
             raise self._too_long()
+        self.ends_with_newline = line[-1] in "\r\n"
         return line
+
+    def _refill(self) -> None:
+        """Read one block; an unfinished last line waits for its rest."""
+        block = self._text.read(BLOCK_CHARS)
+        self.ended = not block
+        text = self._rest + block
+        found = io.StringIO(text, newline="").readlines()
+        self._rest = ""
+        if found and not self.ended and not found[-1].endswith("\n"):
+            self._rest = found.pop()
+        self._pending, self._at = found, 0
+        if "\0" in block:
+            self._refuse_nul(text)
+        if max(map(len, found), default=0) > MAX_RECORD_CHARS or (
+            len(self._rest) > MAX_RECORD_CHARS
+        ):
+            place = next((k for k, x in enumerate(found) if len(x) > MAX_RECORD_CHARS), len(found))
+            self._first_line = [*found, self._rest][place]
+            self.first_number = self.number + 1 + place
+            raise self._too_long()
+
+    def _refuse_nul(self, text: str) -> None:
+        before = io.StringIO(text[: text.index("\0") + 1], newline="").readlines()
+        raise InputError(
+            "a NUL character stands here; expected text.",
+            where=f"{self._name}:{self.number + len(before)}:{len(before[-1])}",
+            fix="The file is damaged or not a CSV file: export it again as CSV (UTF-8).",
+        )
 
     def _too_long(self) -> InputError:
         place = _open_quote(self._first_line, self._delimiter)
