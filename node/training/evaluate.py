@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.data.features import FeatureRows, Panel, origin_rows, own_table, run_panel, stack, targets
-from node.training import baseline, personalise
+from node.training import baseline, models, personalise
 from node.training.personalise import HIGH, LOW, MEDIAN
 from protocols.errors import InputError
 from protocols.workloads import metrics
@@ -166,9 +166,11 @@ def run_metrics(
 
     Raises:
         Refused: the permit does not open these rows.
+        InputError: the parameters do not fit the config.
         LocalError: the baseline's child failed.
     """
     seen = run_panel(checked, now, config, known_until)
+    models.flat(params, config)  # a wrong model is an error, not a member without weeks
     try:
         found = report(seen, params, config, cache=cache)
     except InputError:

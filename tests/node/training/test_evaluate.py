@@ -112,6 +112,11 @@ def test_a_member_without_held_out_weeks_sends_zeros() -> None:
     assert not vector.any()
 
 
+def test_a_wrong_model_is_not_a_member_without_weeks() -> None:
+    with pytest.raises(InputError, match="shape"):
+        evaluate.run_metrics(checked(weekly(40)), NOW, PARAMS[:-1], config(28))
+
+
 def test_evaluation_asks_the_permit() -> None:
     with pytest.raises(Refused):
         evaluate.run_metrics(
