@@ -30,6 +30,9 @@ from protocols.secagg.messages import (
     Reply,
     ShareReply,
     UnmaskReply,
+    first_transcript,
+    second_transcript,
+    third_transcript,
 )
 from protocols.secagg.params import max_weight
 
@@ -462,6 +465,43 @@ def test_a_certificate_of_strangers_does_not_verify(done: tuple[World, RoundResu
         check_certificate(
             replace(result.published, certificate=forged), world.descriptor(), world.roster
         )
+
+
+@pytest.mark.parametrize(
+    ("cohort", "survivors"), [(b"\x3f", b"\x07"), (b"\x1f", b"\x3f"), (b"\x00", b"\x3f")]
+)
+def test_well_signed_sets_that_cannot_be_do_not_verify(
+    done: tuple[World, RoundResult], cohort: bytes, survivors: bytes
+) -> None:
+    """Even with the signatures of all: too few survivors, or some that were not in the cohort."""
+    world, result = done
+    d, good = world.descriptor(), result.published
+    a2 = second_transcript(first_transcript(d.digest(), good.ads_hash), cohort)
+    a3 = third_transcript(a2, survivors)
+    signed = tuple(
+        AgreementSignature(one, world.keys[one].sign("SAQ1 A3", a3)) for one in world.ids
+    )
+    bad = replace(good, cohort=cohort, survivor_map=survivors, a3=a3, certificate=signed)
+    with pytest.raises(RemoteError, match="too few"):
+        check_certificate(bad, d, world.roster)
+
+
+def test_a_malformed_published_sum_cannot_be_made(done: tuple[World, RoundResult]) -> None:
+    _, result = done
+    good = result.published
+    changes: list[dict[str, object]] = [
+        {"task": "other"},
+        {"round": -1},
+        {"weight_sum": 2**32},
+        {"a3": b""},
+        {"run": b""},
+        {"total": good.total.astype(np.int32)},
+        {"total": good.total.reshape(4, 5)},
+        {"total": good.total[:0]},
+    ]
+    for change in changes:
+        with pytest.raises(InputError):
+            replace(good, **change)
 
 
 def test_a_descriptor_that_cannot_be_is_an_input_error() -> None:
