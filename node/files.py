@@ -10,6 +10,8 @@ from pathlib import Path
 
 from protocols.errors import Code, LocalError
 
+SCORES = "scores.json"  # in a run's folder: this member's own figures
+
 
 @contextlib.contextmanager
 def disk(path: Path) -> Iterator[None]:

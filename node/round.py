@@ -33,7 +33,6 @@ from protocols.permit import Permit
 from protocols.workloads.server import ServerState
 
 Journal = Callable[[str, Mapping[str, object]], None]
-SCORES = "scores.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,9 @@ def prepare(
     )
     checked = quality.checked_rows(consented)
     table = features.training_table(checked, now, course.config)
-    return Prepared(course, checked, table, now, cache)
+    made = Prepared(course, checked, table, now, cache)
+    report(made, course.first_model())  # trains the own baseline; its result is kept in the cache
+    return made
 
 
 def update(prepared: Prepared, state: ServerState, seed: bytes, number: int) -> BoundedUpdate:
@@ -115,4 +116,4 @@ def keep_report(scored: Scored, folder: Path) -> None:
             "own_method": found.own_method,
             "scores": {name: asdict(one) for name, one in found.scores.items()},
         }
-    files.write(folder / SCORES, json.dumps(document, indent=1, sort_keys=True).encode())
+    files.write(folder / files.SCORES, json.dumps(document, indent=1, sort_keys=True).encode())

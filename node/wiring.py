@@ -156,7 +156,7 @@ class Daemon:
                     else:
                         self._mailroom.deliver(calls)
             except RemoteError as error:
-                if error.code is not Code.UNAVAILABLE:
+                if error.code is not Code.UNAVAILABLE and not self._stop.is_set():
                     self._events.emit("out", run="-", round=0, problem=str(error))
 
     def _exchange_letters(self, calls: Calls) -> None:

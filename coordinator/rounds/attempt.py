@@ -88,7 +88,8 @@ class Attempt:
                 stage = STAGE_OF[machine.state]
                 self.progress(stage)
                 self._collect(machine, log, stage, outbound)
-                log.close_stage()
+                if machine.enough():  # else closing raises, and the log must not say it was closed
+                    log.close_stage()
                 outbound = machine.close_stage()
         finally:
             log.close()

@@ -104,7 +104,7 @@ class Run:
         state = State.EVALUATING if self._course.task(number) == "evaluate" else State.RUNNING
         if self._state() is not state:
             self._move(state)
-        first = self._next_attempt(number)
+        first, last = self._next_attempt(number), ""
         for attempt in range(first, MAX_ATTEMPTS):
             try:
                 request, result = self._attempt(number, attempt)
@@ -121,11 +121,12 @@ class Run:
                         f"round {number} was spent and cannot be finished: {error.problem}",
                         fix="Launch a new run; it gets a new order, seed and model.",
                     ) from error
+                last = f"; the last time, {error.problem}"
                 continue
             self._publish(number, request, result)
             return
         raise LocalError(
-            f"round {number} failed {MAX_ATTEMPTS} times.",
+            f"round {number} failed {MAX_ATTEMPTS} times{last.rstrip('.')}.",
             code=Code.UNAVAILABLE,
             fix="See 'run status' for who was missing, then launch a new run.",
         )
@@ -148,6 +149,7 @@ class Run:
             self._office.emit("resumed", run=self._run, round=number, stage=3)
         else:
             request = self._request(number, attempt)
+            files.make_folder(opening.parent)
             files.write(opening, codec.encode_message(request))
         tried = Attempt(
             descriptor=request.descriptor,
@@ -179,6 +181,7 @@ class Run:
                 "transcript": result.a3.hex(),
             },
         )
+        files.make_folder(self._round_file(number).parent)
         files.write(self._round_file(number), raw)
         self._take(number, raw)
         self._office.emit(

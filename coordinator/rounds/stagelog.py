@@ -35,8 +35,13 @@ class StageLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab")
+            # what a crash tore off would hide every record that is written behind it
+            self._file.truncate(_whole(path.read_bytes()))
+        except OSError as error:
+            raise _disk(path, error) from error
 
     def append(self, stage: int, member: MemberId, body: bytes) -> None:
         """Write one record; durable only after ``close_stage``."""
@@ -69,15 +74,28 @@ def _check(stage: int, member: bytes, body: bytes) -> int:
 
 def replay(path: Path) -> Iterator[Record | None]:
     """The records of a file, None where a stage was closed; what a crash tore off is left out."""
-    data = path.read_bytes()
+    for stage, member, body, _ in _records(path.read_bytes()):
+        yield None if stage == _CLOSED else Record(stage, MemberId(member.hex()), body)
+
+
+def _whole(data: bytes) -> int:
+    """How many bytes of a file are whole records."""
+    end = 0
+    for *_, end in _records(data):
+        pass
+    return end
+
+
+def _records(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
+    """(stage, member, body, end) of each record up to the first that is not whole."""
     at = 0
     while at + _HEAD.size <= len(data):
         stage, member, length, crc = _HEAD.unpack_from(data, at)
         body = data[at + _HEAD.size : at + _HEAD.size + length]
         if len(body) != length or _check(stage, member, body) != crc:
             return
-        yield None if stage == _CLOSED else Record(stage, MemberId(member.hex()), body)
         at += _HEAD.size + length
+        yield stage, member, body, at
 
 
 def _disk(path: Path, error: OSError) -> LocalError:

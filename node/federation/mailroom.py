@@ -19,11 +19,12 @@ from node.store.outbox import Cursors, Outbox
 from node.store.releases import Releases, ReleaseState, StoredRelease
 from node.store.rounds import SpentRounds
 from protocols.canonical import json_bytes, parse_json
-from protocols.errors import CoopError, InputError, Refused
+from protocols.errors import Code, CoopError, InputError, Refused, RemoteError
 from protocols.ids import run_id
 from protocols.signing import jws_payload
 
 CURSOR = "mail"
+TRY_AGAIN = frozenset({Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.INTERNAL})
 Journal = Callable[[str, Mapping[str, object]], None]
 Emit = Callable[..., None]
 
@@ -61,7 +62,9 @@ class Mailroom:
         for letter in waiting:
             try:
                 calls.submit(letter.kind, letter.id, letter.body)
-            except InputError as error:
+            except RemoteError as error:
+                if error.code in TRY_AGAIN:
+                    raise
                 self._refused_by_office(letter.id, error)
             with self.database.write() as db:
                 Outbox(db).acknowledge(letter.id, self.clock())

@@ -129,18 +129,20 @@ class Participant:
             CoopError: refused, with one generic sentence; the reason is in the journal.
         """
         order = self.ticket.course.order.order
-        opened = codec.open_envelope(
-            envelope,
-            self.ticket.coordinator_key,
-            run=bytes.fromhex(order.run),
-            agreement=bytes.fromhex(order.agreement),
-        )
+        number: int | None = None
         try:
+            opened = codec.open_envelope(
+                envelope,
+                self.ticket.coordinator_key,
+                run=bytes.fromhex(order.run),
+                agreement=bytes.fromhex(order.agreement),
+            )
+            number = opened.round
             request = codec.decode_request(opened.stage, opened.body)
             reply = self._answer(opened, request)
         except CoopError as error:
-            self._out(opened.round, error)
-            raise RemoteError(REFUSAL, peer="coordinator", code=error.code) from error
+            self._refuse(number, error)
+            raise RemoteError(REFUSAL, peer="coordinator") from error
         sealed = codec.seal(
             key=self._tools.identity,
             sender=bytes.fromhex(self._tools.member),
@@ -199,7 +201,12 @@ class Participant:
 
     def _answer(self, opened: codec.Envelope, request: Request) -> Reply:
         if isinstance(request, AdvertiseRequest):
-            self._open_attempt(request.descriptor)
+            named = request.descriptor
+            if (named.round, named.attempt) != (opened.round, opened.attempt):
+                raise RemoteError(
+                    "the descriptor is of another attempt than its envelope.", peer="coordinator"
+                )
+            self._open_attempt(named)
         member = self._member
         if member is None:
             raise RemoteError(
@@ -274,19 +281,23 @@ class Participant:
                 code=Code.TAMPERED,
             )
 
-    def _out(self, number: int, error: CoopError) -> None:
-        self._member = None
+    def _refuse(self, number: int | None, error: CoopError) -> None:
+        """Write the reason down; leave the attempt, unless nobody signed what came (no number)."""
+        if number is not None:
+            self._member = None
+        place = {} if number is None else {"round": number}
         clauses = error.clauses if isinstance(error, Refused) else ()
+        note = "".join(char if char.isprintable() else " " for char in str(error))
         self._tools.journal(
             Kind.REFUSAL,
             {
                 "run": self.ticket.run,
-                "round": number,
+                **place,
                 "clauses": clauses or ("protocol",),
-                "note": str(error)[:200],
+                "note": note[:200],
             },
         )
-        self._tools.emit("out", run=self.ticket.run, round=number, problem=str(error))
+        self._tools.emit("out", run=self.ticket.run, round=number or 0, problem=str(error))
 
 
 def survivor_allowance(course: Course) -> int:

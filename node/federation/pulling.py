@@ -9,9 +9,9 @@ from node.federation import releases
 from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.federation.post import exchange
+from node.files import SCORES
 from node.house import Member
 from node.policy.evidence import Me, current_roster, signed_version
-from node.round import SCORES
 from node.store.documents import AcceptedRosters
 from node.store.orders import Orders
 from node.store.releases import Releases, ReleaseState, StoredRelease

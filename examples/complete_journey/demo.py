@@ -1,0 +1,482 @@
+"""A cooperative of real stores on this machine, from sales rows to a shared forecast.
+
+    python -m examples.complete_journey.demo --stores 8 --rounds 40
+
+Every store is a process with a folder of its own, and so is the coordinator; they speak over TLS
+on the loopback interface. One store is killed in mid-round and comes back; one forged order is
+refused by all; at the end everything is checked from files alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from examples.complete_journey import export, lying
+from examples.complete_journey.processes import (
+    CommandFailed,
+    Commands,
+    Daemon,
+    Event,
+    EventBoard,
+    free_ports,
+    resident_mb,
+    words,
+)
+from examples.complete_journey.report import (
+    HEADERS,
+    DemoResult,
+    StoreResult,
+    page,
+    result_rows,
+)
+
+COORDINATOR, NODE = "coordinator.cli", "node.cli"
+SILENCE_S = 120.0
+AT_ONCE = 2
+
+
+@dataclass(slots=True)
+class Store:
+    """One store of the demo: what was chosen, where it lives, its process."""
+
+    choice: export.StoreChoice
+    home: Path
+    csv: Path
+    daemon: Daemon | None = None
+
+    @property
+    def name(self) -> str:
+        """What the others call it."""
+        return self.choice.name
+
+
+@dataclass(slots=True)
+class Demo:
+    """Everything that one demo holds."""
+
+    out: Path
+    rounds: int
+    console: Console
+    stores: list[Store] = field(default_factory=list)
+    board: EventBoard = field(default_factory=EventBoard)
+    office: Daemon | None = None
+    kill_in_round: int = 0
+    killed: tuple[str, int] = ("", 0)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    attendance: list[frozenset[str]] = field(default_factory=list)
+    memory: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def commands(self) -> Commands:
+        """Runs short commands, with a transcript."""
+        return Commands(self.out / "commands.log")
+
+    @property
+    def office_home(self) -> Path:
+        """The coordinator's folder."""
+        return self.out / "coordinator"
+
+
+@contextmanager
+def step(demo: Demo, text: str) -> Iterator[None]:
+    """A headline with its time."""
+    started = time.monotonic()
+    with demo.console.status(f"{text} ..."):
+        yield
+    demo.console.print(
+        f"[green]done[/green]  {text}  [dim]{time.monotonic() - started:.1f} s[/dim]"
+    )
+
+
+def everybody(demo: Demo, text: str, work: Callable[[Store], None]) -> None:
+    """The same for each store, two at a time, with a bar."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=demo.console) as bar:
+        task = bar.add_task(text, total=len(demo.stores))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for _ in pool.map(work, demo.stores):
+                bar.advance(task)
+
+
+def found_cooperative(demo: Demo) -> None:
+    """The coordinator: keys, database, and its process."""
+    join, link = free_ports(2)
+    demo.commands.run(
+        COORDINATOR,
+        demo.office_home,
+        *("init", "--name", "Corner Grocers", "--profile", "B", "--host", "127.0.0.1"),
+        *("--join-port", str(join), "--link-port", str(link)),
+    )
+    (demo.office_home / "config.toml").write_text(
+        'bind = "127.0.0.1"\njoin_per_minute = 600\njoin_per_minute_total = 600\n'
+    )
+    demo.office = Daemon(
+        "coordinator",
+        words(COORDINATOR, demo.office_home, "serve"),
+        demo.out / "coordinator.log",
+        demo.board.put,
+    )
+    demo.board.wait(lambda _, event: event["event"] == "listening", 30)
+
+
+def enrol(demo: Demo, store: Store) -> None:
+    """Keys, rows, a first forecast from the store's own rows, and membership."""
+    run = demo.commands.run
+    run(NODE, store.home, "init")
+    run(NODE, store.home, "data", "add", str(store.csv), "--timezone", export.TIMEZONE, "--yes")
+    forecast = run(NODE, store.home, "forecast", "--week-start", export.WEEK_START, "--json")
+    (store.home / "first-forecast.json").write_text(forecast)
+    link = demo.commands.json(COORDINATOR, demo.office_home, "member", "invite", store.name)
+    run(
+        NODE,
+        store.home,
+        *("join", link["link"], "--name", store.name, "--trade", "grocer"),
+        *("--region", f"town {store.choice.store_id}", "--legal-id", f"S{store.choice.store_id}"),
+        "--yes",
+    )
+
+
+def agree(demo: Demo) -> None:
+    """A draft from the template, proposed, and signed by every store."""
+    settings = demo.out / "agreed-settings.json"
+    settings.write_text(json.dumps({"week_start": export.WEEK_START}))
+    draft = demo.out / "agreement.json"
+    run = demo.commands.run
+    run(
+        COORDINATOR,
+        demo.office_home,
+        *("agreement", "new", str(draft), "--settings", str(settings)),
+        *("--set", "profile=B", "--set", "colluders=2", "--set", "min_cohort=5"),
+        *("--max-rounds", str(max(100, demo.rounds))),
+    )
+    run(COORDINATOR, demo.office_home, "agreement", "propose", str(draft))
+    everybody(
+        demo,
+        "Every store reads and signs the agreement",
+        lambda store: run(NODE, store.home, "agreement", "sign", "--yes") and None,
+    )
+
+
+def start_nodes(demo: Demo) -> None:
+    """Every store's process; approval is manual by default, so each says yes visibly."""
+    digest = demo.commands.json(COORDINATOR, demo.office_home, "agreement", "show")["workloads"][0]
+
+    def start(store: Store) -> None:
+        demo.commands.run(NODE, store.home, "approve", digest["digest"], "--always", "--yes")
+        store.daemon = Daemon(
+            store.name,
+            words(NODE, store.home, "start"),
+            demo.out / f"{store.home.name}.log",
+            lambda name, event: on_event(demo, name, event),
+        )
+
+    everybody(demo, "Every store approves this workload and starts its node", start)
+    names = {store.name for store in demo.stores}
+    demo.board.wait(
+        lambda name, event: name in names and event["event"] == "connected", 60, len(names)
+    )
+
+
+def train(demo: Demo) -> str:
+    """Launch the run; kill one store after it sent its masked update; the run's final state."""
+    settings = demo.out / "run-settings.json"
+    settings.write_text(
+        json.dumps(
+            {
+                "categories": sorted(export.categories()),
+                "train_until": export.TRAIN_UNTIL.isoformat(),
+                "holdout_weeks": export.HOLDOUT_WEEKS,
+            }
+        )
+    )
+    names = {
+        one["id"]: one["name"]
+        for one in demo.commands.json(COORDINATOR, demo.office_home, "member", "list")["members"]
+    }
+    start = len(demo.board.events)
+    demo.kill_in_round = min(3, demo.rounds)
+    demo.commands.run(
+        COORDINATOR,
+        demo.office_home,
+        *("run", "launch", "--rounds", str(demo.rounds), "--settings", str(settings), "--yes"),
+    )
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=demo.console) as bar:
+        admitted = bar.add_task("Each gate admits the order", total=len(demo.stores))
+        rounds = bar.add_task("Rounds of secure aggregation", total=demo.rounds + 1)
+        for name, event in demo.board.follow(SILENCE_S, start):
+            kind = event["event"]
+            if name == "coordinator" and kind == "answer":
+                bar.advance(admitted)
+            elif name == "coordinator" and kind == "round":
+                demo.attendance.append(frozenset(names[one] for one in event["members"]))
+                bar.update(rounds, completed=event["round"])
+                if event["round"] == demo.rounds:
+                    demo.memory = _memory(demo)
+            elif kind == "killed":
+                where = f"round {event['round']}, masked update sent"
+                demo.console.print(f"[red]kill[/red]  SIGKILL to {name} in {where}")
+            elif name == "coordinator" and kind == "run" and event["state"] in _OVER:
+                return f"{event['state']}: {event['detail']}"
+    raise CommandFailed("the run did not end")
+
+
+_OVER = {"released", "refused", "failed", "aborted"}
+
+
+def on_event(demo: Demo, name: str, event: Event) -> None:
+    """Called by the reader threads: the first store that sent its masked update is killed."""
+    demo.board.put(name, event)
+    if event["event"] != "stage" or event["stage"] != "masked update sent":
+        return
+    with demo.lock:
+        if demo.killed[0] or event["round"] != demo.kill_in_round:
+            return
+        demo.killed = (name, event["round"])
+    store = next(one for one in demo.stores if one.name == name)
+    assert store.daemon is not None
+    store.daemon.kill()
+    demo.board.put(name, {"event": "killed", "round": event["round"]})
+    store.daemon.restart()
+
+
+def _memory(demo: Demo) -> list[tuple[str, float]]:
+    daemons = [("coordinator", demo.office)] + [(s.name, s.daemon) for s in demo.stores]
+    return [(name, resident_mb(one.process.pid)) for name, one in daemons if one is not None]
+
+
+def pull(demo: Demo) -> None:
+    """Every store fetches the release, checks it to the last parameter, and uses it."""
+    demo.board.wait(
+        lambda name, event: event["event"] == "document" and event["kind"] == "release",
+        60,
+        len(demo.stores),
+    )
+
+    def one(store: Store) -> None:
+        demo.commands.run(NODE, store.home, "models", "pull")
+        forecast = demo.commands.run(NODE, store.home, "forecast", "--json")
+        (store.home / "shared-forecast.json").write_text(forecast)
+
+    everybody(demo, "Every store pulls, verifies and uses the release", one)
+
+
+def results(demo: Demo) -> list[StoreResult]:
+    """Each store's own figures, read from its own folder; the coordinator never saw them."""
+    out = []
+    for store in demo.stores:
+        listed = demo.commands.json(NODE, store.home, "models", "list")["models"]
+        files = sorted(store.home.glob("runs/*/scores.json"))
+        own = listed[-1]["own_scores"] if listed else json.loads(files[-1].read_text())
+        scores = own["scores"]
+        out.append(
+            StoreResult(
+                store.name,
+                bool(own["cold"]),
+                int(own["history_weeks"]),
+                tuple(scores[m]["wape"] for m in ("own", "shared", "blend")),
+                tuple(scores[m]["wql"] for m in ("own", "shared", "blend")),
+            )
+        )
+    return out
+
+
+def forged_order(demo: Demo) -> tuple[list[tuple[str, str, str]], str]:
+    """A lying coordinator: an order under the agreement with one figure changed."""
+    start = len(demo.board.events)
+    forged = lying.send_forged_order(demo.office_home, demo.rounds)
+    answers: dict[str, tuple[str, str]] = {}
+    for name, event in demo.board.follow(60, start):
+        if event["event"] == "order" and event["run"] == forged.run:
+            if event["answer"] != "refused":
+                raise CommandFailed(f"{name} did not refuse the forged order: {event}")
+            answers[name] = lying.shown(event["reasons"])
+            if len(answers) == len(demo.stores):
+                break
+    rows = [(store.name, *answers[store.name]) for store in demo.stores]
+    return rows, forged.sentence
+
+
+def verify(demo: Demo, state: str) -> list[str]:
+    """Logs and the release, checked from files alone."""
+    lines = []
+    model = state.partition(": ")[2] if state.startswith("released") else ""
+    extra = ("--release", model) if model else ()
+    checks = demo.commands.json(COORDINATOR, demo.office_home, "verify", *extra)["checks"]
+    lines += [f"coordinator: {line}" for line in checks]
+    for store in demo.stores:
+        checks = demo.commands.json(NODE, store.home, "verify", *extra)["checks"]
+        lines.append(f"{store.name}: {len(checks)} checks passed; {checks[0]}")
+    return lines
+
+
+def show(demo: Demo, stores: list[StoreResult]) -> None:
+    """The closing table."""
+    table = Table(title="Error on each store's held-out weeks (lower is better)")
+    for at, header in enumerate(HEADERS):
+        table.add_column(header, justify="left" if at == 0 else "right")
+    for row in result_rows(stores):
+        table.add_row(*row)
+    demo.console.print(table)
+
+
+def conduct(demo: Demo, count: int) -> DemoResult:
+    """All steps; the result for the report."""
+    started = time.monotonic()
+    with step(demo, "Real sales, exported as each store's till would write them"):
+        choices = export.choose_stores(count)
+        files = export.write_exports(demo.out / "exports", choices)
+    demo.stores = [
+        Store(choice, demo.out / "nodes" / f"store-{choice.store_id}", file)
+        for choice, file in zip(choices, files, strict=True)
+    ]
+    with step(demo, "A coordinator founds the cooperative and listens"):
+        found_cooperative(demo)
+    everybody(
+        demo,
+        "Each store: keys, own rows, own forecast, joins",
+        lambda store: enrol(demo, store),
+    )
+    agree(demo)
+    start_nodes(demo)
+    state = train(demo)
+    demo.console.print(f"[bold]The run ended:[/bold] {state}")
+    if state.startswith("released"):
+        pull(demo)
+    elif not state.startswith("refused"):
+        raise CommandFailed(f"the run ended as {state}")
+    with step(demo, "A lying coordinator sends an order under a changed agreement"):
+        refusals, amendment = forged_order(demo)
+    for name, clause, sentence in refusals[:1]:
+        demo.console.print(
+            f"  all {len(refusals)} refused; {name}: [bold]{clause}[/bold] {sentence}"
+        )
+    with step(demo, "verify: every log, and the release back to its agreement"):
+        checks = verify(demo, state)
+    stores = results(demo)
+    show(demo, stores)
+    places = [
+        ("report", str(demo.out / "report.html")),
+        ("commands and what they printed", str(demo.out / "commands.log")),
+        ("coordinator", str(demo.office_home)),
+        *[(store.name, str(store.home)) for store in demo.stores],
+    ]
+    return DemoResult(
+        stores=stores,
+        rounds=demo.rounds,
+        seconds=time.monotonic() - started,
+        attendance=demo.attendance,
+        killed=demo.killed[0],
+        killed_in_round=demo.killed[1],
+        release=f"The release gate: {state}.",
+        refusals=refusals,
+        amendment=amendment,
+        checks=checks,
+        places=places,
+        memory=demo.memory,
+    )
+
+
+def stop(demo: Demo) -> None:
+    """SIGTERM to everybody; each ends cleanly."""
+    daemons = [store.daemon for store in demo.stores] + [demo.office]
+    for daemon in daemons:
+        if daemon is not None and daemon.process.poll() is None:
+            daemon.process.terminate()
+    for daemon in daemons:
+        if daemon is not None:
+            daemon.stop()
+
+
+def keep(demo: Demo) -> None:
+    """Leave the cooperative running until Ctrl-C."""
+    home = demo.stores[0].home
+    demo.console.print("The cooperative keeps running; Ctrl-C ends it. Try, in another window:")
+    for line in (
+        f"coop-coordinator --home {demo.office_home} run status",
+        f"coop-node --home {home} forecast",
+        f"coop-node --home {home} agreement show",
+        f"coop-node --home {home} verify",
+    ):
+        demo.console.print(f"  {line}", soft_wrap=True)
+    while True:
+        time.sleep(1)
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--stores", type=int, default=8, help="6 to 100")
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--out", type=Path, default=Path("demo-out"))
+    parser.add_argument("--keep", action="store_true", help="leave it running at the end")
+    args = parser.parse_args()
+    if not 6 <= args.stores <= 100 or args.rounds < 1:
+        parser.error("6 to 100 stores and at least one round")
+    out = args.out.resolve()
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    demo = Demo(out, args.rounds, Console())
+    try:
+        result = conduct(demo, args.stores)
+        (out / "report.html").write_text(page(result), encoding="utf-8")
+        (out / "result.json").write_text(_plain(result))
+        demo.console.print(
+            f"Took {result.seconds:.0f} s. Report: {out / 'report.html'}", soft_wrap=True
+        )
+        demo.console.print(f"Everything lies in {out}", soft_wrap=True)
+        if args.keep:
+            keep(demo)
+    except KeyboardInterrupt:
+        demo.console.print("Stopped.")
+    except (CommandFailed, TimeoutError) as error:
+        demo.console.print(f"[red]The demo failed:[/red] {error}")
+        demo.console.print(f"Logs lie in {out}", soft_wrap=True)
+        return 1
+    finally:
+        stop(demo)
+    return 0
+
+
+def _plain(result: DemoResult) -> str:
+    document: dict[str, Any] = {
+        "seconds": round(result.seconds, 1),
+        "rounds": result.rounds,
+        "release": result.release,
+        "stores": [
+            {"name": s.name, "cold": s.cold, "wape": s.wape, "wql": s.wql} for s in result.stores
+        ],
+        "memory_mb": {name: round(mb) for name, mb in result.memory},
+        "killed": [result.killed, result.killed_in_round],
+        "survivors": [len(one) for one in result.attendance],
+    }
+    return json.dumps(document, indent=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

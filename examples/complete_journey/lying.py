@@ -1,0 +1,89 @@
+"""A lying coordinator, for the demo: an order under an agreement with one figure changed.
+
+The office's own launch gate would refuse this, so the order is made beside it, with the real
+operator key and the real mailboxes: what an attacker who took over the office could do.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from coordinator.drafts import demand_terms
+from coordinator.store.mail import Mail
+from coordinator.wiring import open_house
+from protocols.agreement.order import OPERATOR, make_order
+from protocols.agreement.roster import read_roster
+from protocols.agreement.template import amend
+from protocols.agreement.terms import Privacy
+from protocols.canonical import json_bytes
+from protocols.ids import MemberId
+from protocols.signing import jws_payload, jws_sign
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """The run id of the forged order, and what was changed, in a sentence."""
+
+    run: str
+    sentence: str
+
+
+def send_forged_order(office_home: Path, rounds: int) -> Forged:
+    """Change clause 14's smallest cohort, order a run under it, and mail it to every member."""
+    house = open_house(office_home)
+    parsed = house.agreement()
+    assert parsed is not None
+    _, signed_roster = house.agreements.in_force()
+    roster = read_roster(jws_payload(signed_roster, "roster"), "roster")
+    privacy = parsed.terms.block("c14", Privacy)
+    assert privacy is not None
+    changed = amend(parsed, "c14", {"min_cohort": 3})
+    earlier = house.earlier_orders()[-1][1]
+    terms = demand_terms({}, rounds)
+    now = house.clock().replace(microsecond=0)
+    order = make_order(
+        coop=house.office.public.coop,
+        run=secrets.token_hex(16),
+        agreement=changed.id,
+        roster=roster.id,
+        roster_epoch=roster.roster.epoch,
+        workload=terms,
+        purpose=terms["purpose"],
+        columns=terms["columns"],
+        cohort=sorted(roster.voters()),
+        colluders=privacy.colluders,
+        min_cohort=3,
+        rounds=rounds,
+        config=dict(earlier.config),
+        stage_timeout_s=60.0,
+        rejoin_wait_s=5.0,
+        issued=now,
+        deadline=now + timedelta(hours=1),
+    )
+    body = json_bytes(jws_sign(order.document, OPERATOR, house.operator_key()))
+    agreement = json_bytes(changed.document)
+    with house.database.write() as db:
+        for one in roster.voters():
+            member = MemberId(one)
+            Mail(db).post(
+                member, kind="agreement", document=changed.id, body=agreement, now=house.clock()
+            )
+            Mail(db).post(member, kind="order", document=order.id, body=body, now=house.clock())
+    house.close()
+    return Forged(
+        order.order.run,
+        f"Somebody with the office's keys changed one figure of clause c14, the smallest cohort "
+        f"from {privacy.min_cohort} to 3, and ordered a run under the changed agreement. "
+        "Nobody had signed it.",
+    )
+
+
+def shown(reasons: str) -> tuple[str, str]:
+    """The reason that names the changed figure: clause and sentence."""
+    parts = [one.strip() for one in reasons.split("; ") if one.strip()]
+    best = next((one for one in parts if one.startswith("c14")), parts[0])
+    clause, _, sentence = best.partition(" ")
+    return clause, sentence
