@@ -273,7 +273,7 @@ def _formats(
             evidence.add(chunk, place[Role.DATE], amounts)
             if _settled(evidence):
                 break
-    order = said_order or decide_date_order(evidence, path.name, place[Role.DATE] + 1)[0]
+    order = said_order or decide_date_order(evidence, path.name)[0]
     decimal = said_decimal or decide_decimal(evidence, path.name)[0]
     return order, decimal  # type: ignore[return-value]
 
@@ -281,7 +281,7 @@ def _formats(
 def _settled(evidence: Evidence) -> bool:
     """Whether further rows cannot change the answer any more."""
     try:
-        return decide_date_order(evidence, "", 0)[1] and decide_decimal(evidence, "")[1]
+        return decide_date_order(evidence, "")[1] and decide_decimal(evidence, "")[1]
     except InputError:
         return False  # an open question: later rows may still answer it
 

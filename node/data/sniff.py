@@ -144,25 +144,34 @@ def _no_header(
 
 @dataclass(slots=True)
 class Evidence:
-    """Distinct texts of day cells and of number cells, with how often each occurs."""
+    """Distinct texts of day and number cells: how often each occurs, and (line, place) of one."""
 
     days: Counter[str] = field(default_factory=Counter)
     numbers: Counter[str] = field(default_factory=Counter)
+    seen_at: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def add(self, chunk: Chunk, day_place: int, number_places: list[int]) -> None:
-        """Count the cells of a chunk; places count from 0."""
-        moments = Counter(row[day_place] for row in chunk.rows)
-        for text, times in moments.items():
-            day = split_moment(text)[0]
-            if len(self.days) < MAX_DISTINCT or day in self.days:
-                self.days[day] += times
+        """Count the cells of a chunk; the places given count from 0."""
+        days = [row[day_place] for row in chunk.rows]
+        parts = {text: split_moment(text)[0] for text in set(days)}
+        self._count(self.days, [parts[text] for text in days], chunk.lines, day_place)
         for place in number_places:
-            for text, times in Counter(row[place] for row in chunk.rows).items():
-                if len(self.numbers) < MAX_DISTINCT or text in self.numbers:
-                    self.numbers[text] += times
+            self._count(self.numbers, [row[place] for row in chunk.rows], chunk.lines, place)
+
+    def _count(self, counter: Counter[str], texts: list[str], lines: list[int], place: int) -> None:
+        first = dict(zip(reversed(texts), reversed(lines), strict=True))
+        for text, times in Counter(texts).items():
+            if len(counter) < MAX_DISTINCT or text in counter:
+                counter[text] += times
+                self.seen_at.setdefault(text, (first[text], place + 1))
+
+    def where(self, text: str, file_name: str) -> str:
+        """file:line:column of the first cell with this text."""
+        line, place = self.seen_at[text]
+        return f"{file_name}:{line}:{place}"
 
 
-def decide_date_order(evidence: Evidence, file_name: str, place: int) -> tuple[DateOrder, bool]:
+def decide_date_order(evidence: Evidence, file_name: str) -> tuple[DateOrder, bool]:
     """The order of day, month and year, and whether more rows could still change it.
 
     Raises:
@@ -185,34 +194,35 @@ def decide_date_order(evidence: Evidence, file_name: str, place: int) -> tuple[D
     if len(fitting) > 1:
         for text, (readings, _) in readable.items():
             if len({readings[order] for order in fitting}) > 1:
-                raise _two_orders(text, fitting, file_name, place)
+                raise _two_orders(text, fitting, evidence.where(text, file_name))
         return fitting[0], False
     near = [order for order in ORDERS if hits[order] >= NEARLY_ALL * total]
     if len(near) == 1:
         return near[0], True
-    raise _mixed_orders(list(readable), file_name, place)
+    raise _mixed_orders(evidence, list(readable), file_name)
 
 
-def _two_orders(text: str, fitting: list[DateOrder], file_name: str, place: int) -> InputError:
+def _two_orders(text: str, fitting: list[DateOrder], where: str) -> InputError:
     readings = day_readings(text)
-    both = " or ".join(f"{readings[o]:%d %B %Y} ({o})" for o in fitting)
+    both = " or ".join(f"{readings[order]:%d %B %Y} ({order})" for order in fitting)
     return InputError(
-        f"every day in column {place} can be read in two ways: {text!r} is {both}.",
-        where=f"{file_name}:2:{place}",
-        fix=f"Say which one: {' or '.join(f'--date-order {o}' for o in fitting)}",
+        f"the days of this file can be read in two ways: {text!r} is {both}.",
+        where=where,
+        fix=f"Say which one: {' or '.join(f'--date-order {order}' for order in fitting)}",
     )
 
 
-def _mixed_orders(texts: list[str], file_name: str, place: int) -> InputError:
+def _mixed_orders(evidence: Evidence, texts: list[str], file_name: str) -> InputError:
     only: dict[DateOrder, str] = {}
     for text in texts:
         readings = day_readings(text)
         if len(readings) == 1:
             only.setdefault(next(iter(readings)), text)
     shown = " but ".join(f"{text!r} is {order}" for order, text in only.items())
+    last = list(only.values())[-1] if only else texts[0]
     return InputError(
-        f"the days in column {place} stand in two orders: {shown or 'no order fits all of them'}.",
-        where=f"{file_name}:2:{place}",
+        f"the days of this file stand in two orders: {shown or 'none fits all of them'}.",
+        where=evidence.where(last, file_name),
         fix="Export the file with days such as 2017-01-31, or say --date-order for the rows "
         "to keep.",
     )
@@ -237,9 +247,10 @@ def decide_decimal(evidence: Evidence, file_name: str) -> tuple[DecimalSign, boo
             return ".", True
         if commas >= NEARLY_ALL * (dots + commas):
             return ",", True
+        later = max(example["."], example[","], key=evidence.seen_at.__getitem__)
         raise InputError(
             f"the amounts use two decimal signs: {example['.']!r} and {example[',']!r}.",
-            where=f"{file_name}:2:1",
+            where=evidence.where(later, file_name),
             fix="Say which one is the decimal sign: --decimal . or --decimal ,",
         )
     if votes["?"]:
@@ -247,7 +258,7 @@ def decide_decimal(evidence: Evidence, file_name: str) -> tuple[DecimalSign, boo
         raise InputError(
             f"every amount with a sign can be read in two ways: {text!r} may be a thousand and "
             "more, or a number below a thousand with three decimals.",
-            where=f"{file_name}:2:1",
+            where=evidence.where(text, file_name),
             fix="Say which one is the decimal sign: --decimal . or --decimal ,",
         )
     return ".", False

@@ -48,13 +48,13 @@ def _bare(text: str) -> tuple[str, bool]:
     negative = False
     if core.startswith("(") and core.endswith(")"):
         core, negative = core[1:-1].strip(), True
-    for _ in range(2):  # the sign may stand before or after the currency
-        if core[:1] in ("-", "\u2212"):
-            core, negative = core[1:].strip(), True
-        elif core[:1] == "+":
-            core = core[1:].strip()
-        elif core[-1:] in ("-", "\u2212"):
-            core, negative = core[:-1].strip(), True
+    signed = negative
+    for _ in range(2):  # the one sign may stand before or after the currency
+        before, after = core[:1], core[-1:]
+        if not signed and before and before in "-+\u2212":
+            core, negative, signed = core[1:].strip(), before != "+", True
+        elif not signed and after and after in "-\u2212":
+            core, negative, signed = core[:-1].strip(), True, True
         core = _MONEY_WORDS.sub("", core)
     return core, negative
 
