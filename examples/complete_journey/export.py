@@ -139,7 +139,7 @@ def till_export(store: StoreChoice) -> pd.DataFrame:
     mine = mine.sort_values(["local", "basket_id", "product_id"], kind="stable")
     cents = (mine["sales_value"] * 100).round().astype("int64")
     off = ((mine["retail_disc"] + mine["coupon_match_disc"]) * 100).round().astype("int64")
-    ten_thousandths = ((cents + off) * 100 / mine["quantity"].where(mine["quantity"] != 0)).round()
+    price = ((cents + off) * 10_000 / mine["quantity"].where(mine["quantity"] != 0)).round()
     package = mine["package_size"].fillna("")
     product = mine["product_type"].fillna("") + (" " + package).where(package != "", "")
     columns: dict[str, Any] = {
@@ -150,13 +150,19 @@ def till_export(store: StoreChoice) -> pd.DataFrame:
         "Product": product,
         "Category": mine["product_category"].fillna(""),
         "Quantity": mine["quantity"].astype(str),
-        "Unit price": [_money(v, 4) for v in ten_thousandths.fillna(0).astype("int64")],
+        "Unit price": [_price(v) for v in price.fillna(0).astype("int64")],
         "Discount": [_money(v, 2) for v in off],
         "Total": [_money(v, 2) for v in cents],
         "Currency": CURRENCY,
         "Loyalty card id": mine["household_id"].astype(str),
     }
     return pd.DataFrame(columns, columns=list(HEADER))
+
+
+def _price(millionths: int) -> str:
+    """A unit price: in cents where that is exact, else with six decimals (fuel by the drop)."""
+    cents, rest = divmod(millionths, 10_000)
+    return _money(millionths, 6) if rest else _money(cents, 2)
 
 
 def _money(whole: int, digits: int) -> str:
