@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 house.register(app)
 app.add_typer(data.app, name="data")
-app.command(epilog="Example: coop-node forecast --weeks 2")(data.forecast)
+app.command(epilog="Example: coop-node forecast --top 5")(data.forecast)
 app.add_typer(agreement.app, name="agreement")
 orders.register(app)
 app.add_typer(models.app, name="models")
