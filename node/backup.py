@@ -35,7 +35,10 @@ MAX_LOG2_N = 20
 MIN_PASSPHRASE = 12
 MAX_BACKUP_BYTES = 256 * 1024 * 1024
 _HEADER_BYTES = len(MAGIC) + 4
-_PATH = re.compile(r"(keys|audit)/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|node\.db")
+# House rules are in it: a restored node must not be looser than the one that was lost.
+_PATH = re.compile(
+    r"(keys|audit)/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|node\.db"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +142,7 @@ def _collect(home: Path) -> dict[str, bytes]:
         for file in sorted((home / folder).glob("*")):
             if file.is_file() and _PATH.fullmatch(f"{folder}/{file.name}"):
                 found[f"{folder}/{file.name}"] = files.read(file, MAX_BACKUP_BYTES)
-    for name in ("coop.json", "config.toml"):
+    for name in ("coop.json", "config.toml", "house_rules.toml"):
         if (home / name).is_file():
             found[name] = files.read(home / name)
     if (home / "node.db").is_file():

@@ -101,6 +101,7 @@ def test_a_damaged_key_says_which(home: Path, name: str, content: bytes) -> None
 def _furnish(home: Path) -> keys.NodeKeys:
     made = keys.create(home)
     (home / "coop.json").write_text("{}")
+    (home / "house_rules.toml").write_text("min_cohort = 8\n")
     (home / "audit").mkdir()
     (home / "audit" / "entries.log").write_bytes(b"\0entries")
     (home / "vault").mkdir()
@@ -125,6 +126,7 @@ def test_a_backup_brings_everything_back_but_the_rows(home: Path, tmp_path: Path
     assert backups.restore(file, other, PASSPHRASE, LATER) == saved
     assert keys.load(other) == made
     assert (other / "audit" / "entries.log").read_bytes() == b"\0entries"
+    assert (other / "house_rules.toml").read_text() == "min_cohort = 8\n", "never looser"
     with closing(sqlite3.connect(other / "node.db")) as raw:
         assert raw.execute("SELECT round FROM spent").fetchall() == [(1,), (2,)]
     assert not (other / "vault").exists()
