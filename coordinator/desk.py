@@ -17,7 +17,7 @@ from coordinator.store.database import Database
 from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs
 from coordinator.wire.services import Letter
-from protocols.canonical import parse_json
+from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
 from protocols.ids import MemberId, model_id, run_id
 
@@ -70,7 +70,7 @@ class Desk:
         raise RemoteError(f"documents of kind {kind[:40]!r} are not taken here.", peer=member)
 
     def published(self, member: MemberId, kind: str, run: str, name: str) -> bytes:
-        """A published round or a release, as bytes.
+        """A published round, a release, or every signed roster epoch, as bytes.
 
         Raises:
             RemoteError: there is no such thing (yet).
@@ -79,6 +79,8 @@ class Desk:
             file = self._home / "runs" / run_id(run) / "rounds" / f"{name}.bin"
             if file.exists():
                 return file.read_bytes()
+        elif kind == "rosters":
+            return json_bytes({"chain": list(self._agreements.roster_chain())})
         elif kind == "release":
             folder = self._home / "releases" / model_id(name)
             if folder.is_dir():

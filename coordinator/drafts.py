@@ -21,7 +21,7 @@ from protocols.agreement.order import Order, ParsedOrder, make_order
 from protocols.agreement.parse import ParsedAgreement, parse_agreement, read_agreement
 from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.agreement.template import make_agreement
-from protocols.agreement.terms import Competition, Privacy, Workloads, cohort_floor
+from protocols.agreement.terms import PROFILES, Competition, Privacy, Workloads, cohort_floor
 from protocols.canonical import Json, parse_json
 from protocols.errors import InputError, Refused
 from protocols.permit import Gate
@@ -82,7 +82,14 @@ def new_draft(
     previous: ParsedAgreement | None,
     now: datetime,
 ) -> ParsedAgreement:
-    """A filled template, as the first version or as the successor of ``previous``."""
+    """A filled template, as the first version or as the successor of ``previous``.
+
+    The office's competition profile holds unless ``figures`` names a stricter one.
+
+    Raises:
+        InputError: a looser profile, or what ``make_agreement`` raises.
+    """
+    figures = _with_profile(office.public.profile, figures)
     start = now.replace(minute=0, second=0, microsecond=0)
     return make_agreement(
         template_document(template),
@@ -97,6 +104,21 @@ def new_draft(
         version=previous.agreement.version + 1 if previous else 1,
         prev=previous.id if previous else None,
     )
+
+
+def _with_profile(declared: str, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Profiles A, B, C from loose to strict; the least members per figure follow the profile."""
+    chosen = str(figures.get("profile", declared))
+    if chosen not in PROFILES or chosen < declared:
+        raise InputError(
+            f"the competition profile {chosen!r} is not one, or is looser than {declared!r}, which"
+            " this cooperative declared.",
+            where="profile",
+            fix="A: not competitors. B: same trade elsewhere. C: competitors. Only tighten it.",
+        )
+    least = PROFILES[chosen].min_contributors
+    names = ("profile_members", "min_cohort", "min_contributors", "min_members")
+    return {**dict.fromkeys(names, least), **figures, "profile": chosen}
 
 
 def check_draft(file: Path, now: datetime) -> tuple[ParsedAgreement, tuple[Finding, ...]]:

@@ -159,7 +159,8 @@ class Server:
 
         def conduct(exchange: Exchange) -> None:
             state = Run(route, self._office(stored, source), exchange).conduct()
-            if state not in (State.GATHERING, State.RUNNING, State.EVALUATING):
+            # an aborted run was announced by the command that aborted it
+            if state not in (State.GATHERING, State.RUNNING, State.EVALUATING, State.ABORTED):
                 self._tell(route.cohort, stored, state)
 
         number = int(stored.run[:15], 16)

@@ -9,10 +9,11 @@ update never leaves this process in any other way.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from node.training.clip import BoundedUpdate
 from node.training.evaluate import Report
 from protocols.audit.entries import Kind
 from protocols.course import Course
+from protocols.errors import InputError
 from protocols.permit import Permit
 from protocols.workloads.server import ServerState
 
@@ -43,6 +45,7 @@ class Prepared:
     checked: CheckedRows
     table: TrainingTable = field(repr=False)
     now: datetime
+    known_until: date | None
     cache: Path
 
 
@@ -66,9 +69,11 @@ def prepare(
     )
     checked = quality.checked_rows(consented)
     table = features.training_table(checked, now, course.config)
-    made = Prepared(course, checked, table, now, cache)
-    report(made, course.first_model())  # trains the own baseline; its result is kept in the cache
-    return made
+    known_until = vault.last_day()
+    seen = features.run_panel(checked, now, course.config, known_until)
+    with contextlib.suppress(InputError):  # no held-out weeks: the report will say so with zeros
+        evaluate.warm_baseline(seen, course.config, cache)
+    return Prepared(course, checked, table, now, known_until, cache)
 
 
 def update(prepared: Prepared, state: ServerState, seed: bytes, number: int) -> BoundedUpdate:
@@ -101,6 +106,7 @@ def report(prepared: Prepared, state: ServerState) -> Scored:
         np.array(state.params),
         prepared.course.config,
         cache=prepared.cache,
+        known_until=prepared.known_until,
     )
     return Scored(vector.astype(np.float32), found)
 

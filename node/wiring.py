@@ -65,6 +65,7 @@ class Daemon:
         self._stop = threading.Event()
         self._mail = threading.Event()
         self._calls: Calls | None = None
+        self._channel: grpc.Channel | None = None
         self._tickets: dict[str, Ticket] = {}
         home = member.home
         self._mailroom = Mailroom(
@@ -122,23 +123,37 @@ class Daemon:
     def _connected_once(self) -> None:
         channel = wire.link_channel(self._member.home.folder)
         try:
-            self._renew(channel)
-            self._calls = Calls(channel)
+            if self._renew(channel):
+                return  # connect again: this channel keeps the old certificate
+            self._calls, self._channel = Calls(channel), channel
             self._exchange_letters(self._calls)
             self._events.emit("connected", address=str(self._member.membership.link))
             self._mail.set()
             self._session.run(channel, self._stop)
         finally:
-            self._calls = None
+            self._calls = self._channel = None
             channel.close()
 
-    def _renew(self, channel: grpc.Channel) -> None:
+    def _renew(self, channel: grpc.Channel) -> bool:
+        """Get a new certificate if the one in use ends soon; whether that was so."""
+        if not self._renewal_due():
+            return False
+        home = self._member.home
+        ends = wire.renew(home.folder, channel, home.clock)
+        home.journal("renewal", {"not_after": ends.isoformat()})
+        self._events.emit("renewed", not_after=ends.isoformat())
+        return True
+
+    def _renewal_due(self) -> bool:
         home = self._member.home
         before = timedelta(days=home.settings.renew_before_days)
-        if wire.needs_renewal(home.folder, home.clock(), before):
-            ends = wire.renew(home.folder, channel, home.clock)
-            home.journal("renewal", {"not_after": ends.isoformat()})
-            self._events.emit("renewed", not_after=ends.isoformat())
+        return wire.needs_renewal(home.folder, home.clock(), before)
+
+    def _reconnect_to_renew(self) -> None:
+        """A connection keeps the certificate that it began with: end it when that gets old."""
+        channel = self._channel
+        if channel is not None and self._renewal_due():
+            channel.close()
 
     def _keep_post(self) -> None:
         """The mailroom's loop: on notice, and every second for letters that commands queued."""
@@ -149,6 +164,7 @@ class Daemon:
             try:
                 self._rooms.reconsider()
                 self._rooms.close_finished()
+                self._reconnect_to_renew()
                 calls = self._calls
                 if calls is not None:
                     if noticed:

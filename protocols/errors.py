@@ -46,7 +46,7 @@ TABLE: Mapping[Code, Kind] = {
     Code.INPUT: Kind("INVALID_ARGUMENT", 5, "This input cannot be used"),
     Code.USAGE: Kind("INVALID_ARGUMENT", 2, "This command is not complete"),
     Code.NOT_FOUND: Kind("NOT_FOUND", 1, "Not found"),
-    Code.NOT_ENROLLED: Kind("FAILED_PRECONDITION", 4, "This node is not enrolled"),
+    Code.NOT_ENROLLED: Kind("FAILED_PRECONDITION", 4, "Not set up yet"),
     Code.REFUSED: Kind("PERMISSION_DENIED", 3, "Refused by the agreement"),
     Code.BUDGET: Kind("RESOURCE_EXHAUSTED", 6, "The budget is used up"),
     Code.TAMPERED: Kind("DATA_LOSS", 5, "This does not verify"),

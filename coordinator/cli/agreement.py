@@ -138,3 +138,26 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         return table(rows, ["document", "id", "signatures", ""], empty)
 
     answer(document, as_json, lines)
+
+
+@app.command(epilog="Example: coop-coordinator agreement show")
+def show(context: typer.Context, as_json: Json = False) -> None:
+    """The agreement in force, as one plain page."""
+    from coordinator.wiring import open_house
+    from protocols.agreement import render
+    from protocols.agreement.terms import Workloads
+    from protocols.errors import LocalError
+
+    house = open_house(state(context).home)
+    parsed = house.agreement()
+    if parsed is None:
+        raise LocalError("no agreement is in force yet.", fix="See: agreement status.")
+    block = parsed.terms.block("c13", Workloads)
+    recipes = block.workloads if block is not None else ()
+    document = {
+        "id": parsed.id,
+        "version": parsed.agreement.version,
+        "workloads": [{"id": w.id, "version": w.version, "digest": w.digest} for w in recipes],
+        "agreement": parsed.document,
+    }
+    answer(document, as_json, lambda: [render.page(parsed)])

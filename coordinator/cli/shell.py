@@ -27,7 +27,6 @@ class State:
 
     home: Path | None = None
     quiet: bool = False
-    color: bool = True
 
 
 def state(context: typer.Context) -> State:
@@ -44,8 +43,11 @@ def say(text: str = "") -> None:
 
 
 def note(text: str) -> None:
-    """A line about the work, on stderr."""
-    typer.echo(text, err=True)
+    """A line about the work, on stderr; not with ``--quiet``."""
+    context = click.get_current_context(silent=True)
+    found = context.find_object(State) if context is not None else None
+    if found is None or not found.quiet:
+        typer.echo(text, err=True)
 
 
 def answer(document: dict[str, Any], as_json: bool, lines: Callable[[], Sequence[str]]) -> None:
@@ -103,7 +105,7 @@ def _failed(error: CoopError, as_json: bool) -> int:
     if as_json:
         say(json.dumps(error_document(error), indent=2, sort_keys=True))
     for line in error_lines(error):
-        note(line)
+        typer.echo(line, err=True)
     return error.kind.exit_code
 
 

@@ -16,6 +16,8 @@ from coordinator.store.schema import mail, mail_cursors
 from protocols.errors import Code, RemoteError
 from protocols.ids import MemberId
 
+MAX_SEQ = 2**53 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -77,20 +79,30 @@ class Mail:
         )
         return tuple(_letter(row) for row in self._connection.execute(query))
 
+    def _skip_to(self, member: MemberId, seq: int) -> None:
+        """This office was restored from a backup and has forgotten letters that the member has:
+        the next one gets a number that the member has not seen."""
+        values = {"last": seq, "acked": seq}
+        opened = upsert(mail_cursors).values(member=member, **values)
+        self._connection.execute(
+            opened.on_conflict_do_update(index_elements=[mail_cursors.c.member], set_=values)
+        )
+
     def acknowledge(self, member: MemberId, seq: int) -> None:
         """The member has everything up to ``seq``. Going back is a no-op (a restored node asks
         again from an older number, and gets it: letters are kept).
 
+        A number beyond the last letter means that the office has forgotten letters; it goes on
+        behind it.
+
         Raises:
-            RemoteError: the number is beyond the last letter.
+            RemoteError: not a number of a letter.
         """
         cursor = self.cursor(member)
-        if not 0 <= seq <= cursor.last:
-            raise RemoteError(
-                f"letter {seq} is acknowledged, but only {cursor.last} were ever sent.",
-                peer=member,
-                code=Code.PROTOCOL,
-            )
+        if not 0 <= seq <= MAX_SEQ:
+            raise RemoteError(f"there is no letter {seq}.", peer=member, code=Code.PROTOCOL)
+        if seq > cursor.last:
+            self._skip_to(member, seq)
         if seq > cursor.acked:
             self._connection.execute(
                 update(mail_cursors).where(mail_cursors.c.member == member).values(acked=seq)

@@ -13,6 +13,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from coordinator.rounds.exchange import Answer, Exchange
 from coordinator.wire.grid import STAGE, envelope_of, node_number, record
+from protocols.errors import LocalError
 from protocols.ids import MemberId
 
 
@@ -49,8 +50,11 @@ class GridExchange:
             member = numbers[reply.metadata.src_node_id]
             if reply.has_error():
                 yield Answer(member, None, reply.error.reason or "no answer")
-            else:
+                continue
+            try:
                 yield Answer(member, envelope_of(reply))
+            except LocalError as error:  # one member's odd message is not the run's end
+                yield Answer(member, None, error.problem)
 
     def wait_for(self, members: Iterable[MemberId], timeout_s: float) -> frozenset[MemberId]:
         """See ``Presence``."""

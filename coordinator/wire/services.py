@@ -15,6 +15,7 @@ from queue import Empty
 from typing import NoReturn, Protocol
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from coordinator.wire.sessions import Close, MailNotice, Sessions, Task
 from coordinator.wire.tls import bind
@@ -254,6 +255,14 @@ def _frames(item: Task | MailNotice) -> Iterator[pb.CoordinatorFrame]:
         )
 
 
+def _health() -> health.HealthServicer:
+    """The standard gRPC health service (grpc.health.v1); it says that this listener serves."""
+    servicer = health.HealthServicer()
+    for name in ("", "datacoop.link.v1.Link"):
+        servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    return servicer
+
+
 def serve_link(
     servicer: Link, address: str, credentials: grpc.ServerCredentials, members: int
 ) -> tuple[grpc.Server, int]:
@@ -275,6 +284,7 @@ def serve_link(
         ),
     )
     add_LinkServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+    health_pb2_grpc.add_HealthServicer_to_server(_health(), server)
     port = bind(server, address, credentials, "link_port")
     server.start()
     return server, port

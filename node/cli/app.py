@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -34,4 +35,6 @@ def options(
     no_color: Annotated[bool, typer.Option("--no-color", help="Plain text.")] = False,
 ) -> None:
     """Options for every command."""
-    context.obj = State(home=home, quiet=quiet, color=not no_color)
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+    context.obj = State(home=home, quiet=quiet)

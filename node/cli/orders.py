@@ -70,12 +70,19 @@ def approve(
     always: Annotated[
         bool, typer.Option("--always", help="Every order of this workload digest from now on.")
     ] = False,
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="Take back an earlier --always of this digest.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Say yes to an order, once or always for its workload. Your agreement still binds it."""
     from node.house import open_member
 
     member = open_member(state(context).home)
+    if revoke:
+        had = member.approvals.revoke(run)
+        say("Taken back: orders wait for your answer again." if had else "There was no --always.")
+        return
     if len(run) == 64:
         confirm(f"Approve every order of workload digest {run[:16]} from now on?", yes)
         member.approvals.approve_workload(run)

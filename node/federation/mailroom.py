@@ -14,6 +14,7 @@ from node.federation.link import Calls, Letter
 from node.policy.agreements import Agreements
 from node.policy.budget import settle
 from node.store.database import Database
+from node.store.documents import AcceptedRosters
 from node.store.orders import Orders, OrderState
 from node.store.outbox import Cursors, Outbox
 from node.store.releases import Releases, ReleaseState, StoredRelease
@@ -52,6 +53,7 @@ class Mailroom:
             with self.database.write() as db:
                 Cursors(db).put(CURSOR, letter.seq)
             count += 1
+        self._accept_chain(calls)
         return count
 
     def deliver(self, calls: Calls) -> int:
@@ -77,6 +79,21 @@ class Mailroom:
         body = json_bytes({"run": run, "answer": answer, "reasons": shown})
         with self.database.write() as db:
             return Outbox(db).post(f"answer-{run}-{answer}", "answer", body, self.clock())
+
+    def _accept_chain(self, calls: Calls) -> None:
+        """A member that joined late accepts all roster epochs up to the one that names it."""
+        newest = self.agreements.newest_roster()
+        with self.database.read() as db:
+            accepted = AcceptedRosters(db).chain()
+        late = newest is not None and newest.roster.epoch > 1
+        if accepted or not late or self.agreements.current() is None:
+            return
+        document = parse_json(calls.fetch("rosters", "", "all"), "rosters")
+        try:
+            epoch = self.agreements.receive_chain(document.get("chain") or [])
+        except Refused:
+            return  # not yet signed by enough of the others; it comes as a letter when it is
+        self.emit("document", kind="roster chain", id=f"epoch {epoch}")
 
     def _refused_by_office(self, name: str, error: CoopError) -> None:
         self.journal("incident", {"note": f"the office did not take {name}: {error.problem}"[:200]})

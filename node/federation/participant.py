@@ -231,15 +231,15 @@ class Participant:
             raise RemoteError(
                 f"round {descriptor.round} is over for this node.", peer="coordinator"
             )
-        least = self._attempts.get(descriptor.round, -1) + 1
-        self._attempts[descriptor.round] = max(descriptor.attempt, least)
+        last = self._attempts.get(descriptor.round, -1)
+        self._attempts[descriptor.round] = max(descriptor.attempt, last)
         course = self.ticket.course
         self._member = Member(
             identity=tools.identity,
             demands=course.demands(),
             roster=course.roster_keys,
             coordinator_key=self.ticket.coordinator_key,
-            expected=course.expected(descriptor.round, least, trace.state, trace.transcript),
+            expected=course.expected(descriptor.round, last + 1, trace.state, trace.transcript),
             entropy=tools.entropy,
             mark_spent=self._mark_spent,
         )

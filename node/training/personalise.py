@@ -29,7 +29,7 @@ from node.data.features import (
     stack,
     targets,
 )
-from node.training import baseline, models
+from node.training import baseline
 from protocols.errors import InputError
 from protocols.workloads.demand import QUANTILES, DemandConfig
 
@@ -103,7 +103,7 @@ def forecasts(
     """
     table = own_table(past, config.categories, config.horizons)
     own = baseline.forecast(table, rows, cache=cache)
-    shared = models.predict(params, rows, config)
+    shared = _shared(params, rows, config)
     width = _calibrated(past, params, config)
     whole = whole_units(seen)
     mixed = blend(own.units, shared, past.weeks)
@@ -171,4 +171,10 @@ def _calibrated(past: Panel, params: NDArray[np.float32], config: DemandConfig) 
     if len(rows) == 0:
         return PRIOR_WIDTH
     truth, observed = targets(past, rows)
-    return range_width(models.predict(params, rows, config), truth, observed)
+    return range_width(_shared(params, rows, config), truth, observed)
+
+
+def _shared(params: NDArray[np.float32], rows: FeatureRows, config: DemandConfig) -> Floats:
+    from node.training import models  # torch: a forecast without a shared model does without it
+
+    return models.predict(params, rows, config)

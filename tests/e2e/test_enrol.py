@@ -23,8 +23,7 @@ from coordinator.wire.limits import RateLimiter
 from coordinator.wire.services import Letter, Link, serve_link
 from coordinator.wire.sessions import Sessions
 from coordinator.wire.tls import link_credentials, peer_member
-from node import keys
-from node import membership
+from node import keys, membership
 from node.federation import channel
 from node.federation.link import Calls
 from protocols.errors import Code, CoopError, InputError, LocalError, RemoteError

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 from node import keys
-from node.federation import membership
-from node.federation.membership import Membership, check_certificate
+from node import membership
+from node.membership import Membership, check_certificate
 from protocols.errors import Code, CoopError, LocalError, RemoteError
 from protocols.joining import Address, cooperative
 
