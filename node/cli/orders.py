@@ -103,8 +103,10 @@ def refuse(
     reason: Annotated[str, typer.Option(help="For your own log; it stays on this node.")],
 ) -> None:
     """Say no to an order."""
+    from node.federation.post import post_answer
     from node.house import open_member
 
     member = open_member(state(context).home)
     order = member.approvals.refuse(run, reason)
+    post_answer(member, order.run, "refused", ("c16 approval: this member refused the order",))
     say(f"Refused: run {order.run[:8]}.")

@@ -26,9 +26,8 @@ def exchange(member: Member) -> None:
     Raises:
         RemoteError: the coordinator does not answer.
     """
-    home = member.home
-    room = Mailroom(member.database, member.agreements, home.journal, _Silent().emit, home.clock)
-    with link_channel(home.folder) as channel:
+    room = _room(member)
+    with link_channel(member.home.folder) as channel:
         calls = Calls(channel)
         room.deliver(calls)
         try:
@@ -36,6 +35,16 @@ def exchange(member: Member) -> None:
         except _AnOrder:
             return
         room.deliver(calls)
+
+
+def post_answer(member: Member, run: str, answer: str, reasons: tuple[str, ...]) -> None:
+    """Queue an answer to an order; the running node sends it within a second."""
+    _room(member).answer(run, answer, reasons)
+
+
+def _room(member: Member) -> Mailroom:
+    home = member.home
+    return Mailroom(member.database, member.agreements, home.journal, _Silent().emit, home.clock)
 
 
 class _AnOrder(CoopError):

@@ -90,7 +90,11 @@ def test_an_order_waits_for_approval_by_default_and_refusing_keeps_the_node_out(
     waiting = [o for o in ask(NODE, shop.home, "orders")["orders"] if o["state"] == "pending"]
     assert waiting[0]["run"] == name and "c16" in waiting[0]["reasons"][0]
     run(NODE, shop.home, "refuse", name[:8], "--reason", "stocktaking")
-    shop.wait(lambda e: e["event"] == "order" and e["run"] == name and e["answer"] == "refused")
+    said = coop.office.wait(
+        lambda e: e["event"] == "answer" and e["run"] == name and e["answer"] == "refused"
+    )
+    assert said["name"] == shop.name and "c16" in said["reasons"]
+    assert "stocktaking" not in said["reasons"], "the reason stays on the node"
     end = coop.end_of(name)
     assert coop.rounds_of(name) == [SHOPS - 1] * 2, "the round went on without that node"
     assert end["state"] in ("released", "refused")
