@@ -90,7 +90,10 @@ class Attempt:
                 self._collect(machine, log, stage, outbound)
                 if machine.enough():  # else closing raises, and the log must not say it was closed
                     log.close_stage()
+                told = len(machine.blamed)
                 outbound = machine.close_stage()
+                for one in machine.blamed[told:]:  # found only when the shares were put together
+                    self.blamed(MemberId(one.member.hex()), one.reason)
         finally:
             log.close()
         return machine.result()

@@ -80,10 +80,7 @@ def replay(path: Path) -> Iterator[Record | None]:
 
 def _whole(data: bytes) -> int:
     """How many bytes of a file are whole records."""
-    end = 0
-    for *_, end in _records(data):
-        pass
-    return end
+    return max((end for *_, end in _records(data)), default=0)
 
 
 def _records(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
