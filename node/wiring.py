@@ -25,7 +25,7 @@ from node.federation.rooms import Rooms
 from node.house import Member
 from node.policy.gate import History
 from node.policy.survivors import admit_survivors
-from node.store.rounds import SpentRounds
+from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import RunId
@@ -54,6 +54,12 @@ class _Ledgers:
             n_min=floor,
             allowed=self._allowed(run),
         )
+
+    def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
+        with self._member.database.write() as db:
+            sets = SurvivorSets(db)
+            if sets.get(run, round) is None:
+                sets.add(run, round, members)
 
 
 class Daemon:

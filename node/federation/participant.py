@@ -72,6 +72,9 @@ class Ledgers(Protocol):
     def admit_survivors(self, run: str, round: int, members: frozenset[str], floor: int) -> None:
         """Record the survivors that this member is about to sign; Refused by clause 14."""
 
+    def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
+        """Record the survivors of a published round, unless a set is recorded for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tools:
@@ -170,6 +173,8 @@ class Participant:
                 self._trace, raw, self.ticket.coordinator_key, f"published round {number}"
             )
             self._check_own(trace)
+            # also rounds that went on without this node count as changes (clause 14)
+            self._tools.ledgers.keep_survivors(self.ticket.run, number, trace.survivors[-1])
             files.write(self._file(number), raw)
             survivors = len(trace.survivors[-1])
             self._tools.journal(

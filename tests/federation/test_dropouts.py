@@ -155,3 +155,12 @@ def test_survivors_that_change_too_often_are_refused(tmp_path: Path) -> None:
     for name in sorted(EVERYBODY - {"m3"}):
         (reason,) = world.nodes[name].refusals()
         assert "for the 3. time, 2 are allowed" in reason
+
+
+def test_a_node_that_was_away_counts_the_changes_that_it_missed(tmp_path: Path) -> None:
+    """m3 leaves and returns: two changes, also in its own book, so it refuses the third."""
+    world = World(tmp_path, papers(rounds=4))
+    operations = [Drop("m3", MASK, round=2), Restart("m3", round=3), Drop("m7", MASK, round=4)]
+    assert played(world, operations) is State.FAILED
+    (reason,) = world.nodes["m3"].refusals()
+    assert "for the 3. time, 2 are allowed" in reason

@@ -60,6 +60,9 @@ class MemoryLedgers:
         if self.sets.setdefault((run, round), members) != members:
             raise Refused("the round was agreed over other survivors.", clauses=("c14",))
 
+    def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
+        self.sets.setdefault((run, round), members)
+
 
 def sqlite_ledgers(file: Path, allowed: int) -> Ledgers:
     """The node's own, over its store."""
