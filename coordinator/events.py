@@ -16,6 +16,7 @@ SENTENCES: Mapping[str, str] = {
     "signature": "{name} signed {document}.",
     "answer": "{name} {answer} run {run}. {reasons}",
     "run": "Run {run}: {state}. {detail}",
+    "masked": "Run {run}: round {round}, masked update of {name} came in.",
     "round": "Run {run}: round {round} of {rounds} done, {survivors} stores in the sum.",
     "attempt-failed": "Run {run}: round {round}, attempt {attempt} failed: {problem}",
     "resumed": "Run {run}: going on with round {round} at stage {stage} after a restart.",

@@ -182,6 +182,7 @@ class Server:
             clock=house.clock,
             stop=self._stop,
             release=self._releaser(stored, source),
+            name_of=house.enrolment.name_of,
         )
 
     def _releaser(self, stored: StoredRun, source: Source) -> Callable[[retrace.Trace], str]:

@@ -46,6 +46,7 @@ class Attempt:
         file: where its stage log lies.
         progress: told before each stage; may raise to stop the run.
         blamed: told of each member whose answer was wrong.
+        arrived: told of each answer that was accepted.
     """
 
     descriptor: RoundDescriptor
@@ -55,6 +56,7 @@ class Attempt:
     file: Path
     progress: Progress
     blamed: Blamed
+    arrived: Callable[[Stage, MemberId], None]
 
     def run(self, asked: frozenset[MemberId]) -> RoundResult:
         """All five exchanges; ``asked`` are the members that admitted the order.
@@ -121,6 +123,7 @@ class Attempt:
                 self.blamed(answer.member, error.problem)
                 continue
             log.append(stage, answer.member, body)
+            self.arrived(stage, answer.member)
 
     def _seal(self, stage: Stage, body: bytes) -> bytes:
         one = self.descriptor

@@ -63,6 +63,7 @@ class Office:
     clock: Callable[[], datetime]
     stop: threading.Event
     release: Release
+    name_of: Callable[[MemberId], str]
 
 
 class Stopped(Exception):
@@ -159,6 +160,7 @@ class Run:
             file=log,
             progress=lambda stage: self._progress(number, attempt, stage),
             blamed=lambda member, problem: self._blamed(number, member, problem),
+            arrived=lambda stage, member: self._arrived(number, stage, member),
         )
         here = self._wait_for_members()
         return request, tried.resume() if resuming else tried.run(here)
@@ -264,6 +266,11 @@ class Run:
             Kind.INCIDENT,
             {"run": self._run, "round": number, "member": member, "note": _note(problem)},
         )
+
+    def _arrived(self, number: int, stage: Stage, member: MemberId) -> None:
+        if stage is Stage.MASK:
+            name = self._office.name_of(member)
+            self._office.emit("masked", run=self._run, round=number, name=name)
 
     def _answers(self) -> tuple[RunMember, ...]:
         with self._office.database.read() as db:

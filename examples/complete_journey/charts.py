@@ -104,14 +104,18 @@ def attendance_chart(names: Sequence[str], survivors: Sequence[frozenset[str]]) 
 
 def forecast_chart(
     weeks: Sequence[str],
-    actual: Sequence[float],
+    sold: Sequence[float],
     low: Sequence[float],
     middle: Sequence[float],
     high: Sequence[float],
 ) -> str:
-    """Units a week: what was sold, what was forecast, and the band for eight weeks in ten."""
+    """Units a week: what was sold, then the forecast with the band for eight weeks in ten.
+
+    ``weeks`` names the weeks of ``sold`` and, after them, those of the forecast.
+    """
     left, right, top, bottom, width, height = 50, 20, 34, 34, 820, 300
-    most = max([*actual, *high]) * 1.1 + 1
+    most = max([*sold, *high]) * 1.1 + 1
+    first = len(sold)
 
     def x(i: int) -> float:
         return left + i / max(1, len(weeks) - 1) * (width - left - right)
@@ -119,11 +123,13 @@ def forecast_chart(
     def y(value: float) -> float:
         return height - bottom - value / most * (height - top - bottom)
 
-    band = " ".join(
-        [f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(high)]
-        + [f"{x(i):.1f},{y(v):.1f}" for i, v in reversed(list(enumerate(low)))]
-    )
-    body = [f'<polygon points="{band}" fill="{BLEND}" opacity="0.18"/>']
+    def line(start: int, values: Sequence[float]) -> str:
+        return " ".join(f"{x(start + i):.1f},{y(v):.1f}" for i, v in enumerate(values))
+
+    backwards = " ".join(f"{x(first + i):.1f},{y(v):.1f}" for i, v in reversed([*enumerate(low)]))
+    body = [
+        f'<polygon points="{line(first, high)} {backwards}" fill="{BLEND}" opacity="0.18"/>',
+    ]
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         value = share * most
         body.append(
@@ -131,12 +137,11 @@ def forecast_chart(
             f'stroke="{GRID}"/>'
         )
         body.append(_text(left - 8, y(value) + 4, f"{value:.0f}", "end", 12))
-    for values, colour, dash in ((actual, INK, ""), (middle, BLEND, "6 4")):
-        points = " ".join(f"{x(i):.1f},{y(v):.1f}" for i, v in enumerate(values))
+    for start, values, colour, dash in ((0, sold, INK, ""), (first, middle, BLEND, "6 4")):
         body.append(
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5" '
-            f'stroke-dasharray="{dash}"/>'
+            f'<polyline points="{line(start, values)}" fill="none" stroke="{colour}" '
+            f'stroke-width="2.5" stroke-dasharray="{dash}"/>'
         )
-    body += [_text(x(i), height - 10, week, "middle", 12) for i, week in enumerate(weeks)]
+    body += [_text(x(i), height - 10, week, "middle", 11) for i, week in enumerate(weeks)]
     body.append(_text(left, 18, "solid: sold; dashed: forecast; band: 8 weeks in 10 fall inside"))
-    return _svg(width, height, "Units sold and forecast in the held-out weeks", body)
+    return _svg(width, height, "Units sold, and the forecast of the weeks ahead", body)

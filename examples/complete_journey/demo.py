@@ -38,8 +38,8 @@ from examples.complete_journey.processes import (
     words,
 )
 from examples.complete_journey.report import (
-    HEADERS,
     DemoResult,
+    ForecastExample,
     StoreResult,
     page,
     result_rows,
@@ -134,7 +134,7 @@ def found_cooperative(demo: Demo) -> None:
         "coordinator",
         words(COORDINATOR, demo.office_home, "serve"),
         demo.out / "coordinator.log",
-        demo.board.put,
+        lambda name, event: on_event(demo, name, event),
     )
     demo.board.wait(lambda _, event: event["event"] == "listening", 30)
 
@@ -187,7 +187,7 @@ def start_nodes(demo: Demo) -> None:
             store.name,
             words(NODE, store.home, "start"),
             demo.out / f"{store.home.name}.log",
-            lambda name, event: on_event(demo, name, event),
+            demo.board.put,
         )
 
     everybody(demo, "Every store approves this workload and starts its node", start)
@@ -239,7 +239,7 @@ def train(demo: Demo) -> str:
                 if event["round"] == demo.rounds:
                     demo.memory = _memory(demo)
             elif kind == "killed":
-                where = f"round {event['round']}, masked update sent"
+                where = f"round {event['round']}, after its masked update came in"
                 demo.console.print(f"[red]kill[/red]  SIGKILL to {name} in {where}")
             elif name == "coordinator" and kind == "run" and event["state"] in _OVER:
                 return f"{event['state']}: {event['detail']}"
@@ -250,10 +250,11 @@ _OVER = {"released", "refused", "failed", "aborted"}
 
 
 def on_event(demo: Demo, name: str, event: Event) -> None:
-    """Called by the reader threads: the first store that sent its masked update is killed."""
+    """Called by the reader threads: the first store whose masked update came in is killed."""
     demo.board.put(name, event)
-    if event["event"] != "stage" or event["stage"] != "masked update sent":
+    if event["event"] != "masked":
         return
+    name = event["name"]
     with demo.lock:
         if demo.killed[0] or event["round"] != demo.kill_in_round:
             return
@@ -337,11 +338,16 @@ def verify(demo: Demo, state: str) -> list[str]:
 
 def show(demo: Demo, stores: list[StoreResult]) -> None:
     """The closing table."""
-    table = Table(title="Error on each store's held-out weeks (lower is better)")
-    for at, header in enumerate(HEADERS):
-        table.add_column(header, justify="left" if at == 0 else "right")
+    table = Table(
+        title="Error on each store's held-out weeks (lower is better)",
+        caption="cold: only 12 weeks of history before the held-out weeks",
+        padding=(0, 1, 0, 0),
+    )
+    short = ["store", "WAPE own", "shared", "blend", "wQL own", "shared", "blend", "better"]
+    for at, header in enumerate(short):
+        table.add_column(header, justify="left" if at == 0 else "right", no_wrap=True)
     for row in result_rows(stores):
-        table.add_row(*row)
+        table.add_row(row[0].replace(", 12 weeks", ""), *row[1:])
     demo.console.print(table)
 
 
@@ -399,6 +405,32 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         checks=checks,
         places=places,
         memory=demo.memory,
+        example=forecast_example(demo) if state.startswith("released") else None,
+    )
+
+
+def forecast_example(demo: Demo) -> ForecastExample:
+    """The first store's busiest category: weeks sold, and the blend's forecast of the next."""
+    store = demo.stores[0]
+    made = json.loads((store.home / "shared-forecast.json").read_text())
+    lines = [one for one in made["lines"] if one["method"] == made["method"]]
+    volume: dict[str, float] = {}
+    for one in lines:
+        volume[one["category_code"]] = volume.get(one["category_code"], 0.0) + one["mean"]
+    category = max(volume, key=lambda name: (volume[name], name))
+    ahead = sorted(
+        (one for one in lines if one["category_code"] == category),
+        key=lambda one: str(one["week_start"]),
+    )
+    past = export.weekly_units(store.csv, category)[-12:]
+    return ForecastExample(
+        store=store.name,
+        category=category,
+        weeks=tuple(day[5:] for day, _ in past) + tuple(str(o["week_start"])[5:] for o in ahead),
+        sold=tuple(units for _, units in past),
+        low=tuple(one["p10"] for one in ahead),
+        middle=tuple(one["p50"] for one in ahead),
+        high=tuple(one["p90"] for one in ahead),
     )
 
 

@@ -187,6 +187,17 @@ def write_exports(folder: Path, stores: Sequence[StoreChoice]) -> list[Path]:
     return out
 
 
+def weekly_units(file: Path, category: str) -> list[tuple[str, float]]:
+    """Units a week (Monday's date as text) of one category in an export, in order of weeks."""
+    rows = pd.read_csv(file, usecols=["Date", "Category", "Quantity"])
+    rows = rows[rows["Category"] == category]
+    days = pd.to_datetime(rows["Date"])
+    monday = (days - pd.to_timedelta(days.dt.weekday, unit="D")).dt.date
+    return [
+        (str(week), float(units)) for week, units in rows["Quantity"].groupby(monday).sum().items()
+    ]
+
+
 def __getattr__(name: str) -> Any:
     """``CATEGORIES`` is computed from the data when it is first asked for."""
     if name == "CATEGORIES":

@@ -18,7 +18,8 @@ STYLE = """
 max-width:60rem;margin:2rem auto;padding:0 1rem}h1{font-size:1.7rem}h2{margin-top:2.4rem}
 table{border-collapse:collapse;width:100%;margin:1rem 0}caption{text-align:left;font-weight:600}
 th,td{border-bottom:1px solid #d1d5db;padding:.35rem .6rem;text-align:right}
-th:first-child,td:first-child{text-align:left}code{background:#f3f4f6;padding:.1rem .3rem}
+th:first-child,td:first-child,.words th,.words td{text-align:left}
+code{background:#f3f4f6;padding:.1rem .3rem}
 .note{background:#eff6ff;border-left:4px solid #0369a1;padding:.6rem 1rem}
 .scroll{overflow-x:auto}@media print{body{margin:0}}
 """
@@ -42,12 +43,12 @@ class StoreResult:
 
 @dataclass(frozen=True, slots=True)
 class ForecastExample:
-    """Held-out weeks of one store's busiest category."""
+    """One store's busiest category: the last weeks sold, then the weeks ahead."""
 
     store: str
     category: str
-    weeks: tuple[str, ...]
-    actual: tuple[float, ...]
+    weeks: tuple[str, ...]  # of both, month-day
+    sold: tuple[float, ...]
     low: tuple[float, ...]
     middle: tuple[float, ...]
     high: tuple[float, ...]
@@ -108,13 +109,16 @@ HEADERS = [
 ]
 
 
-def _table(caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(
+    caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]], words: bool = False
+) -> str:
     head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headers)
     body = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
     )
+    kind = ' class="words"' if words else ""
     return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption>'
+        f'<div class="scroll"><table{kind}><caption>{escape(caption)}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -151,17 +155,15 @@ def page(result: DemoResult) -> str:
     parts += [
         "<h2>Who was in each round's sum</h2>",
         attendance_chart([s.name for s in stores], result.attendance),
-        f"<p>{escape(result.killed)} was killed (SIGKILL) in round {result.killed_in_round} after "
-        "it had sent its masked update. The round went on without it and its update still "
-        "counted; it started again and took part in the next round.</p>",
+        f"<p>{_killed(result)}</p>",
         f"<p>{escape(result.release)}</p>",
         "<h2>An order that every store refused</h2>",
         f"<p>{escape(result.amendment)}</p>",
-        _table("What each store answered", ["store", "clause", "reason"], result.refusals),
+        _table("What each store answered", ["store", "clause", "reason"], result.refusals, True),
         "<h2>What was checked afterwards, from files alone</h2><ul>",
         *[f"<li>{escape(line)}</li>" for line in result.checks],
         "</ul><h2>Where everything lies</h2>",
-        _table("Folders and files of this demo", ["what", "where"], result.places),
+        _table("Folders and files of this demo", ["what", "where"], result.places, True),
     ]
     if result.memory:
         rows = [[name, f"{mb:.0f}"] for name, mb in result.memory]
@@ -170,19 +172,39 @@ def page(result: DemoResult) -> str:
     return "\n".join(parts)
 
 
+def _killed(result: DemoResult) -> str:
+    """What happened to the store that was killed, from the rounds themselves."""
+    name, number = escape(result.killed), result.killed_in_round
+    counted = result.killed in result.attendance[number - 1]
+    back = next(
+        (r for r in range(number + 1, len(result.attendance) + 1)
+         if result.killed in result.attendance[r - 1]),
+        None,
+    )  # fmt: skip
+    return (
+        f"{name} was killed (SIGKILL) in round {number} after its masked update had come in. "
+        + ("Its update counted, " if counted else "Its update was taken out of the sum, ")
+        + "the others finished the round without it. "
+        + (f"It started again and was back in round {back}." if back else "It did not come back.")
+    )
+
+
 def _example(example: ForecastExample) -> list[str]:
+    past = len(example.sold)
     rows = [
-        [week, f"{a:.0f}", f"{low:.1f}", f"{mid:.1f}", f"{high:.1f}"]
-        for week, a, low, mid, high in zip(
-            example.weeks, example.actual, example.low, example.middle, example.high, strict=True
+        [week, f"{units:.0f}", "", "", ""]
+        for week, units in zip(example.weeks[:past], example.sold, strict=True)
+    ] + [
+        [week, "", f"{low:.1f}", f"{mid:.1f}", f"{high:.1f}"]
+        for week, low, mid, high in zip(
+            example.weeks[past:], example.low, example.middle, example.high, strict=True
         )
     ]
     return [
-        f"<h2>One store's forecast, week by week: {escape(example.store)}, "
-        f"{escape(example.category.lower())}</h2>",
-        forecast_chart(example.weeks, example.actual, example.low, example.middle, example.high),
+        f"<h2>What {escape(example.store)} reads: {escape(example.category.lower())}</h2>",
+        forecast_chart(example.weeks, example.sold, example.low, example.middle, example.high),
         _table(
-            "Units a week in the held-out weeks",
+            "Units a week: sold, and forecast by the blend",
             ["week of", "sold", "low (P10)", "middle (P50)", "high (P90)"],
             rows,
         ),
