@@ -156,7 +156,7 @@ class Plan:
 def plan_run(
     office: Office,
     signed_agreement: Json,
-    signed_roster: Json,
+    rosters: Sequence[Json],
     *,
     settings: Mapping[str, Any],
     rounds: int,
@@ -169,13 +169,15 @@ def plan_run(
 ) -> Plan:
     """An order over the roster's members that are active, and the launch gate's answer.
 
-    ``earlier`` are the orders launched before, with their instants.
+    ``rosters`` are all signed epochs, the current one last; ``earlier`` are the orders launched before, with their instants.
 
     Raises:
         InputError: a setting that the agreement does not leave free, or does not fit.
     """
     agreement = read_agreement(jws_payload(signed_agreement, "agreement"), "agreement")
-    roster = read_roster(jws_payload(signed_roster, "roster"), "roster")
+    epochs = [read_roster(jws_payload(one, "roster"), "roster") for one in rosters]
+    roster = epochs[-1]
+    keys = {member: key for one in epochs for member, key in one.keys.items()}
     block = agreement.terms.block("c13", Workloads)
     privacy = agreement.terms.block("c14", Privacy)
     competition = agreement.terms.block("c27", Competition)
@@ -217,7 +219,7 @@ def plan_run(
         deadline=issued + lasts,
     )
     course.chart(order, agreement.terms, roster)
-    signers = frozenset(jws_verify(signed_agreement, roster.keys, "agreement"))
+    signers = frozenset(jws_verify(signed_agreement, keys, "agreement"))
     facts = Facts(
         now=now,
         evidence=Evidence(signers=signers, operator=True),

@@ -146,8 +146,8 @@ class Server:
 
         house = self._house
         signed_order, order = house.order_of(stored)
-        signed_agreement, _ = house.agreements.in_force()
         chain = house.agreements.roster_chain(order.order.roster)
+        signed_agreement = house.agreements.agreement_under(chain)
         agreement = read_agreement(jws_payload(signed_agreement, "agreement"), "agreement")
         roster = read_roster(jws_payload(chain[-1], "roster"), "roster")
         try:

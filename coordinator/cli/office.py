@@ -73,8 +73,8 @@ def serve(context: typer.Context) -> None:
     import os
     import signal
 
-    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+    os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     from coordinator.events import Events
     from coordinator.server import Server
     from coordinator.wiring import open_house, utc_now

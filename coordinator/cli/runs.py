@@ -39,11 +39,12 @@ def _plan(
     from coordinator.wiring import open_house
 
     house = open_house(options.home)
-    agreement, roster = house.agreements.in_force()
+    house.agreements.in_force()  # or says what is missing
+    chain = house.agreements.roster_chain()
     plan = plan_run(
         house.office,
-        agreement,
-        roster,
+        house.agreements.agreement_under(chain),
+        chain,
         settings=read_settings(settings),
         rounds=rounds,
         active=[one.id for one in house.enrolment.members(Status.ACTIVE)],

@@ -8,7 +8,7 @@ SPEC.md, sections 3 and 4).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -146,6 +146,20 @@ class Agreements:
                 chain.append(_merged(db, name))
                 name = jws_payload(chain[-1], "roster").get("prev")
             return tuple(reversed(chain))
+
+    def agreement_under(self, chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The agreement in force with the signatures of members of these roster epochs.
+
+        Somebody who joined in a later epoch has signed too, but is a stranger to whoever checks
+        with this chain.
+        """
+        known: set[str] = set()
+        for one in chain:
+            known |= read_roster(jws_payload(one, ROSTER), ROSTER).keys.keys()
+        signed, _ = self.in_force()
+        kids = signed_by(signed, AGREEMENT)
+        kept = [s for kid, s in zip(kids, signed["signatures"], strict=True) if kid in known]
+        return {**signed, "signatures": kept}
 
     def _signed(self, db: Connection, kind: str) -> dict[str, Any]:
         name = Settings(db).get(CURRENT[kind])

@@ -413,7 +413,12 @@ def forecast_example(demo: Demo) -> ForecastExample:
     """The first store's busiest category: weeks sold, and the blend's forecast of the next."""
     store = demo.stores[0]
     made = json.loads((store.home / "shared-forecast.json").read_text())
-    lines = [one for one in made["lines"] if one["method"] == made["method"]]
+    listed = set(export.categories())  # what the cooperative shares; fuel by the litre is not
+    lines = [
+        one
+        for one in made["lines"]
+        if one["method"] == made["method"] and one["category_code"] in listed
+    ]
     volume: dict[str, float] = {}
     for one in lines:
         volume[one["category_code"]] = volume.get(one["category_code"], 0.0) + one["mean"]
