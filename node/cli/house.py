@@ -86,8 +86,8 @@ def start(context: typer.Context) -> None:
     import os
     import signal
 
-    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
+    os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
     from node.events import Events
     from node.house import open_member, utc_now
     from node.policy.alone import alone

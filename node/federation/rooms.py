@@ -107,7 +107,8 @@ class Rooms:
                 Orders(db).move(
                     run, OrderState.FAILED, self.member.home.clock(), (str(error)[:500],)
                 )
-            self._answer(run, "refused", (f"this member's data cannot be used: {error}",))
+            # what is wrong with the rows, and where they lie, is this member's own business
+            self._answer(run, "refused", ("this member's data cannot be used for the order",))
             return
         self._answer(run, "admitted", ())
 

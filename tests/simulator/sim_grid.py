@@ -6,7 +6,7 @@ the ``Post``: it takes a message and gives the reply, or None if its member is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
@@ -120,6 +120,3 @@ def client_context(node_number: int, run_number: int) -> Context:
     return Context(
         run_id=run_number, node_id=node_number, node_config={}, state=RecordDict(), run_config={}
     )
-
-
-Handle = Callable[[bytes], bytes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -64,18 +65,15 @@ class Spies:
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         mask, quantise = _phases.mask, _phases.quantise
-        who: list[bytes] = []
+        who = threading.local()
 
         def watched_mask(party: Any, phase: Any, update: Any, weight: int) -> Any:
-            who.append(party.me)
-            try:
-                return mask(party, phase, update, weight)
-            finally:
-                who.pop()
+            who.me = party.me
+            return mask(party, phase, update, weight)
 
         def watched_quantise(update: Any, weight: int, rounding: Any, descriptor: Any) -> Any:
             lanes = quantise(update, weight, rounding, descriptor)
-            self.inputs.append(Input(who[-1], descriptor, np.array(update), np.array(lanes)))
+            self.inputs.append(Input(who.me, descriptor, np.array(update), np.array(lanes)))
             return lanes
 
         def watched_machine(*args: Any) -> Aggregator:

@@ -208,6 +208,7 @@ class Home:
             clock=self.clock,
             stop=self.stop,
             release=self.release,
+            name_of=self.papers.name_of,
         )
 
 
@@ -270,7 +271,7 @@ class World:
                 if self.answers[name] is Answer.ADMITTED:
                     node.start()
             state = self._conduct_through_crashes(patch)
-            self._settle()
+            self.settle()
         return state
 
     def _conduct_through_crashes(self, patch: pytest.MonkeyPatch) -> State:
@@ -314,7 +315,7 @@ class World:
             server_app(conduct, self)(grid, context)
         return ended[0]
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """The end: every node that is there follows the published rounds, or says why not."""
         for raw in self.home.records():
             where = f"round {self.trace.number + 1}"
