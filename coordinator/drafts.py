@@ -169,7 +169,8 @@ def plan_run(
 ) -> Plan:
     """An order over the roster's members that are active, and the launch gate's answer.
 
-    ``rosters`` are all signed epochs, the current one last; ``earlier`` are the orders launched before, with their instants.
+    ``rosters`` are all signed epochs, the current one last; ``earlier`` are the orders launched
+    before, with their instants.
 
     Raises:
         InputError: a setting that the agreement does not leave free, or does not fit.

@@ -149,10 +149,21 @@ def test_acknowledged_mail_is_kept_for_a_node_that_comes_back(tx: Connection) ->
     mail.acknowledge(ANNA, 1)
     assert mail.cursor(ANNA) == Cursor(3, 2)
     assert len(mail.after(ANNA, 0)) == 3
-    for beyond in (4, -1):
+    for never in (2**53, -1):
         with pytest.raises(RemoteError):
-            mail.acknowledge(ANNA, beyond)
+            mail.acknowledge(ANNA, never)
     assert mail.cursor(ANNA) == Cursor(3, 2)
+
+
+def test_an_office_that_was_restored_goes_on_behind_the_letters_that_a_member_has(
+    tx: Connection,
+) -> None:
+    mail = Mail(tx)
+    mail.post(ANNA, kind="order", document="d", body=b"1", now=NOW)
+    mail.acknowledge(ANNA, 7)
+    assert mail.cursor(ANNA) == Cursor(7, 7)
+    assert mail.post(ANNA, kind="order", document="d", body=b"8", now=NOW) == 8
+    assert [letter.seq for letter in mail.after(ANNA, 7)] == [8]
 
 
 @pytest.fixture
