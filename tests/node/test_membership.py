@@ -12,8 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
-from node import keys
-from node import membership
+from node import keys, membership
 from node.membership import Membership, check_certificate
 from protocols.errors import Code, CoopError, LocalError, RemoteError
 from protocols.joining import Address, cooperative
