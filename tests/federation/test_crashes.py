@@ -19,12 +19,16 @@ from sim_operations import (
     Stop,
 )
 from sim_papers import papers
-from sim_world import World
+from sim_shops import LEARNING
+from sim_world import Killed, World
 from test_dropouts import EVERYBODY, attempts, survivors
 
+from coordinator.release.models import load_release
 from coordinator.rounds.stagelog import StageLog, replay
 from coordinator.store.runs import State
+from protocols.evidence import verify_release
 from protocols.ids import MemberId
+from protocols.retrace import Trace
 from protocols.secagg.messages import Stage
 
 WHENS = ("start", "middle", "end")
@@ -140,3 +144,20 @@ def test_a_torn_tail_is_cut_before_anything_is_written_behind_it(tmp_path: Path)
     path.write_bytes(whole)
     StageLog(path).close()
     assert path.read_bytes() == whole
+
+
+def test_killed_between_the_release_and_the_note_of_it(tmp_path: Path) -> None:
+    """The release lies in its folder, the database does not know: it is made again, the same."""
+    world = World(tmp_path, papers(rounds=1, settings=LEARNING))
+    release = world.home.release
+
+    def killed_after(trace: Trace) -> str:
+        release(trace)
+        world.home.release = release  # type: ignore[method-assign]
+        raise Killed
+
+    world.home.release = killed_after  # type: ignore[method-assign]
+    assert played(world) is State.RELEASED
+    assert world.starts == 2
+    (folder,) = (world.home.folder / "releases").iterdir()
+    verify_release(load_release(folder), world.papers.pins)

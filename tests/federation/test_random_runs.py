@@ -73,7 +73,7 @@ def two_bad_members(bad: list[Operation], office: list[Operation]) -> None:
 
 
 quick = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-many = settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 some = st.lists(ANYTHING, max_size=7)
 bad_two = st.tuples(
     st.lists(of_members("m2", "m6"), max_size=5), st.lists(OF_THE_OFFICE, max_size=3)
