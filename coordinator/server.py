@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ from protocols.errors import CoopError
 from protocols.ids import MemberId
 from protocols.signing import jws_payload
 
+_log = logging.getLogger(__name__)
 GONE_AFTER_S = 3.0
 TICK_S = 0.25
 MAX_MEMBERS = 300
@@ -117,7 +119,7 @@ class Server:
             waiting = Runs(db).list(open_only=True)
         if waiting:
             self._worker = threading.Thread(
-                target=self._conduct, args=(waiting[0],), name="run", daemon=False
+                target=self._work, args=(waiting[0],), name="run", daemon=False
             )
             self._worker.start()
 
@@ -140,6 +142,16 @@ class Server:
                 self._told[member] = last[member]
                 self._sessions.notice(member, last[member])
 
+    def _work(self, stored: StoredRun) -> None:
+        """The outermost shell of the run's thread: whatever happens, the run gets an end."""
+        try:
+            self._conduct(stored)
+        except CoopError as error:
+            self._fail(stored, str(error))
+        except Exception:  # noqa: BLE001 - nothing is above this thread; it must not end silently
+            _log.exception("run %s failed on an error of our own", stored.run)
+            self._fail(stored, "an error of the coordinator's own; its log has the details")
+
     def _conduct(self, stored: StoredRun) -> None:
         """One run in its own thread, as a Flower ServerApp over the link."""
         from flwr.app import Context, RecordDict
@@ -150,11 +162,7 @@ class Server:
         signed_agreement = house.agreements.agreement_under(chain)
         agreement = read_agreement(jws_payload(signed_agreement, "agreement"), "agreement")
         roster = read_roster(jws_payload(chain[-1], "roster"), "roster")
-        try:
-            route = course.chart(order, agreement.terms, roster)
-        except CoopError as error:
-            self._fail(stored, error)
-            return
+        route = course.chart(order, agreement.terms, roster)
         source = Source(signed_agreement, chain, signed_order, ())
 
         def conduct(exchange: Exchange) -> None:
@@ -222,7 +230,12 @@ class Server:
                     member, kind="run-ended", document=stored.run, body=body, now=house.clock()
                 )
 
-    def _fail(self, stored: StoredRun, error: CoopError) -> None:
+    def _fail(self, stored: StoredRun, problem: str) -> None:
         with self._house.database.write() as db:
-            Runs(db).move(stored.run, State.FAILED, self._house.clock(), str(error))
-        self._events.emit("run", run=stored.run, state="failed", detail=str(error))
+            if Runs(db).require(stored.run).over:
+                return
+            Runs(db).move(stored.run, State.FAILED, self._house.clock(), problem)
+        self._events.emit("run", run=stored.run, state="failed", detail=problem)
+        _, order = self._house.order_of(stored)
+        cohort = tuple(MemberId(one) for one in order.order.cohort)
+        self._tell(cohort, stored, State.FAILED)

@@ -33,6 +33,12 @@ def error_document(error: CoopError) -> dict[str, Any]:
     }
 
 
+def printable(text: str, most: int) -> str:
+    """What another party said, safe for a terminal: no control characters, at most ``most``."""
+    clean = "".join(char if char.isprintable() else " " for char in text)
+    return clean if len(clean) <= most else clean[: most - 3] + "..."
+
+
 def key_words(hex_digits: str) -> str:
     """A fingerprint in groups of four, to read to one another over the telephone."""
     return " ".join(hex_digits[at : at + 4] for at in range(0, min(len(hex_digits), 32), 4))

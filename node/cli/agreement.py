@@ -83,22 +83,30 @@ def show(
 def sign(
     context: typer.Context,
     which: Annotated[str, typer.Argument(help="First digits of its id.")] = "",
+    roster_only: Annotated[
+        bool, typer.Option("--roster", help="Only the list of members; your agreement stays.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Sign the proposed agreement and the list of members."""
     from node.house import open_member
+    from protocols.agreement import render
 
     member = open_member(state(context).home)
     _post(member)
     desk = member.agreements
     proposed, roster, current = desk.proposed(), desk.newest_roster(), desk.current()
-    chosen = desk.find(which) if which else (proposed[-1] if proposed else current)
+    newest = proposed[-1] if proposed and not roster_only else current
+    chosen = desk.find(which) if which else newest
     if chosen is None:
         raise LocalError("there is nothing to sign yet.", code=Code.NOT_FOUND)
     members = len(roster.roster.members) if roster else 0
     epoch = roster.roster.epoch if roster else 0
     say(f"Version {chosen.agreement.version} of: {chosen.agreement.title}")
     say(f"Members: {members}, roster epoch {epoch}.")
+    if current is not None and chosen.id != current.id:
+        say(f"What changes from version {current.agreement.version}, which you have signed:")
+        say(render.comparison(current, chosen))
     confirm("Sign both with your key?", yes)
     done = desk.sign(chosen.id, roster.id if roster else None)
     _post(member)

@@ -8,6 +8,7 @@ same reply from memory and is not worked on again.
 from __future__ import annotations
 
 import hashlib
+import logging
 import random
 import threading
 from collections import OrderedDict
@@ -20,14 +21,19 @@ import grpc
 
 from protocols.chunks import MAX_BODY_BYTES, Assembler, Piece, check_sha256, split
 from protocols.errors import Code, CoopError, RemoteError
+from protocols.plain import printable
 from protocols.proto import link_pb2 as pb
 from protocols.proto.link_pb2_grpc import LinkStub
 
+_log = logging.getLogger(__name__)
 WIRE_VERSION = 1
 HEARTBEAT_S = 10.0
 SILENCE_S = 45.0
 CALL_S = 30.0
 REMEMBERED_REPLIES = 8
+MAX_TASKS = 8  # waiting for the worker; an honest coordinator sends one at a time
+MAX_LETTER_BYTES = 8 * 1024 * 1024
+MAX_SAID = 500
 PEER = "coordinator"
 
 
@@ -48,7 +54,11 @@ def remote_error(error: grpc.RpcError) -> RemoteError:
             said = pb.Problem.FromString(value)
             code = Code(said.code) if said.code in set(Code) else Code.PROTOCOL
             return RemoteError(
-                said.problem, peer=PEER, code=code, where=said.where or PEER, fix=said.fix
+                printable(said.problem, MAX_SAID),
+                peer=PEER,
+                code=code,
+                where=printable(said.where, 200) or PEER,
+                fix=printable(said.fix, MAX_SAID),
             )
     status = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     if status is grpc.StatusCode.UNAVAILABLE:
@@ -66,7 +76,7 @@ def remote_error(error: grpc.RpcError) -> RemoteError:
             code=Code.UNAVAILABLE,
             where=PEER,
         )
-    details = error.details() if hasattr(error, "details") else str(error)
+    details = printable(str(error.details() if hasattr(error, "details") else error), MAX_SAID)
     return RemoteError(f"the call failed ({status.name}): {details}", peer=PEER, where=PEER)
 
 
@@ -83,7 +93,7 @@ class Calls:
         try:
             for item in self._stub.Mail(pb.MailRequest(after=after), timeout=CALL_S * 4):
                 if item.part == 0:
-                    assembler, sha256 = Assembler(PEER), item.sha256
+                    assembler, sha256 = Assembler(PEER, MAX_LETTER_BYTES), item.sha256
                 if assembler is None:
                     raise RemoteError("a letter began in the middle.", peer=PEER)
                 body = assembler.add(Piece(item.part, item.last, item.size, item.data))
@@ -221,7 +231,8 @@ class Session:
                     fix="Upgrade the older of the two.",
                 )
         elif body == "error":
-            raise RemoteError(frame.error.problem, peer=PEER, code=Code.UNAVAILABLE, where=PEER)
+            problem = printable(frame.error.problem, MAX_SAID)
+            raise RemoteError(problem, peer=PEER, code=Code.UNAVAILABLE, where=PEER)
         elif body is None:
             raise RemoteError("a frame of an unknown kind came.", peer=PEER)
 
@@ -230,6 +241,8 @@ class Session:
             known = self._replies.get(task_id)
             if known is None and task_id in self._busy:
                 return
+            if known is None and len(self._busy) >= MAX_TASKS:
+                raise RemoteError("too many tasks at once.", peer=PEER, code=Code.LIMIT)
             if known is None:
                 self._busy.add(task_id)
         if known is not None:
@@ -252,6 +265,8 @@ class Session:
         with self._lock:
             self._busy.discard(task_id)
         code = error.code if isinstance(error, CoopError) else Code.INTERNAL
+        if not isinstance(error, CoopError):
+            _log.error("a round stage failed", exc_info=error)
         problem = pb.Problem(code=code.value, problem="this member does not go on", task_id=task_id)
         self._outbox.put(pb.NodeFrame(error=problem))
 

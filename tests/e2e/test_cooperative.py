@@ -168,7 +168,7 @@ def test_a_removed_member_cannot_connect_and_a_roster_without_it_is_proposed(
     gone.wait(lambda e: e["event"] == "waiting" and "removed" in e["problem"])
     gone.stop()
     for shop in coop.shops[:5]:
-        run(NODE, shop.home, "agreement", "sign", "--yes")
+        run(NODE, shop.home, "agreement", "sign", "--roster", "--yes")
     standings = ask(COORDINATOR, coop.office_home, "agreement", "status")["documents"]
     rosters = [one for one in standings if one["kind"] == "roster"]
     assert len(rosters) == 1 and rosters[0]["in_force"]
@@ -177,8 +177,9 @@ def test_a_removed_member_cannot_connect_and_a_roster_without_it_is_proposed(
 def test_a_newcomer_accepts_the_chain_of_rosters(coop: Cooperative) -> None:
     newcomer = coop.enrol(SHOPS)
     run(COORDINATOR, coop.office_home, "agreement", "propose")
-    for shop in (*coop.shops[:5], newcomer):
-        run(NODE, shop.home, "agreement", "sign", "--yes")
+    run(NODE, newcomer.home, "agreement", "sign", coop.agreement(), "--yes")
+    for shop in coop.shops[:5]:
+        run(NODE, shop.home, "agreement", "sign", "--roster", "--yes")
     coop.shops.append(newcomer)
     run(NODE, newcomer.home, "approve", coop.digest(), "--always", "--yes")
     newcomer.start()

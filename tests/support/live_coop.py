@@ -177,6 +177,10 @@ class Cooperative:
         shown = ask(COORDINATOR, self.office_home, "agreement", "show")
         return str(shown["workloads"][0]["digest"])
 
+    def agreement(self) -> str:
+        """The id of the version in force."""
+        return str(ask(COORDINATOR, self.office_home, "agreement", "show")["id"])
+
     def start_shops(self) -> None:
         for shop in self.shops:
             run(NODE, shop.home, "approve", self.digest(), "--always", "--yes")
