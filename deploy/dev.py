@@ -81,7 +81,7 @@ def test(rest: list[str]) -> None:
     run(PYTHON, "-m", "ruff", "check", "--quiet", ".")
     run(PYTHON, "-m", "mypy")
     run(BIN / "lint-imports", "--no-cache")
-    run(PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-m", "not soak", *rest)
+    run(PYTHON, "-m", "pytest", "-n", "2", "--dist", "loadfile", "-m", "not soak", *rest)
 
 
 def soak(rest: list[str]) -> None:

@@ -177,7 +177,7 @@ class Daemon:
                         self._exchange_letters(calls)
                     else:
                         self._mailroom.deliver(calls)
-            except RemoteError as error:
+            except CoopError as error:  # a full disk, say: the thread must outlive it
                 if error.code is not Code.UNAVAILABLE and not self._stop.is_set():
                     self._events.emit("out", run="-", round=0, problem=str(error))
 

@@ -13,7 +13,7 @@ from live_coop import COORDINATOR, NODE, Cooperative, Event, Process, ask, coope
 from examples.complete_journey import export, lying
 
 SHOPS, ROUNDS = 6, 20
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.e2e
 
 
 @pytest.fixture(scope="module")
