@@ -11,8 +11,8 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 from sim_grid import MemoryGrid, client_context, run_client_app
 from sim_house import DeskCalls, House, post, post_order
+from sim_office import Home
 from sim_papers import Papers, papers
-from sim_world import Home
 from small_coop import COORDINATOR
 
 from coordinator.desk import Desk
