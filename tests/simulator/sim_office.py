@@ -29,7 +29,6 @@ from protocols.canonical import json_bytes
 from protocols.ids import RunId
 from protocols.joining import Profile
 
-
 _SCRATCH = tempfile.TemporaryDirectory(prefix="datacoop-")
 
 
