@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from memory_place import Memory
-from small_coop import COORDINATOR, GOOD, MEMBERS, NOW, OPERATOR, coop, finished, office_log
 
 from coordinator.log.append import AuditLog, verify_log
 from coordinator.release import models
@@ -19,11 +17,13 @@ from coordinator.release.models import (
     store_release,
     verify_release_dir,
 )
+from memory_place import Memory
 from protocols import bundle
 from protocols.audit.entries import Kind
 from protocols.errors import Code, InputError, LocalError, Refused, RemoteError
 from protocols.evidence import Findings
 from protocols.release import log_facts
+from small_coop import COORDINATOR, GOOD, MEMBERS, NOW, OPERATOR, coop, finished, office_log
 
 
 def lines_of(place: Memory, kind: Kind) -> list[str]:

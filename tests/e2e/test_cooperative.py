@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_coop import COORDINATOR, NODE, Cooperative, Event, Process, ask, cooperative, run
 
 from examples.complete_journey import export, lying
+from live_coop import COORDINATOR, NODE, Cooperative, Event, Process, ask, cooperative, run
 
 SHOPS, ROUNDS = 6, 20
 pytestmark = pytest.mark.e2e

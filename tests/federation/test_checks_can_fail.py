@@ -8,6 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from coordinator.store.runs import State
+from node.federation import participant
+from protocols.errors import Refused
+from protocols.secagg import masks
+from protocols.secagg.fixedpoint import Lanes
 from sim_checks import (
     check,
     check_models,
@@ -19,12 +25,6 @@ from sim_checks import (
 from sim_operations import ADVERTISE, AGREE, MASK, Abort, Resend
 from sim_papers import papers
 from sim_world import World
-
-from coordinator.store.runs import State
-from node.federation import participant
-from protocols.errors import Refused
-from protocols.secagg import masks
-from protocols.secagg.fixedpoint import Lanes
 
 FIRST_ROUND = Abort(ADVERTISE, round=2)
 

@@ -5,6 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from test_dropouts import EVERYBODY, attempts, survivors
+
+from coordinator.release.models import load_release
+from coordinator.rounds.stagelog import StageLog, replay
+from coordinator.store.runs import State
+from protocols.evidence import verify_release
+from protocols.ids import MemberId
+from protocols.retrace import Trace
+from protocols.secagg.messages import Stage
 from sim_checks import played
 from sim_operations import (
     AGREE,
@@ -21,15 +30,6 @@ from sim_operations import (
 from sim_papers import papers
 from sim_shops import LEARNING
 from sim_world import Killed, World
-from test_dropouts import EVERYBODY, attempts, survivors
-
-from coordinator.release.models import load_release
-from coordinator.rounds.stagelog import StageLog, replay
-from coordinator.store.runs import State
-from protocols.evidence import verify_release
-from protocols.ids import MemberId
-from protocols.retrace import Trace
-from protocols.secagg.messages import Stage
 
 WHENS = ("start", "middle", "end")
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
+from coordinator.store.runs import State
+from protocols.retrace import read_record
+from protocols.secagg.messages import Stage
 from sim_checks import played
 from sim_operations import (
     ADVERTISE,
@@ -20,10 +24,6 @@ from sim_operations import (
 )
 from sim_papers import papers
 from sim_world import World
-
-from coordinator.store.runs import State
-from protocols.retrace import read_record
-from protocols.secagg.messages import Stage
 
 
 def survivors(world: World, number: int) -> set[str]:

@@ -6,6 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from test_dropouts import EVERYBODY, attempts, survivors
+
+from coordinator.store.runs import State
+from node.federation import client_app
+from protocols.secagg import _phases
+from protocols.secagg.fixedpoint import Lanes
+from protocols.secagg.messages import Stage
 from sim_checks import played
 from sim_lies import CORRUPTIONS, sealed
 from sim_operations import (
@@ -22,13 +29,6 @@ from sim_operations import (
 from sim_papers import papers
 from sim_world import World
 from small_coop import COORDINATOR, OPERATOR
-from test_dropouts import EVERYBODY, attempts, survivors
-
-from coordinator.store.runs import State
-from node.federation import client_app
-from protocols.secagg import _phases
-from protocols.secagg.fixedpoint import Lanes
-from protocols.secagg.messages import Stage
 
 FIRST_ROUND = Abort(ADVERTISE, round=2)
 UNREADABLE = ("no record", "text")  # no envelope at all: nobody can be blamed for its content

@@ -13,11 +13,6 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run as FlowerRun
-from sim_checks import check_models, check_signed_once, check_sums
-from sim_grid import MemoryGrid, client_context, run_client_app
-from sim_link import InProcessLink
-from sim_papers import papers
-from sim_world import World
 
 from coordinator.rounds.exchange import Exchange
 from coordinator.rounds.run import Run
@@ -27,6 +22,11 @@ from coordinator.wire.server_app import GridExchange, server_app
 from node.federation.client_app import client_app
 from protocols.errors import RemoteError
 from protocols.ids import MemberId
+from sim_checks import check_models, check_signed_once, check_sums
+from sim_grid import MemoryGrid, client_context, run_client_app
+from sim_link import InProcessLink
+from sim_papers import papers
+from sim_world import World
 
 A, B, AWAY = (MemberId(letter * 64) for letter in "abc")
 RUN_NUMBER = 77

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sim_nodes import MemoryLedgers, sqlite_ledgers
 
 from node.federation.participant import Ledgers
 from protocols.errors import Refused
+from sim_nodes import MemoryLedgers, sqlite_ledgers
 
 RUN, OTHER = b"\x01" * 16, b"\x02" * 16
 ALL = frozenset("abcdefgh")

@@ -12,6 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_dropouts import EVERYBODY, attempts, survivors
+
+from coordinator.store.runs import State
+from protocols import codec
+from protocols.secagg.messages import (
+    AgreementSignature,
+    AgreeRequest,
+    MaskRequest,
+    Request,
+    ShareRequest,
+    UnmaskRequest,
+    bitmap,
+    first_transcript,
+    second_transcript,
+    third_transcript,
+)
+from protocols.secagg.params import quorum_size
+from protocols.secagg.published import PublishedSum
 from sim_checks import played
 from sim_lies import with_descriptor, with_record
 from sim_operations import (
@@ -31,24 +49,6 @@ from sim_operations import (
 from sim_papers import Papers, papers
 from sim_world import World
 from small_coop import COORDINATOR
-from test_dropouts import EVERYBODY, attempts, survivors
-
-from coordinator.store.runs import State
-from protocols import codec
-from protocols.secagg.messages import (
-    AgreementSignature,
-    AgreeRequest,
-    MaskRequest,
-    Request,
-    ShareRequest,
-    UnmaskRequest,
-    bitmap,
-    first_transcript,
-    second_transcript,
-    third_transcript,
-)
-from protocols.secagg.params import quorum_size
-from protocols.secagg.published import PublishedSum
 
 ALL = tuple(sorted(EVERYBODY))
 FIRST_ROUND = Abort(ADVERTISE, round=2)

@@ -9,11 +9,6 @@ from types import SimpleNamespace
 
 import pytest
 from flwr.app import Context, Message, RecordDict
-from sim_grid import MemoryGrid, client_context, run_client_app
-from sim_house import DeskCalls, House, post, post_order
-from sim_office import Home
-from sim_papers import Papers, papers
-from small_coop import COORDINATOR
 
 from coordinator.desk import Desk
 from coordinator.rounds.exchange import Exchange
@@ -33,6 +28,11 @@ from protocols.errors import InputError
 from protocols.ids import MemberId, RunId
 from protocols.secagg.member import REFUSAL
 from protocols.secagg.messages import Stage
+from sim_grid import MemoryGrid, client_context, run_client_app
+from sim_house import DeskCalls, House, post, post_order
+from sim_office import Home
+from sim_papers import Papers, papers
+from small_coop import COORDINATOR
 
 RUN_NUMBER = 3
 

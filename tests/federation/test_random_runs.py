@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
+
+from coordinator.store.runs import State
 from sim_checks import played
 from sim_lies import CORRUPTIONS
 from sim_operations import (
@@ -25,8 +27,6 @@ from sim_operations import (
 )
 from sim_papers import papers
 from sim_world import World
-
-from coordinator.store.runs import State
 
 ROUNDS = st.integers(1, 3)
 STAGE = st.sampled_from(STAGES)

@@ -6,11 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sim_checks import played
-from sim_operations import ADVERTISE, MASK, Abort, Drop, Restart
-from sim_papers import papers
-from sim_shops import LEARNING
-from sim_world import World
 
 from coordinator.log.append import verify_log
 from coordinator.release.models import load_release
@@ -20,6 +15,11 @@ from protocols.audit.entries import Kind
 from protocols.evidence import verify_release
 from protocols.retrace import read_parameters
 from protocols.workloads import demand
+from sim_checks import played
+from sim_operations import ADVERTISE, MASK, Abort, Drop, Restart
+from sim_papers import papers
+from sim_shops import LEARNING
+from sim_world import World
 
 
 def test_shops_learn_together_and_the_model_is_released(tmp_path: Path) -> None:

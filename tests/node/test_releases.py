@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_coop import finished, released
 
 from node.federation.releases import parameters, receive, stored, verify_release_dir
 from node.policy.journal import Journal, verify_log
@@ -21,6 +20,7 @@ from protocols import bundle
 from protocols.errors import Code, InputError, LocalError
 from protocols.ids import ModelId
 from protocols.signing import SigningKey
+from small_coop import finished, released
 
 KEY = SigningKey(b"\x09" * 32)
 PINS, FILES = released()

@@ -12,6 +12,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from protocols import bundle
+from protocols.agreement.order import read_order
+from protocols.agreement.roster import make_roster, read_roster
+from protocols.audit.entries import Kind
+from protocols.audit.verify import proof_bytes
+from protocols.audit.writer import LogWriter
+from protocols.canonical import json_bytes
+from protocols.errors import Code, InputError, Refused
+from protocols.evidence import Pins, verify_release
+from protocols.ids import AgreementId, ModelId, RosterId
+from protocols.release import Documents, decision, log_facts, make_card
+from protocols.retrace import read_record, record_bytes
+from protocols.signing import SigningKey, jws_payload, jws_sign
+from protocols.workloads import demand
 from small_coop import (
     COOP,
     COORDINATOR,
@@ -30,21 +45,6 @@ from small_coop import (
     released,
     signed_by_all,
 )
-
-from protocols import bundle
-from protocols.agreement.order import read_order
-from protocols.agreement.roster import make_roster, read_roster
-from protocols.audit.entries import Kind
-from protocols.audit.verify import proof_bytes
-from protocols.audit.writer import LogWriter
-from protocols.canonical import json_bytes
-from protocols.errors import Code, InputError, Refused
-from protocols.evidence import Pins, verify_release
-from protocols.ids import AgreementId, ModelId, RosterId
-from protocols.release import Documents, decision, log_facts, make_card
-from protocols.retrace import read_record, record_bytes
-from protocols.signing import SigningKey, jws_payload, jws_sign
-from protocols.workloads import demand
 
 Files = dict[str, bytes]
 

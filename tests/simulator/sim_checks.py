@@ -6,16 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
-from sim_nodes import Node
-from sim_operations import Operation
-from sim_spies import held_bytes
-from sim_world import World
 
 from coordinator.store.runs import State
 from protocols import codec, retrace
 from protocols.audit.entries import Kind
 from protocols.secagg.member import REFUSAL
 from protocols.secagg.messages import Stage, UnmaskReply
+from sim_nodes import Node
+from sim_operations import Operation
+from sim_spies import held_bytes
+from sim_world import World
 
 ENDED = (State.RELEASED, State.REFUSED, State.FAILED, State.ABORTED)
 

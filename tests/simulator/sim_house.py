@@ -14,10 +14,6 @@ from typing import Any
 
 import sim_shops
 import small_coop
-from sim_nodes import AT, Entropy, allowance, sqlite_ledgers
-from sim_papers import Papers
-from small_coop import NOW
-
 from coordinator.desk import Desk
 from coordinator.store.mail import Mail
 from coordinator.wire.services import Letter
@@ -34,6 +30,9 @@ from node.store.outbox import Outbox
 from protocols.audit.entries import Entry, Kind, encode
 from protocols.canonical import Json, json_bytes
 from protocols.ids import MemberId
+from sim_nodes import AT, Entropy, allowance, sqlite_ledgers
+from sim_papers import Papers
+from small_coop import NOW
 
 HISTORY = History(weeks=sim_shops.TRAIN_WEEKS, rows=500)
 

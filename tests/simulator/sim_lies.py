@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from flwr.app import ConfigRecord, RecordDict
-from sim_papers import Papers
-from small_coop import COORDINATOR, OPERATOR
 
 from protocols import codec
 from protocols.retrace import read_record, record_bytes
@@ -23,6 +21,8 @@ from protocols.secagg.messages import (
     UnmaskReply,
 )
 from protocols.signing import SigningKey
+from sim_papers import Papers
+from small_coop import COORDINATOR, OPERATOR
 
 Corruption = Callable[[bytes, Papers, str], bytes | RecordDict]
 

@@ -9,12 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import sim_shops
 from flwr.app import Message
 from flwr.clientapp import ClientApp
-from sim_grid import client_context, run_client_app
-from sim_papers import Papers
 
+import sim_shops
 from coordinator.wire.grid import node_number
 from node import round as way
 from node.federation.client_app import client_app
@@ -32,6 +30,8 @@ from protocols.audit.entries import Entry, Kind, encode
 from protocols.errors import Refused
 from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey
+from sim_grid import client_context, run_client_app
+from sim_papers import Papers
 
 AT = "2026-03-01T12:00:00.000000Z"
 Fetch = Callable[[str, RunId, int], bytes]

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sim_papers import Papers
-from small_coop import COORDINATOR, NOW
 from sqlalchemy import event
 
 from coordinator.log.append import AuditLog
@@ -28,6 +26,8 @@ from protocols import retrace
 from protocols.canonical import json_bytes
 from protocols.ids import RunId
 from protocols.joining import Profile
+from sim_papers import Papers
+from small_coop import COORDINATOR, NOW
 
 _SCRATCH = tempfile.TemporaryDirectory(prefix="datacoop-")
 

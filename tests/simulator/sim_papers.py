@@ -12,9 +12,6 @@ from functools import cache
 from typing import Any
 
 import small_coop
-from sim_shops import SETTINGS
-from small_coop import COORDINATOR, OPERATOR
-
 from coordinator.release.models import Source
 from protocols.agreement.order import ParsedOrder
 from protocols.agreement.parse import ParsedAgreement
@@ -24,6 +21,8 @@ from protocols.course import Course, chart
 from protocols.evidence import Pins
 from protocols.ids import MemberId, RosterId
 from protocols.signing import SigningKey, identity_of, jws_sign
+from sim_shops import SETTINGS
+from small_coop import COORDINATOR, OPERATOR
 
 RUN = "ab" * 16
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from small_coop import NOW
 
 from node import round as way
 from node.data import features
@@ -20,6 +19,7 @@ from node.federation.participant import Ticket
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
 from protocols.workloads import demand
+from small_coop import NOW
 
 FIRST = date(2025, 6, 2)  # a Monday
 TRAIN_WEEKS, HOLDOUT_WEEKS = 14, 4

@@ -16,6 +16,21 @@ from typing import Any
 
 import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
+
+from coordinator import files
+from coordinator.rounds import run as office_run
+from coordinator.rounds.exchange import Exchange
+from coordinator.rounds.run import Run
+from coordinator.store.runs import NEXT, Answer, State
+from coordinator.wire.grid import envelope_of
+from coordinator.wire.server_app import server_app
+from protocols import codec, retrace
+from protocols.audit.entries import Kind
+from protocols.errors import Code, CoopError, RemoteError
+from protocols.ids import MemberId, RunId
+from protocols.secagg.messages import Stage
+from protocols.workloads import demand
+from protocols.workloads.server import ServerState
 from sim_grid import MemoryGrid
 from sim_lies import CORRUPTIONS, with_request
 from sim_nodes import MemoryLedgers, Node, allowance, sqlite_ledgers
@@ -38,21 +53,6 @@ from sim_operations import (
 from sim_papers import Papers
 from sim_spies import Spies, held_bytes
 from small_coop import COORDINATOR
-
-from coordinator import files
-from coordinator.rounds import run as office_run
-from coordinator.rounds.exchange import Exchange
-from coordinator.rounds.run import Run
-from coordinator.store.runs import NEXT, Answer, State
-from coordinator.wire.grid import envelope_of
-from coordinator.wire.server_app import server_app
-from protocols import codec, retrace
-from protocols.audit.entries import Kind
-from protocols.errors import Code, CoopError, RemoteError
-from protocols.ids import MemberId, RunId
-from protocols.secagg.messages import Stage
-from protocols.workloads import demand
-from protocols.workloads.server import ServerState
 
 MAX_STARTS = 20
 

@@ -15,9 +15,9 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from memory_place import Memory
 
 from coordinator.release.models import Source, make_release
+from memory_place import Memory
 from protocols.agreement.order import ParsedOrder, make_order
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import Member, ParsedRoster, make_roster, read_roster

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_place import Crash, Memory
 
+from memory_place import Crash, Memory
 from protocols.audit.checkpoint import (
     Checkpoint,
     check_growth,
