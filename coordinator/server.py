@@ -12,6 +12,7 @@ from coordinator.desk import Desk
 from coordinator.events import Events
 from coordinator.log.append import AuditLog
 from coordinator.release.models import Source, make_release, store_release
+from coordinator.rounds.ending import end_run
 from coordinator.rounds.exchange import Exchange
 from coordinator.rounds.run import Office, Run
 from coordinator.store.mail import Mail
@@ -30,7 +31,6 @@ from protocols import course, retrace
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.roster import read_roster
 from protocols.audit.entries import Kind
-from protocols.canonical import json_bytes
 from protocols.errors import CoopError
 from protocols.ids import MemberId
 from protocols.signing import jws_payload
@@ -166,10 +166,7 @@ class Server:
         source = Source(signed_agreement, chain, signed_order, ())
 
         def conduct(exchange: Exchange) -> None:
-            state = Run(route, self._office(stored, source), exchange).conduct()
-            # an aborted run was announced by the command that aborted it
-            if state not in (State.GATHERING, State.RUNNING, State.EVALUATING, State.ABORTED):
-                self._tell(route.cohort, stored, state)
+            Run(route, self._office(stored, source), exchange).conduct()
 
         number = int(stored.run[:15], 16)
         grid = LinkGrid(self._sessions, route.cohort, number, GONE_AFTER_S)
@@ -219,23 +216,11 @@ class Server:
 
         return release
 
-    def _tell(self, cohort: tuple[MemberId, ...], stored: StoredRun, state: State) -> None:
-        """Every member of the cohort learns how the run ended."""
-        house = self._house
-        with house.database.write() as db:
-            detail = Runs(db).require(stored.run).progress.detail
-            body = json_bytes({"run": stored.run, "state": state.value, "detail": detail[:500]})
-            for member in cohort:
-                Mail(db).post(
-                    member, kind="run-ended", document=stored.run, body=body, now=house.clock()
-                )
-
     def _fail(self, stored: StoredRun, problem: str) -> None:
+        _, order = self._house.order_of(stored)
+        cohort = tuple(MemberId(one) for one in order.order.cohort)
         with self._house.database.write() as db:
             if Runs(db).require(stored.run).over:
                 return
-            Runs(db).move(stored.run, State.FAILED, self._house.clock(), problem)
+            end_run(db, stored.run, State.FAILED, problem, cohort, self._house.clock())
         self._events.emit("run", run=stored.run, state="failed", detail=problem)
-        _, order = self._house.order_of(stored)
-        cohort = tuple(MemberId(one) for one in order.order.cohort)
-        self._tell(cohort, stored, State.FAILED)

@@ -196,11 +196,10 @@ def abort(
     yes: Yes = False,
 ) -> None:
     """End a run now; members forget the round in hand, nothing is released."""
-    from coordinator.store.mail import Mail
+    from coordinator.rounds.ending import end_run
     from coordinator.store.runs import Runs, State
     from coordinator.wiring import open_house
     from protocols.audit.entries import Kind
-    from protocols.canonical import json_bytes
     from protocols.ids import MemberId
 
     house = open_house(state(context).home)
@@ -212,15 +211,7 @@ def abort(
     with house.log() as log:
         log.append(Kind.RUN, {"run": found[0].run, "state": "aborted"})
     _, order = house.order_of(found[0])
-    ended = {"run": found[0].run, "state": State.ABORTED.value, "detail": "by the operator"}
+    cohort = [MemberId(one) for one in order.order.cohort]
     with house.database.write() as db:
-        Runs(db).move(found[0].run, State.ABORTED, house.clock(), "by the operator")
-        for one in order.order.cohort:
-            Mail(db).post(
-                MemberId(one),
-                kind="run-ended",
-                document=found[0].run,
-                body=json_bytes(ended),
-                now=house.clock(),
-            )
+        end_run(db, found[0].run, State.ABORTED, "by the operator", cohort, house.clock())
     say(f"Run {found[0].run} is aborted.")

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from coordinator import files
 from coordinator.rounds.attempt import Attempt, announced_survivors
+from coordinator.rounds.ending import end_run
 from coordinator.rounds.exchange import Exchange
 from coordinator.store.database import Database
 from coordinator.store.runs import (
@@ -304,7 +305,7 @@ class Run:
             return State.ABORTED
         self._office.journal(Kind.RUN, {"run": self._run, "state": state.value})
         with self._office.database.write() as db:
-            Runs(db).move(self._run, state, self._office.clock(), detail)
+            end_run(db, self._run, state, detail, self._course.cohort, self._office.clock())
         self._office.emit("run", run=self._run, state=state.value, detail=detail)
         return state
 

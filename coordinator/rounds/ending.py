@@ -1,0 +1,34 @@
+"""How a run ends: its state and the letters that tell its members, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from coordinator.store.mail import Mail
+from coordinator.store.runs import Runs, State
+from protocols.canonical import json_bytes
+from protocols.ids import MemberId, RunId
+
+MAX_DETAIL = 500
+
+
+def end_run(
+    db: Connection,
+    run: RunId,
+    state: State,
+    detail: str,
+    cohort: Iterable[MemberId],
+    now: datetime,
+) -> None:
+    """Move the run to its last state and post the news to every member of its cohort.
+
+    Raises:
+        LocalError: the run is over already; nothing is changed.
+    """
+    Runs(db).move(run, state, now, detail)
+    body = json_bytes({"run": run, "state": state.value, "detail": detail[:MAX_DETAIL]})
+    for member in cohort:
+        Mail(db).post(member, kind="run-ended", document=run, body=body, now=now)
