@@ -34,7 +34,8 @@ def init(
     """Create the cooperative: authority, server key, operator key, database."""
     from coordinator.members.pki import create_cooperative
     from coordinator.store.database import Database
-    from coordinator.wiring import locate, utc_now
+    from coordinator.wiring import locate, open_house, utc_now
+    from protocols.audit.entries import Kind
 
     if profile not in {"A", "B", "C"}:
         raise InputError(
@@ -61,6 +62,10 @@ def init(
         now=utc_now(),
     )
     Database.open(where.database, create=True).close()
+    house = open_house(folder)
+    with house.log() as log:
+        log.append(Kind.START, {"note": "the cooperative was founded"})
+    house.close()
     say(f"{name} lives in {folder}.")
     say(f"Operator's key: {where.operator_dir} (move it to a disk of your own: operator_dir).")
     say(f"Fingerprint of this office: {office.fingerprint}")
