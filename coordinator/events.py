@@ -20,7 +20,6 @@ SENTENCES: Mapping[str, str] = {
     "round": "Run {run}: round {round} of {rounds} done, {survivors} stores in the sum.",
     "attempt-failed": "Run {run}: round {round}, attempt {attempt} failed: {problem}",
     "resumed": "Run {run}: going on with round {round} at stage {stage} after a restart.",
-    "release": "Run {run}: released model {model}.",
     "stopped": "Stopped.",
 }
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Callable
 from importlib.metadata import version
+
+from sqlalchemy import Connection
 
 from coordinator.desk import Desk
 from coordinator.events import Events
@@ -14,7 +17,7 @@ from coordinator.log.append import AuditLog
 from coordinator.release.models import Source, make_release, store_release
 from coordinator.rounds.ending import end_run
 from coordinator.rounds.exchange import Exchange
-from coordinator.rounds.run import Office, Run
+from coordinator.rounds.run import Made, Office, Run
 from coordinator.store.mail import Mail
 from coordinator.store.members import Members, Status
 from coordinator.store.runs import Run as StoredRun
@@ -31,6 +34,7 @@ from protocols import course, retrace
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.roster import read_roster
 from protocols.audit.entries import Kind
+from protocols.bundle import CARD_SIGNED
 from protocols.errors import CoopError
 from protocols.ids import MemberId
 from protocols.signing import jws_payload
@@ -190,10 +194,10 @@ class Server:
             name_of=house.enrolment.name_of,
         )
 
-    def _releaser(self, stored: StoredRun, source: Source) -> Callable[[retrace.Trace], str]:
+    def _releaser(self, stored: StoredRun, source: Source) -> Callable[[retrace.Trace], Made]:
         house = self._house
 
-        def release(trace: retrace.Trace) -> str:
+        def release(trace: retrace.Trace) -> Made:
             rounds = house.run_folder(stored.run) / "rounds"
             records = tuple(
                 (rounds / f"{number:04d}.bin").read_bytes()
@@ -201,18 +205,15 @@ class Server:
             )
             whole = Source(source.agreement, source.rosters, source.order, records)
             made = make_release(whole, house.key, self._log, house.clock())
-            store_release(made, house.releases)
-            with house.database.write() as db:
-                for member in trace.course.roster.voters():
-                    Mail(db).post(
-                        member,
-                        kind="release",
-                        document=made.model,
-                        body=made.files["card.jws"],
-                        now=house.clock(),
-                    )
-            self._events.emit("release", run=stored.run, model=made.model)
-            return made.model
+            folder = store_release(made, house.releases)
+            card, members = made.files[CARD_SIGNED], sorted(trace.course.roster.voters())
+
+            def offer(db: Connection) -> None:
+                post, now = Mail(db).post, house.clock()
+                for one in members:
+                    post(one, kind="release", document=made.model, body=card, now=now)
+
+            return Made(made.model, offer, lambda: shutil.rmtree(folder))
 
         return release
 

@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 from coordinator import files
 from coordinator.rounds.attempt import Attempt, announced_survivors
 from coordinator.rounds.ending import end_run
@@ -44,11 +46,24 @@ POLL_S = 0.2
 Journal = Callable[[Kind, Facts], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A release that is stored and not yet offered.
+
+    ``offer`` posts it to the members inside the transaction that ends the run; ``discard`` takes
+    it back if the operator aborted the run at the last moment.
+    """
+
+    model: str
+    offer: Callable[[Connection], None]
+    discard: Callable[[], None]
+
+
 class Release(Protocol):
     """The release gate and what it makes."""
 
-    def __call__(self, trace: retrace.Trace, /) -> str:
-        """Build, sign and log a release; the model id. Refused when a clause says no."""
+    def __call__(self, trace: retrace.Trace, /) -> Made:
+        """Build, sign, log and store a release. Refused when a clause says no."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,17 +309,28 @@ class Run:
 
     def _end(self) -> State:
         """All rounds are in: the release gate decides."""
+        self._check_going_on()
         try:
-            model = self._office.release(self._trace)
+            made = self._office.release(self._trace)
         except Refused as refused:
             return self._finish(State.REFUSED, str(refused))
-        return self._finish(State.RELEASED, model)
+        state = self._finish(State.RELEASED, made.model, made.offer)
+        if state is not State.RELEASED:
+            made.discard()
+        return state
 
-    def _finish(self, state: State, detail: str) -> State:
+    def _finish(
+        self, state: State, detail: str, also: Callable[[Connection], None] | None = None
+    ) -> State:
+        """The last state, the letters about it and ``also``, together or not at all."""
         if self._state() is State.ABORTED:
             return State.ABORTED
         self._office.journal(Kind.RUN, {"run": self._run, "state": state.value})
         with self._office.database.write() as db:
+            if Runs(db).require(self._run).state is State.ABORTED:
+                return State.ABORTED
+            if also is not None:
+                also(db)
             end_run(db, self._run, state, detail, self._course.cohort, self._office.clock())
         self._office.emit("run", run=self._run, state=state.value, detail=detail)
         return state

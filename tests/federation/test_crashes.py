@@ -8,6 +8,7 @@ import pytest
 from test_dropouts import EVERYBODY, attempts, survivors
 
 from coordinator.release.models import load_release
+from coordinator.rounds.run import Made
 from coordinator.rounds.stagelog import StageLog, replay
 from coordinator.store.runs import State
 from protocols.evidence import verify_release
@@ -125,6 +126,29 @@ def test_the_operator_aborts(stage: Stage, tmp_path: Path) -> None:
     # whoever is asked in this stage answers; nothing is asked after it
     assert max((one.round, one.stage) for one in world.said) == (2, stage)
     assert len(world.home.records()) == (2 if stage is UNMASK else 1)
+
+
+def test_an_abort_in_the_very_last_stage_releases_nothing(tmp_path: Path) -> None:
+    """Found by the random runs: every round was in, and the release was made all the same."""
+    world = World(tmp_path, papers(rounds=2))
+    assert played(world, [Abort(UNMASK, round=3)]) is State.ABORTED
+    assert not list((world.home.folder / "releases").glob("*"))
+
+
+def test_an_abort_while_the_release_is_made_takes_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, papers(rounds=1))
+    made = world.home.release
+
+    def aborted_meanwhile(trace: Trace) -> Made:
+        out = made(trace)
+        world.home.abort()
+        return out
+
+    monkeypatch.setattr(world.home, "release", aborted_meanwhile)
+    assert played(world, []) is State.ABORTED
+    assert not list((world.home.folder / "releases").glob("*"))
 
 
 def test_a_torn_tail_is_cut_before_anything_is_written_behind_it(tmp_path: Path) -> None:

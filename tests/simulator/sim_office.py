@@ -17,7 +17,7 @@ from sqlalchemy import event
 
 from coordinator.log.append import AuditLog
 from coordinator.release.models import Source, make_release, store_release
-from coordinator.rounds.run import Office
+from coordinator.rounds.run import Made, Office
 from coordinator.store.database import Database
 from coordinator.store.documents import Document, Documents
 from coordinator.store.members import Member, Members, Status
@@ -118,12 +118,12 @@ class Home:
             Runs(db).move(RunId(self.papers.order.order.run), State.ABORTED, self.clock(), "-")
         other.close()
 
-    def release(self, trace: retrace.Trace) -> str:
+    def release(self, trace: retrace.Trace) -> Made:
         source = self.papers.source()
         whole = Source(source.agreement, source.rosters, source.order, self.records())
         made = make_release(whole, COORDINATOR, self.log, self.clock())
-        store_release(made, self.folder / "releases")
-        return made.model
+        folder = store_release(made, self.folder / "releases")
+        return Made(made.model, lambda db: None, lambda: shutil.rmtree(folder))
 
     def office(self, journal: Callable[..., object]) -> Office:
         return Office(
