@@ -19,7 +19,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from coordinator.wire.sessions import Close, MailNotice, Sessions, Task
 from coordinator.wire.tls import bind
-from protocols.chunks import MAX_BODY_BYTES, Assembler, Piece, check_sha256, split
+from protocols.chunks import Assembler, Piece, check_sha256, split
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import MemberId
 from protocols.proto import link_pb2 as pb
@@ -288,6 +288,3 @@ def serve_link(
     port = bind(server, address, credentials, "link_port")
     server.start()
     return server, port
-
-
-__all__ = ["MAX_BODY_BYTES", "Letter", "Link", "Office", "fail", "serve_link"]
