@@ -126,10 +126,13 @@ class LinkGrid(Grid):
 
     def send_and_receive(
         self, messages: Iterable[Message], *, timeout: float | None = None
-    ) -> list[Message]:
-        """Send all, wait for all; a member that is away or says no gives an error message."""
+    ) -> Iterable[Message]:
+        """Send all, then hand on each reply as it comes, so that nobody has to hold them all.
+
+        A member that is away or says no gives an error message.
+        """
         ids = self.push_messages(messages)
-        return list(self._collect(ids, timeout_s=timeout if timeout is not None else 3600.0))
+        return self._collect(ids, timeout_s=timeout if timeout is not None else 3600.0)
 
     def _collect(self, ids: list[str], timeout_s: float) -> Iterable[Message]:
         for answer in self._sessions.collect(ids, timeout_s, self._gone_after_s):

@@ -171,14 +171,18 @@ class Sessions:
         """Answers as they come, each task once.
 
         A task ends without a body when its time is over, when its member said no, or when its
-        member has been away for ``gone_after_s``.
+        member has been away for ``gone_after_s``. An answer that was handed out is held no longer.
         """
         deadline = self._clock() + timeout_s
         waiting = set(task_ids)
         try:
             while waiting:
-                for answer in self._ready(waiting, deadline, gone_after_s):
+                found = self._ready(waiting, deadline, gone_after_s)
+                while found:
+                    answer = found.pop()
                     waiting.discard(answer.task_id)
+                    with self._changed:
+                        self._pending.pop(answer.task_id, None)
                     yield answer
         finally:
             with self._changed:
