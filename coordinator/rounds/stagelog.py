@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from protocols.errors import LocalError
 from protocols.ids import MemberId
@@ -39,7 +40,7 @@ class StageLog:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab")
             # what a crash tore off would hide every record that is written behind it
-            self._file.truncate(_whole(path.read_bytes()))
+            self._file.truncate(_whole(path))
         except OSError as error:
             raise _disk(path, error) from error
 
@@ -73,22 +74,53 @@ def _check(stage: int, member: bytes, body: bytes) -> int:
 
 
 def replay(path: Path) -> Iterator[Record | None]:
-    """The records of a file, None where a stage was closed; what a crash tore off is left out."""
-    for stage, member, body, _ in _records(path.read_bytes()):
-        yield None if stage == _CLOSED else Record(stage, MemberId(member.hex()), body)
+    """The records of a file, None where a stage was closed; what a crash tore off is left out.
+
+    One record is held at a time: a file may be larger than the memory.
+    """
+    with path.open("rb") as file:
+        for stage, member, body, _ in _records(file):
+            yield None if stage == _CLOSED else Record(stage, MemberId(member.hex()), body)
 
 
-def _whole(data: bytes) -> int:
+class Bodies:
+    """The bodies of one stage, read from the file when asked for.
+
+    Args:
+        path: a stage log.
+        stage: whose bodies.
+    """
+
+    def __init__(self, path: Path, stage: int) -> None:
+        self._path = path
+        self._places: dict[bytes, tuple[int, int]] = {}
+        with path.open("rb") as file:
+            for found, member, body, end in _records(file):
+                if found == stage:
+                    self._places[member] = (end - len(body), len(body))
+
+    def __call__(self, member: bytes) -> bytes:
+        """The body that a member sent; LocalError if it sent none."""
+        place = self._places.get(member)
+        if place is None:
+            raise LocalError(f"{member.hex()[:16]} sent nothing here.", where=str(self._path))
+        with self._path.open("rb") as file:
+            file.seek(place[0])
+            return file.read(place[1])
+
+
+def _whole(path: Path) -> int:
     """How many bytes of a file are whole records."""
-    return max((end for *_, end in _records(data)), default=0)
+    with path.open("rb") as file:
+        return max((end for *_, end in _records(file)), default=0)
 
 
-def _records(data: bytes) -> Iterator[tuple[int, bytes, bytes, int]]:
+def _records(file: BinaryIO) -> Iterator[tuple[int, bytes, bytes, int]]:
     """(stage, member, body, end) of each record up to the first that is not whole."""
     at = 0
-    while at + _HEAD.size <= len(data):
-        stage, member, length, crc = _HEAD.unpack_from(data, at)
-        body = data[at + _HEAD.size : at + _HEAD.size + length]
+    while len(head := file.read(_HEAD.size)) == _HEAD.size:
+        stage, member, length, crc = _HEAD.unpack(head)
+        body = file.read(length)
         if len(body) != length or _check(stage, member, body) != crc:
             return
         at += _HEAD.size + length

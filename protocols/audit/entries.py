@@ -52,6 +52,7 @@ class Kind(StrEnum):
     SURVIVORS = "survivors"
     SPENT = "spent"
     SUM = "sum"
+    CHECK = "check"  # this member computed a published sum again and signed that it is right
     RELEASE = "release"
     PULL = "pull"
     USE = "use"
@@ -67,6 +68,7 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.SURVIVORS: ("run", "round"),
     Kind.SPENT: ("run", "round"),
     Kind.SUM: ("run", "round"),
+    Kind.CHECK: ("run", "round", "transcript"),
     Kind.RELEASE: ("model", "card"),
     Kind.PULL: ("model",),
 }
