@@ -17,7 +17,12 @@ from protocols import course
 from protocols.agreement.check import Finding, Level, check
 from protocols.agreement.decide import decide
 from protocols.agreement.facts import Denial, Evidence, Facts, LedgerFacts, Request, RosterFacts
-from protocols.agreement.order import Order, ParsedOrder, make_order
+from protocols.agreement.order import (
+    USUAL_DROPOUT_PERCENT,
+    Order,
+    ParsedOrder,
+    make_order,
+)
 from protocols.agreement.parse import ParsedAgreement, parse_agreement, read_agreement
 from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.agreement.template import make_agreement
@@ -163,7 +168,8 @@ def plan_run(
     active: Sequence[str],
     earlier: Sequence[tuple[datetime, Order]],
     lasts: timedelta,
-    stage_timeout_s: float,
+    stage_timeouts_s: Mapping[str, int],
+    max_dropout_percent: int = USUAL_DROPOUT_PERCENT,
     rejoin_wait_s: float,
     now: datetime,
 ) -> Plan:
@@ -212,9 +218,10 @@ def plan_run(
         cohort=sorted(set(active) & roster.voters(now)),
         colluders=privacy.colluders,
         min_cohort=cohort_floor(privacy, competition),
+        max_dropout_percent=max_dropout_percent,
         rounds=rounds,
         config={**recipe.config, **settings},
-        stage_timeout_s=stage_timeout_s,
+        stage_timeouts_s=stage_timeouts_s,
         rejoin_wait_s=rejoin_wait_s,
         issued=issued,
         deadline=issued + lasts,

@@ -186,7 +186,7 @@ class Course:
             clip=shape.clip,
             w_max=shape.w_max,
             prev_transcript=prev_transcript,
-            stage_timeout_s=round(order.stage_timeout_s),
+            stage_timeout_s=order.stage_timeouts_s.advertise,
         )
 
     def expected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,21 +23,32 @@ Settings = Annotated[
     typer.Option(help="JSON file with what the agreement leaves free: categories, train_until."),
 ]
 Hours = Annotated[float, typer.Option(help="Until when the order is good; half of it to answer.")]
-Stage = Annotated[float, typer.Option(help="Longest wait for a stage, in seconds.")]
+Stage = Annotated[int, typer.Option(help="Longest wait for a stage, in seconds.")]
+Training = Annotated[int, typer.Option(help="The same where members train; 0: as --stage-s.")]
+Audit = Annotated[int, typer.Option(help="The same where sums are recomputed; 0: as --stage-s.")]
+Dropout = Annotated[int, typer.Option(help="Percent of the members that may be missing.")]
 Rejoin = Annotated[float, typer.Option(help="Wait for members that are away, each round, in s.")]
 
 
-def _plan(
-    options: State,
-    rounds: int,
-    settings: Path | None,
-    hours: float,
-    stage_s: float,
-    rejoin_s: float,
-) -> tuple[House, Plan]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the operator typed."""
+
+    rounds: int
+    settings: Path | None
+    hours: float
+    stage_s: int
+    training_s: int
+    audit_s: int
+    rejoin_s: float
+    dropout: int
+
+
+def _plan(options: State, asked: _Asked) -> tuple[House, Plan]:
     from coordinator.drafts import plan_run, read_settings
     from coordinator.store.members import Status
     from coordinator.wiring import open_house
+    from protocols.agreement.order import stage_timeouts
 
     house = open_house(options.home)
     house.agreements.in_force()  # or says what is missing
@@ -45,13 +57,14 @@ def _plan(
         house.office,
         house.agreements.agreement_under(chain),
         chain,
-        settings=read_settings(settings),
-        rounds=rounds,
+        settings=read_settings(asked.settings),
+        rounds=asked.rounds,
         active=[one.id for one in house.enrolment.members(Status.ACTIVE)],
         earlier=house.earlier_orders(),
-        lasts=timedelta(hours=hours),
-        stage_timeout_s=stage_s,
-        rejoin_wait_s=rejoin_s,
+        lasts=timedelta(hours=asked.hours),
+        stage_timeouts_s=stage_timeouts(asked.stage_s, asked.training_s, asked.audit_s),
+        max_dropout_percent=asked.dropout,
+        rejoin_wait_s=asked.rejoin_s,
         now=house.clock(),
     )
     return house, plan
@@ -96,12 +109,16 @@ def plan(
     rounds: Rounds = 40,
     settings: Settings = None,
     hours: Hours = 24.0,
-    stage_s: Stage = 120.0,
+    stage_s: Stage = 120,
+    training_s: Training = 0,
+    audit_s: Audit = 0,
     rejoin_s: Rejoin = 30.0,
+    dropout_percent: Dropout = 20,
     as_json: Json = False,
 ) -> None:
     """Who would take part, and whether the agreement allows it. Sends nothing."""
-    house, made = _plan(state(context), rounds, settings, hours, stage_s, rejoin_s)
+    asked = _Asked(rounds, settings, hours, stage_s, training_s, audit_s, rejoin_s, dropout_percent)
+    house, made = _plan(state(context), asked)
     document, lines = _shown(house, made)
     answer(document, as_json, lambda: lines)
     if made.denial is not None:
@@ -114,13 +131,17 @@ def launch(
     rounds: Rounds = 40,
     settings: Settings = None,
     hours: Hours = 24.0,
-    stage_s: Stage = 120.0,
+    stage_s: Stage = 120,
+    training_s: Training = 0,
+    audit_s: Audit = 0,
     rejoin_s: Rejoin = 30.0,
+    dropout_percent: Dropout = 20,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Sign the order with the operator's key and send it; 'serve' does the rest."""
-    house, made = _plan(state(context), rounds, settings, hours, stage_s, rejoin_s)
+    asked = _Asked(rounds, settings, hours, stage_s, training_s, audit_s, rejoin_s, dropout_percent)
+    house, made = _plan(state(context), asked)
     document, lines = _shown(house, made)
     if not as_json:
         for line in lines:

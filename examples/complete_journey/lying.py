@@ -14,7 +14,12 @@ from pathlib import Path
 from coordinator.drafts import demand_terms
 from coordinator.store.mail import Mail
 from coordinator.wiring import open_house
-from protocols.agreement.order import OPERATOR, make_order
+from protocols.agreement.order import (
+    OPERATOR,
+    USUAL_DROPOUT_PERCENT,
+    make_order,
+    stage_timeouts,
+)
 from protocols.agreement.roster import read_roster
 from protocols.agreement.template import amend
 from protocols.agreement.terms import Privacy
@@ -56,9 +61,10 @@ def send_forged_order(office_home: Path, rounds: int) -> Forged:
         cohort=sorted(roster.voters()),
         colluders=privacy.colluders,
         min_cohort=3,
+        max_dropout_percent=USUAL_DROPOUT_PERCENT,
         rounds=rounds,
         config=dict(earlier.config),
-        stage_timeout_s=60.0,
+        stage_timeouts_s=stage_timeouts(60),
         rejoin_wait_s=5.0,
         issued=now,
         deadline=now + timedelta(hours=1),

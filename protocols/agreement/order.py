@@ -29,7 +29,9 @@ KIND = "datacoop/order"
 OPERATOR = "operator"  # the key id under which orders are signed
 COORDINATOR = "coordinator"  # the key id of releases and checkpoints
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
+MIN_DROPOUT_PERCENT, MAX_DROPOUT_PERCENT = 10, 45
+USUAL_DROPOUT_PERCENT = 20
 
 
 class WorkloadRef(Document):
@@ -40,8 +42,28 @@ class WorkloadRef(Document):
     digest: Hex64
 
 
+class StageTimeouts(Document):
+    """The longest wait for each stage of a round, in whole seconds (secagg SPEC section 3)."""
+
+    advertise: Seconds
+    share: Seconds
+    mask: Seconds  # training lies in this one
+    agree: Seconds
+    unmask: Seconds
+    audit: Seconds
+
+    @property
+    def in_order(self) -> tuple[int, int, int, int, int, int]:
+        """All six, in the order of the stages."""
+        return self.advertise, self.share, self.mask, self.agree, self.unmask, self.audit
+
+
 class Order(Document):
-    """What a run may do, as the operator signed it. ``config`` is the workload's own."""
+    """What a run may do, as the operator signed it. ``config`` is the workload's own.
+
+    ``max_dropout_percent`` of the members may be missing in a round; the sparse graph of a large
+    cohort is sized from it (secagg SPEC section 3).
+    """
 
     kind: Literal["datacoop/order"]
     v: Literal[1]
@@ -56,9 +78,10 @@ class Order(Document):
     cohort: OrderedIds
     colluders: Annotated[int, Field(ge=0, le=998)]
     min_cohort: Annotated[int, Field(ge=1, le=1000)]
+    max_dropout_percent: Annotated[int, Field(ge=MIN_DROPOUT_PERCENT, le=MAX_DROPOUT_PERCENT)]
     rounds: Annotated[int, Field(ge=1, le=100_000)]
     config: Config
-    stage_timeout_s: Seconds
+    stage_timeouts_s: StageTimeouts
     rejoin_wait_s: Annotated[float, Field(ge=0, le=86_400)]
     issued: Utc
     deadline: Utc
@@ -77,6 +100,16 @@ class ParsedOrder:
     id: OrderId
     document: Json
     order: Order
+
+
+def stage_timeouts(stage_s: int, training_s: int = 0, audit_s: int = 0) -> dict[str, int]:
+    """Six waits from one; training and audit may have longer ones, 0 means like the others."""
+    names = ("advertise", "share", "mask", "agree", "unmask", "audit")
+    return {
+        **dict.fromkeys(names, stage_s),
+        "mask": training_s or stage_s,
+        "audit": audit_s or stage_s,
+    }
 
 
 def parse_order(text: bytes, where: str) -> ParsedOrder:
@@ -102,9 +135,10 @@ def make_order(
     cohort: Sequence[str],
     colluders: int,
     min_cohort: int,
+    max_dropout_percent: int,
     rounds: int,
     config: Mapping[str, Any],
-    stage_timeout_s: float,
+    stage_timeouts_s: Mapping[str, int],
     rejoin_wait_s: float,
     issued: datetime,
     deadline: datetime,
@@ -124,9 +158,10 @@ def make_order(
         "cohort": sorted(set(cohort)),
         "colluders": colluders,
         "min_cohort": min_cohort,
+        "max_dropout_percent": max_dropout_percent,
         "rounds": rounds,
         "config": dict(config),
-        "stage_timeout_s": stage_timeout_s,
+        "stage_timeouts_s": dict(stage_timeouts_s),
         "rejoin_wait_s": rejoin_wait_s,
         "issued": utc_text(issued),
         "deadline": utc_text(deadline),

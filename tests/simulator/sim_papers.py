@@ -13,7 +13,7 @@ from typing import Any
 
 import small_coop
 from coordinator.release.models import Source
-from protocols.agreement.order import ParsedOrder
+from protocols.agreement.order import ParsedOrder, stage_timeouts
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import ParsedRoster, make_roster, read_roster
 from protocols.canonical import Json
@@ -101,7 +101,7 @@ def _papers(members: int, rounds: int, changes: str) -> Papers:
         "cohort": [identity_of(key.public) for key in keys.values()],
         "rounds": rounds,
         "config": {**SETTINGS, **settings},
-        "stage_timeout_s": 5.0,
+        "stage_timeouts_s": stage_timeouts(5),
         "rejoin_wait_s": 0.0,
     }
     ordered = small_coop.order_under(terms, roster, **{**fields, **order})

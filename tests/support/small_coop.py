@@ -18,7 +18,7 @@ import numpy as np
 
 from coordinator.release.models import Source, make_release
 from memory_place import Memory
-from protocols.agreement.order import ParsedOrder, make_order
+from protocols.agreement.order import ParsedOrder, make_order, stage_timeouts
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import Member, ParsedRoster, make_roster, read_roster
 from protocols.agreement.template import make_agreement
@@ -119,13 +119,14 @@ def order_under(terms: ParsedAgreement, epoch: ParsedRoster, **changes: Any) -> 
         "cohort": IDS,
         "colluders": 2,
         "min_cohort": 5,
+        "max_dropout_percent": 20,
         "rounds": 2,
         "config": {
             **demand.DEFAULTS,
             "categories": ["bread", "milk"],
             "train_until": date(2025, 12, 1).isoformat(),
         },
-        "stage_timeout_s": 30.0,
+        "stage_timeouts_s": stage_timeouts(30),
         "rejoin_wait_s": 5.0,
         "issued": NOW - timedelta(hours=1),
         "deadline": NOW + timedelta(hours=5),

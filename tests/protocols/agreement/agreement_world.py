@@ -17,7 +17,7 @@ from protocols.agreement.facts import (
     Request,
     RosterFacts,
 )
-from protocols.agreement.order import OPERATOR, ParsedOrder, make_order
+from protocols.agreement.order import OPERATOR, ParsedOrder, make_order, stage_timeouts
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import Member, ParsedRoster, make_roster, read_roster
 from protocols.agreement.template import make_agreement
@@ -110,9 +110,10 @@ def order(**changes: Any) -> ParsedOrder:
         "cohort": IDS,
         "colluders": 2,
         "min_cohort": 5,
+        "max_dropout_percent": 20,
         "rounds": 40,
         "config": CONFIG | {"categories": ["bakery"], "train_until": "2026-01-01"},
-        "stage_timeout_s": 30,
+        "stage_timeouts_s": stage_timeouts(30, 600, 60),
         "rejoin_wait_s": 5,
         "issued": NOW - timedelta(minutes=1),
         "deadline": NOW + timedelta(hours=2),

@@ -22,7 +22,7 @@ from agreement_world import (
 
 from protocols.agreement.base import parse_utc, same_json, utc_text
 from protocols.agreement.check import Level, check
-from protocols.agreement.order import parse_order
+from protocols.agreement.order import parse_order, stage_timeouts
 from protocols.agreement.parse import parse_agreement, read_agreement
 from protocols.agreement.render import comparison, page
 from protocols.agreement.status import Standing, State, status, unsigned
@@ -130,10 +130,22 @@ ORDERS: list[tuple[dict[str, Any], str]] = [
     ({"run": "zz"}, "run: "),
     ({"deadline": "2026-01-01T00:00:00Z"}, "not after the instant"),
     ({"issued": "2026-01-01 00:00"}, "issued: .*UTC instant"),
-    ({"stage_timeout_s": 0}, "stage_timeout_s"),
+    ({"stage_timeouts_s": stage_timeouts(0)}, "stage_timeouts_s.advertise"),
+    ({"stage_timeouts_s": stage_timeouts(30) | {"audit": 86_401}}, "stage_timeouts_s.audit"),
+    ({"stage_timeouts_s": stage_timeouts(30) | {"mask": 1.5}}, "stage_timeouts_s.mask"),
+    ({"stage_timeouts_s": {"advertise": 30}}, "stage_timeouts_s.share"),
+    ({"stage_timeouts_s": 30}, "stage_timeouts_s"),
+    ({"max_dropout_percent": 9}, "max_dropout_percent"),
+    ({"max_dropout_percent": 46}, "max_dropout_percent"),
     ({"rounds": True}, "rounds"),
     ({"code": "print()"}, "code: this key is not known"),
 ]
+
+
+def test_the_stages_have_waits_of_their_own_in_the_order_of_a_round() -> None:
+    waits = order().order.stage_timeouts_s
+    assert waits.in_order == (30, 30, 600, 30, 30, 60)
+    assert set(stage_timeouts(7).values()) == {7}
 
 
 @pytest.mark.parametrize(("change", "words"), ORDERS)
