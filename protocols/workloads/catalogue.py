@@ -6,64 +6,18 @@ tell that they would run the same recipe. Code never travels.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
-from protocols import canonical
 from protocols.errors import Code, InputError
 from protocols.workloads import demand
+from protocols.workloads.recipe import Read, Workload
 
-Read = Callable[[str], bytes]  # repo-relative path with forward slashes -> the file's bytes
+DEMAND: Final = demand.WORKLOAD
 
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """Name, purpose and packaged sources of one recipe."""
-
-    id: str
-    version: str
-    purpose: str
-    columns: tuple[str, ...]
-    sources: tuple[str, ...]
-
-    def digest(self, read: Read) -> str:
-        """SHA-256 over id, version and the sources (line ends as LF), 64 hex digits.
-
-        ``read`` returns the bytes of an installed source file; whatever it raises goes through.
-        """
-        parts: list[bytes | str] = [self.id, self.version]
-        for path in self.sources:
-            text = read(path).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-            parts += [path, hashlib.sha256(text).digest()]
-        return canonical.digest("datacoop/workload/1", *parts).hex()
-
-
-DEMAND: Final = Workload(
-    id=demand.ID,
-    version=demand.VERSION,
-    purpose=demand.PURPOSE,
-    columns=demand.COLUMNS,
-    sources=(
-        "node/data/features.py",
-        "node/training/__init__.py",
-        "node/training/baseline.py",
-        "node/training/baseline_child.py",
-        "node/training/clip.py",
-        "node/training/evaluate.py",
-        "node/training/fit.py",
-        "node/training/models.py",
-        "node/training/personalise.py",
-        "protocols/workloads/__init__.py",
-        "protocols/workloads/catalogue.py",
-        "protocols/workloads/demand.py",
-        "protocols/workloads/metrics.py",
-        "protocols/workloads/server.py",
-    ),
-)
-
-CATALOGUE: Final[Mapping[tuple[str, str], Workload]] = {(DEMAND.id, DEMAND.version): DEMAND}
+CATALOGUE: Final[Mapping[tuple[str, str], Workload]] = {
+    (one.id, one.version): one for one in (DEMAND,)
+}
 
 
 def find(workload_id: str, version: str) -> Workload:
@@ -77,6 +31,11 @@ def find(workload_id: str, version: str) -> Workload:
             fix=f"Installed: {known}.",
         )
     return found
+
+
+def digests(read: Read) -> frozenset[str]:
+    """The digests of all installed workloads."""
+    return frozenset(one.digest(read) for one in CATALOGUE.values())
 
 
 def digest(read: Read, workload: Workload = DEMAND) -> str:

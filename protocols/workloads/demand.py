@@ -13,7 +13,6 @@ that is not in the order.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +25,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from protocols import canonical
 from protocols.errors import InputError
-from protocols.workloads.server import FedAvg, ServerRule
+from protocols.workloads import metrics
+from protocols.workloads.recipe import Block, RecordNoise, Shape, Task, Workload, drawn
+from protocols.workloads.server import FedAvg, ServerRule, ServerState, server_step
 
 ID: Final = "demand"
 VERSION: Final = "1"
@@ -37,6 +38,7 @@ QUANTILES: Final[tuple[float, float, float]] = (0.1, 0.5, 0.9)
 OUTPUTS: Final[tuple[str, ...]] = ("p10", "p50", "p90", "mean")
 INPUTS: Final = 26  # columns that node.data.features makes; a test compares
 LAST_YEAR: Final = 2  # level one year before the target, and whether it is known
+METRIC_SCALE: Final = 2**20
 HIDDEN: Final = 64
 EMBEDDING: Final = 8
 MONTHS: Final = 12
@@ -128,20 +130,6 @@ def parse_config(config: Mapping[str, Any], where: str = "config") -> DemandConf
         ) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One named array of the parameter vector; drawn uniformly from [-bound, bound]."""
-
-    name: str
-    shape: tuple[int, ...]
-    bound: float
-
-    @property
-    def size(self) -> int:
-        """How many coordinates it takes."""
-        return math.prod(self.shape)
-
-
 def layout(config: DemandConfig) -> tuple[Block, ...]:
     """Every block of the parameter vector, in the order in which they are stored.
 
@@ -169,25 +157,104 @@ def dimension(config: DemandConfig) -> int:
 
 
 def init(seed: bytes, config: DemandConfig) -> NDArray[np.float32]:
-    """model_0 from the order's seed: float32 (d,), the same bytes on every machine.
-
-    Coordinate k takes bytes 4k..4k+3 of SHA-256(seed, 0) || SHA-256(seed, 1) || ... as a whole
-    number u (little-endian, top 24 bits) and becomes bound * (u / 2^23 - 1): exact but for one
-    rounding of the product.
-    """
+    """model_0 from the order's seed; see ``recipe.drawn``."""
     if len(seed) < 16:
         raise InputError(f"the seed has {len(seed)} bytes; at least 16 are expected.")
-    count = dimension(config)
-    stream = b"".join(
-        hashlib.sha256(canonical.encode("datacoop/demand/init/1", seed, at)).digest()
-        for at in range(-(-count // 8))
-    )
-    whole = np.frombuffer(stream, dtype="<u4", count=count) >> np.uint32(8)
-    unit = whole.astype(np.float32) / np.float32(2**23) - np.float32(1)
-    bounds = np.concatenate(
-        [np.full(block.size, block.bound, dtype=np.float32) for block in layout(config)]
-    )
-    params: NDArray[np.float32] = unit * bounds
-    # -0.0 and 0.0 are equal but have different bytes, and a model is named by its bytes
-    params[bounds == 0] = 0.0
-    return params
+    return drawn("datacoop/demand/init/1", seed, layout(config))
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The recipe of one order: one clipped update a member and round, weighted means, no noise."""
+
+    config: DemandConfig
+
+    @property
+    def workload(self) -> Workload:
+        """``WORKLOAD``."""
+        return WORKLOAD
+
+    @property
+    def known_until(self) -> date:
+        """``train_until``."""
+        return self.config.train_until
+
+    @property
+    def rotate(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def delta(self) -> float | None:
+        """No promise, no delta."""
+        return None
+
+    def layout(self) -> tuple[Block, ...]:
+        """See ``layout``."""
+        return layout(self.config)
+
+    def init(self, seed: bytes) -> NDArray[np.float32]:
+        """See ``init``."""
+        return init(seed, self.config)
+
+    def shape(self, task: Task) -> Shape:
+        """An update with L2 norm <= clip has no larger coordinate."""
+        config = self.config
+        if task == "evaluate":
+            return Shape(len(metrics.METRICS), METRIC_SCALE, metrics.CLIP, 1)
+        return Shape(dimension(config), config.scale, config.clip_l2, config.w_max)
+
+    def noise(self, task: Task) -> RecordNoise | None:
+        """None: the sum is hidden in, not noised."""
+        return None
+
+    def step(self, state: ServerState, total: NDArray[np.float64], weight_sum: int) -> ServerState:
+        """The weighted mean update, then the server rule.
+
+        |sum| < 2^31 and w_max < 2^22 keep the product exact in binary64; so does the divisor.
+        """
+        divisor = self.config.scale * weight_sum
+        if weight_sum < 1 or divisor >= 2**53:
+            raise InputError(f"a sum of weights of {weight_sum} makes no mean.", where="sum")
+        mean = (total * np.float64(self.config.w_max) / np.float64(divisor)).astype(np.float32)
+        return server_step(state, mean, self.config.server)
+
+    def metrics(self, total: NDArray[np.float64], members: int) -> dict[str, float]:
+        """See ``metrics.metrics_from_sum``."""
+        return metrics.metrics_from_sum(total / METRIC_SCALE, members)
+
+
+def configure(config: Mapping[str, Any], where: str = "config") -> Demand:
+    """The recipe of an order's config; raises as ``parse_config``."""
+    return Demand(parse_config(config, where))
+
+
+WORKLOAD: Final = Workload(
+    id=ID,
+    version=VERSION,
+    purpose=PURPOSE,
+    columns=COLUMNS,
+    sources=(
+        "node/data/features.py",
+        "node/training/__init__.py",
+        "node/training/baseline.py",
+        "node/training/baseline_child.py",
+        "node/training/clip.py",
+        "node/training/evaluate.py",
+        "node/training/fit.py",
+        "node/training/models.py",
+        "node/training/personalise.py",
+        "protocols/workloads/__init__.py",
+        "protocols/workloads/demand.py",
+        "protocols/workloads/metrics.py",
+        "protocols/workloads/recipe.py",
+        "protocols/workloads/server.py",
+    ),
+    defaults=DEFAULTS,
+    default_rounds=DEFAULT_ROUNDS,
+    free=("categories", "holdout_weeks", "train_until"),
+    measure="WAPE",
+    own_error="wape_own",
+    blend_error="wape_blend",
+    configure=configure,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,40 @@ def installed(path: str) -> bytes:
     return (ROOTS[top] / rest).read_bytes()
 
 
-def test_every_source_that_decides_is_listed() -> None:
-    found = {"node/data/features.py"}
+ROWS = ("node/data/customers.py", "node/data/features.py")  # what makes numbers of rows
+
+
+def deciding() -> dict[str, str]:
+    """Every file that may decide what some run computes: repo-relative path -> text."""
+    files = {path: ROOTS["node"] / path.removeprefix("node/") for path in ROWS}
     for folder in ("node/training", "protocols/workloads"):
         top, _, rest = folder.partition("/")
-        found |= {f"{folder}/{file.name}" for file in (ROOTS[top] / rest).glob("*.py")}
-    assert set(catalogue.DEMAND.sources) == found
-    assert list(catalogue.DEMAND.sources) == sorted(found)
+        files |= {f"{folder}/{file.name}": file for file in (ROOTS[top] / rest).glob("*.py")}
+    del files["protocols/workloads/catalogue.py"]  # a list of names
+    return {path: file.read_text() for path, file in files.items() if file.exists()}
+
+
+def imported(text: str) -> set[str]:
+    """Modules that a source imports, as paths."""
+    found: set[str] = set()
+    for node_ in ast.walk(ast.parse(text)):
+        if isinstance(node_, ast.ImportFrom) and node_.module:
+            at = node_.module.replace(".", "/")
+            found |= {f"{at}.py", *(f"{at}/{one.name}.py" for one in node_.names)}
+    return found
+
+
+def test_every_source_that_decides_is_listed_by_a_workload() -> None:
+    listed = {path for one in catalogue.CATALOGUE.values() for path in one.sources}
+    assert listed == set(deciding())
+
+
+@pytest.mark.parametrize("name", catalogue.CATALOGUE)
+def test_whatever_a_source_imports_is_listed_with_it(name: tuple[str, str]) -> None:
+    sources, texts = catalogue.CATALOGUE[name].sources, deciding()
+    assert list(sources) == sorted(sources)
+    for path in sources:
+        assert imported(texts[path]) & set(texts) <= set(sources), path
 
 
 def test_digest_is_the_same_with_windows_line_ends() -> None:
