@@ -29,7 +29,7 @@ def best_forecast(home: Home, week_start: str, *, own_only: bool) -> tuple[Forec
     found = None
     if not own_only and membership.is_enrolled(home.folder):
         member = open_member(home.folder)
-        found = used_model(member)
+        found = used_model(member, demand.ID)
     if found is None:
         day: WeekStart = "monday" if week_start == "monday" else "sunday"
         weekly = vault.weekly_for_owner(week_start=day)

@@ -113,7 +113,7 @@ def open_member(given: Path | None) -> Member:
         gate=Gate(
             database,
             public=home.keys.identity.public,
-            installed=frozenset({catalogue.DEMAND.digest(installed_source)}),
+            installed=catalogue.digests(installed_source),
             journal=home.journal,
             clock=home.clock,
             house=house_rules.load(home.folder / "house_rules.toml"),

@@ -30,23 +30,30 @@ from node.training.clip import BoundedUpdate
 from node.training.evaluate import Report
 from protocols.audit.entries import Kind
 from protocols.course import Course
-from protocols.errors import InputError
+from protocols.errors import InputError, LocalError
+from protocols.ids import MemberId
 from protocols.permit import Permit
+from protocols.workloads.demand import Demand, DemandConfig
 from protocols.workloads.server import ServerState
 
 Journal = Callable[[str, Mapping[str, object]], None]
+Entropy = Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What a run needs of this member's rows, made once under its permit."""
+class PreparedDemand:
+    """What a demand run needs of this member's rows, made once under its permit."""
 
     course: Course
+    config: DemandConfig
     checked: CheckedRows
     table: TrainingTable = field(repr=False)
     now: datetime
     known_until: date | None
     cache: Path
+
+
+Prepared = PreparedDemand
 
 
 def prepare(
@@ -63,22 +70,47 @@ def prepare(
         Refused: the permit does not open these rows.
         InputError: too few or too poor rows, with the fix.
     """
-    consented = consent.consented_rows(vault, permit, now, week_start=course.config.week_start)
+    if isinstance(course.recipe, Demand):
+        return _demand(permit, vault, course, course.recipe.config, now, journal, cache)
+    raise _unknown(course)
+
+
+def _demand(
+    permit: Permit,
+    vault: Vault,
+    course: Course,
+    config: DemandConfig,
+    now: datetime,
+    journal: Journal,
+    cache: Path,
+) -> PreparedDemand:
+    consented = consent.consented_rows(vault, permit, now, week_start=config.week_start)
     journal(
         Kind.SNAPSHOT, {"run": permit.run, "root": consented.snapshot_root, "basis": "no-customers"}
     )
     checked = quality.checked_rows(consented)
-    table = features.training_table(checked, now, course.config)
+    table = features.training_table(checked, now, config)
     known_until = vault.last_day()
-    seen = features.run_panel(checked, now, course.config, known_until)
+    seen = features.run_panel(checked, now, config, known_until)
     with contextlib.suppress(InputError):  # no held-out weeks: the report will say so with zeros
-        evaluate.warm_baseline(seen, course.config, cache)
-    return Prepared(course, checked, table, now, known_until, cache)
+        evaluate.warm_baseline(seen, config, cache)
+    return PreparedDemand(course, config, checked, table, now, known_until, cache)
 
 
-def update(prepared: Prepared, state: ServerState, seed: bytes, number: int) -> BoundedUpdate:
-    """Table -> delta -> bounded update of one training round (``number`` from 1)."""
-    config = prepared.course.config
+def update(
+    prepared: Prepared, state: ServerState, number: int, member: MemberId, entropy: Entropy
+) -> BoundedUpdate:
+    """Table -> delta -> bounded update of one training round.
+
+    Args:
+        prepared: of this run.
+        state: the model that the round starts from, derived here.
+        number: of the round, from 1.
+        member: this member.
+        entropy: the operating system's; what a noised recipe draws its sample and rounding from.
+    """
+    config = prepared.config
+    seed = prepared.course.training_seed(number, member)
     delta = fit.train(
         np.array(state.params),
         prepared.table,
@@ -98,13 +130,13 @@ class Scored:
     report: Report | None
 
 
-def report(prepared: Prepared, state: ServerState) -> Scored:
+def report(prepared: Prepared, state: ServerState, entropy: Entropy) -> Scored:
     """Own baseline, shared model and blend on the member's own held-out weeks."""
     vector, found = evaluate.run_metrics(
         prepared.checked,
         prepared.now,
         np.array(state.params),
-        prepared.course.config,
+        prepared.config,
         cache=prepared.cache,
         known_until=prepared.known_until,
     )
@@ -123,3 +155,10 @@ def keep_report(scored: Scored, folder: Path) -> None:
             "scores": {name: asdict(one) for name, one in found.scores.items()},
         }
     files.write(folder / files.SCORES, json.dumps(document, indent=1, sort_keys=True).encode())
+
+
+def _unknown(course: Course) -> LocalError:
+    return LocalError(
+        f"this node has no way from its rows to the workload {course.recipe.workload.id}.",
+        fix="Install the version of datacoop that the agreement names.",
+    )

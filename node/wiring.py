@@ -29,7 +29,7 @@ from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import RunId
-from protocols.workloads import demand
+from protocols.workloads import catalogue
 
 MAIL_S = 1.0
 
@@ -204,9 +204,10 @@ class Daemon:
 
     def _history(self, order: ParsedOrder) -> History:
         """What the vault holds up to the order's last training day; counts, no rows."""
-        vault = self._member.home.vault()
+        vault, one = self._member.home.vault(), order.order
         try:
-            until: date | None = demand.parse_config(order.order.config).train_until
+            workload = catalogue.find(one.workload.id, str(one.workload.version))
+            until: date | None = workload.configure(one.config, "order config").known_until
         except CoopError:
             until = None
         return History(vault.weeks_of_history(until), vault.summary().lines)

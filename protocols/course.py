@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +28,6 @@ from protocols.agreement.terms import (
 from protocols.canonical import digest, json_bytes
 from protocols.errors import InputError, Refused
 from protocols.ids import MemberId, ModelId
-from protocols.secagg.fixedpoint import mean_of_sum
 from protocols.secagg.params import (
     NO_TRANSCRIPT,
     Demands,
@@ -38,20 +36,9 @@ from protocols.secagg.params import (
     Task,
     make_descriptor,
 )
-from protocols.workloads import demand, metrics
-from protocols.workloads.server import ServerState, server_step, start
-
-METRIC_SCALE: Final = 2**20
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Size and fixed point of the vectors of one task: |x| <= clip, steps of 1/scale."""
-
-    dim: int
-    scale: int
-    clip: float
-    w_max: int
+from protocols.workloads.catalogue import find
+from protocols.workloads.recipe import Recipe, Shape
+from protocols.workloads.server import ServerState, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +48,7 @@ class Course:
     order: ParsedOrder
     terms: Terms
     roster: ParsedRoster
-    config: demand.DemandConfig
+    recipe: Recipe
 
     @property
     def training_rounds(self) -> int:
@@ -90,17 +77,12 @@ class Course:
         return "train" if round_number <= self.training_rounds else "evaluate"
 
     def shape(self, task: Task) -> Shape:
-        """Vectors of a task. An update with L2 norm <= clip has no larger coordinate."""
-        if task == "evaluate":
-            return Shape(len(metrics.METRICS), METRIC_SCALE, metrics.CLIP, 1)
-        return Shape(
-            demand.dimension(self.config), self.config.scale, self.config.clip_l2, self.config.w_max
-        )
+        """Vectors of a task."""
+        return self.recipe.shape(task)
 
     def first_model(self) -> ServerState:
         """model_0, from ``H("init", order)``."""
-        seed = digest("init", bytes.fromhex(self.order.id))
-        return start(demand.init(seed, self.config))
+        return start(self.recipe.init(digest("init", bytes.fromhex(self.order.id))))
 
     def next_model(
         self,
@@ -112,14 +94,11 @@ class Course:
         """The state after a training round; an evaluation round leaves it as it is."""
         if descriptor.task == "evaluate":
             return state
-        mean = mean_of_sum(total, weight_sum, descriptor)
-        return server_step(state, mean, self.config.server)
+        return self.recipe.step(state, total.astype(np.float64), weight_sum)
 
-    def metrics_of(
-        self, descriptor: RoundDescriptor, total: NDArray[np.int64], survivors: int
-    ) -> dict[str, float]:
-        """Means over the members from the evaluation round's sum (int64)."""
-        return metrics.metrics_from_sum(total.astype(np.float64) / descriptor.scale, survivors)
+    def metrics_of(self, total: NDArray[np.int64], survivors: int) -> dict[str, float]:
+        """Figures over the members from the evaluation round's sum (int64)."""
+        return self.recipe.metrics(total.astype(np.float64), survivors)
 
     def task_hash(self, task: Task) -> bytes:
         """What is computed: code, settings, task; 32 bytes."""
@@ -142,6 +121,10 @@ class Course:
         """Smallest number of members in any sum."""
         privacy, competition = self._blocks()
         return max(cohort_floor(privacy, competition), self.order.order.min_cohort)
+
+    def sigma_local(self, task: Task) -> float:
+        """Each member's share of the noise in a round of the task, in units of 1 / scale."""
+        return 0.0
 
     def demands(self) -> Demands:
         """What the signed agreement asks of any round."""
@@ -186,7 +169,9 @@ class Course:
             clip=shape.clip,
             w_max=shape.w_max,
             prev_transcript=prev_transcript,
-            stage_timeout_s=order.stage_timeouts_s.advertise,
+            max_dropout=order.max_dropout_percent,
+            stage_timeouts_s=order.stage_timeouts_s.in_order,
+            sigma_local=self.sigma_local(task),
         )
 
     def expected(
@@ -210,6 +195,9 @@ class Course:
             scale=shape.scale,
             clip=shape.clip,
             w_max=shape.w_max,
+            max_dropout=order.max_dropout_percent,
+            stage_timeouts_s=order.stage_timeouts_s.in_order,
+            sigma_local=self.sigma_local(task),
             prev_transcript=prev_transcript,
             min_attempt=min_attempt,
         )
@@ -234,13 +222,8 @@ def chart(order: ParsedOrder, terms: Terms, roster: ParsedRoster) -> Course:
     found = order.order
     if found.agreement != terms.id or found.roster != roster.id:
         raise InputError("the order belongs to another agreement or roster.", where="order")
-    if (found.workload.id, str(found.workload.version)) != (demand.ID, demand.VERSION):
-        raise InputError(
-            f"workload {found.workload.id} {found.workload.version} is not installed.",
-            where="order",
-            fix="Install the version of datacoop that the agreement names.",
-        )
-    return Course(order, terms, roster, demand.parse_config(found.config, "order config"))
+    workload = find(found.workload.id, str(found.workload.version))
+    return Course(order, terms, roster, workload.configure(found.config, "order config"))
 
 
 def model_hash(state: ServerState) -> bytes:

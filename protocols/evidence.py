@@ -47,7 +47,7 @@ from protocols.canonical import Json, json_bytes, parse_json
 from protocols.course import chart
 from protocols.errors import Code, CoopError, InputError
 from protocols.ids import AgreementId, MemberId, ModelId, RosterId
-from protocols.release import Documents, check_card, decision, log_facts, make_card
+from protocols.release import Documents, check_card, decision, figures_of, log_facts, make_card
 from protocols.retrace import Trace, begin, follow
 from protocols.signing import jws_payload, jws_verify
 
@@ -266,10 +266,11 @@ class _Checker:
     def _metrics(self, trace: Trace) -> Mapping[str, float]:
         with _check("metrics", bundle.round_file(trace.number)):
             metrics = trace.metrics()
+        found = figures_of(trace.course.order.order.workload, metrics)
         self._ok(
             "metrics",
-            f"WAPE {metrics['wape_own']:.4f} own, {metrics['wape_shared']:.4f} shared, "
-            f"{metrics['wape_blend']:.4f} blend, over {round(metrics['evaluated'])} members",
+            f"{found.measure} {found.baseline_error:.4f} own baseline, "
+            f"{found.blend_error:.4f} with the shared model, over {found.contributors} members",
         )
         return metrics
 

@@ -15,13 +15,14 @@ from typing import Any, Final
 from protocols.agreement.base import utc_text
 from protocols.agreement.decide import decide
 from protocols.agreement.facts import Denial, Evidence, Facts, Figures, Request, RosterFacts
-from protocols.agreement.order import ParsedOrder
+from protocols.agreement.order import ParsedOrder, WorkloadRef
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import ParsedRoster
 from protocols.bundle import MODEL
 from protocols.canonical import Json, json_id
 from protocols.errors import Code, InputError
 from protocols.permit import Gate, Permit
+from protocols.workloads.catalogue import find
 
 KIND: Final = "datacoop/release"
 VERSION: Final = 1
@@ -58,14 +59,20 @@ def decision(documents: Documents, metrics: Mapping[str, float], now: datetime) 
         now=now,
         evidence=Evidence(signers=documents.signers, operator=True),
         roster=RosterFacts(roster.id, roster.roster.epoch, frozenset(map(str, roster.voters()))),
-        figures=Figures(
-            contributors=round(metrics["evaluated"]),
-            baseline_wape=metrics["wape_own"],
-            blend_wape=metrics["wape_blend"],
-        ),
+        figures=figures_of(documents.order.order.workload, metrics),
     )
     request = Request(Gate.RELEASE, documents.order.order, outputs=OUTPUTS)
     return decide(documents.agreement.terms, request, facts)
+
+
+def figures_of(workload: WorkloadRef, metrics: Mapping[str, float]) -> Figures:
+    """What the release gate compares, from the metrics of a run of this workload.
+
+    Raises:
+        InputError: the workload is not installed.
+    """
+    found = find(workload.id, str(workload.version)).compared(metrics)
+    return Figures(found.contributors, found.baseline_error, found.blend_error, found.measure)
 
 
 def make_card(

@@ -20,7 +20,6 @@ from protocols.secagg.messages import AdvertiseRequest, Stage
 from protocols.secagg.params import NO_TRANSCRIPT, RoundDescriptor
 from protocols.secagg.published import PublishedSum, check_certificate
 from protocols.signing import verify
-from protocols.workloads import demand
 from protocols.workloads.server import ServerState
 
 FORMAT = b"datacoop/round/1"
@@ -97,15 +96,12 @@ class Trace:
         """
         if not self.finished or self.last is None:
             raise InputError(f"the run has had {self.number} of {self.course.last_round} rounds.")
-        published = self.last.published
-        return self.course.metrics_of(
-            self.last.descriptor, published.total, len(self.survivors[-1])
-        )
+        return self.course.metrics_of(self.last.published.total, len(self.survivors[-1]))
 
     def model_file(self) -> bytes:
         """The safetensors file of the model, the same bytes for everybody."""
         order = self.course.order
-        layout = [(block.name, block.shape) for block in demand.layout(self.course.config)]
+        layout = [(block.name, block.shape) for block in self.course.recipe.layout()]
         metadata = {
             "agreement": order.order.agreement,
             "format": "datacoop/model/1",

@@ -13,7 +13,7 @@ from protocols.agreement.facts import Denial
 from protocols.audit.entries import Fact, Kind
 from protocols.audit.writer import LogWriter
 from protocols.permit import Permit
-from protocols.release import Documents, decision
+from protocols.release import Documents, decision, figures_of
 
 
 def release_permit(
@@ -31,16 +31,18 @@ def release_permit(
         Refused: naming the clause and the figures; c15 if the blend does not beat the baseline.
     """
     run = documents.order.order.run
+    figures = figures_of(documents.order.order.workload, metrics)
     answer = decision(documents, metrics, now)
-    figures: dict[str, Fact] = {
+    facts: dict[str, Fact] = {
         "gate": "release",
         "run": run,
-        "evaluated": round(metrics["evaluated"]),
-        "wape_own": round(metrics["wape_own"], 6),
-        "wape_blend": round(metrics["wape_blend"], 6),
+        "evaluated": figures.contributors,
+        "measure": figures.measure,
+        "baseline_error": round(figures.baseline_error, 6),
+        "blend_error": round(figures.blend_error, 6),
     }
     if isinstance(answer, Denial):
-        log.append(Kind.REFUSAL, {**figures, "clauses": answer.clauses})
+        log.append(Kind.REFUSAL, {**facts, "clauses": answer.clauses})
         raise answer.refused()
-    log.append(Kind.DECISION, {**figures, "allowed": True})
+    log.append(Kind.DECISION, {**facts, "allowed": True})
     return answer

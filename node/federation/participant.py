@@ -252,10 +252,10 @@ class Participant:
     def _masked(self, member: Member, number: int) -> Reply:
         prepared, course = self.ready(), self.ticket.course
         if course.task(number) == "train":
-            seed = course.training_seed(number, self._tools.member)
-            bounded = way.update(prepared, self._trace.state, seed, number)
+            tools = self._tools
+            bounded = way.update(prepared, self._trace.state, number, tools.member, tools.entropy)
             return member.mask(bounded.values, 1)
-        scored = way.report(prepared, self._trace.state)
+        scored = way.report(prepared, self._trace.state, self._tools.entropy)
         way.keep_report(scored, self._folder)
         if scored.report is not None:
             wapes = {name: one.wape for name, one in scored.report.scores.items()}

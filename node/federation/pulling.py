@@ -16,13 +16,14 @@ from node.store.documents import AcceptedRosters
 from node.store.orders import Orders
 from node.store.releases import Releases, ReleaseState, StoredRelease
 from protocols import bundle
-from protocols.agreement.facts import Denial, Figures
+from protocols.agreement.facts import Denial
 from protocols.agreement.order import read_order
 from protocols.canonical import parse_json
 from protocols.course import chart
 from protocols.errors import Code, InputError, LocalError, RemoteError
 from protocols.evidence import Findings, Pins
 from protocols.ids import AgreementId, ModelId, RosterId, model_id
+from protocols.release import figures_of
 from protocols.retrace import begin, follow
 from protocols.signing import jws_payload
 
@@ -142,12 +143,7 @@ def _derived(member: Member, run: str) -> ModelId | None:
 
 
 def _decide(member: Member, offered: StoredRelease, findings: Findings) -> None:
-    metrics = findings.card["metrics"]
-    figures = Figures(
-        contributors=round(metrics["evaluated"]),
-        baseline_wape=metrics["wape_own"],
-        blend_wape=metrics["wape_blend"],
-    )
+    figures = figures_of(findings.order.order.workload, findings.card["metrics"])
     folder = member.home.models / offered.model
     files = releases.load_release(folder)
     answer = member.gate.use(
@@ -166,15 +162,15 @@ def _decide(member: Member, offered: StoredRelease, findings: Findings) -> None:
         raise answer.refused()
 
 
-def used_model(member: Member) -> tuple[ModelId, dict[str, Any]] | None:
-    """The newest release in use and its order's document, or None."""
+def used_model(member: Member, workload: str) -> tuple[ModelId, dict[str, Any]] | None:
+    """The newest release in use of a workload (its id) and its order's document, or None."""
     with member.database.read() as db:
         found = Releases(db).list(ReleaseState.USED)
-    if not found:
-        return None
-    newest = found[-1]
-    files = releases.load_release(member.home.models / newest.model)
-    if bundle.ORDER not in files:
-        raise LocalError("the release in use is not complete.", where=newest.model[:16])
-    order = jws_payload(parse_json(files[bundle.ORDER], "order"), "order")
-    return ModelId(newest.model), order
+    for one in reversed(found):
+        files = releases.load_release(member.home.models / one.model)
+        if bundle.ORDER not in files:
+            raise LocalError("the release in use is not complete.", where=one.model[:16])
+        order = jws_payload(parse_json(files[bundle.ORDER], "order"), "order")
+        if order["workload"]["id"] == workload:
+            return ModelId(one.model), order
+    return None

@@ -37,15 +37,15 @@ def outputs(terms: Terms, request: Request, facts: Facts) -> Says:
             least,
             f"{figures.contributors} members reported figures, at least {least} are needed",
         )
-    limit = figures.baseline_wape * (1 - block.min_gain_percent / 100)
-    good = math.isfinite(limit) and math.isfinite(figures.blend_wape)
-    if not (good and 0 <= figures.blend_wape < limit):
+    limit = figures.baseline_error * (1 - block.min_gain_percent / 100)
+    good = math.isfinite(limit) and math.isfinite(figures.blend_error)
+    if not (good and 0 <= figures.blend_error < limit):
         yield no(
             "c15",
-            f"{figures.blend_wape:.4f}",
+            f"{figures.blend_error:.4f}",
             f"below {limit:.4f}",
-            f"the blend's error (WAPE) is {figures.blend_wape:.4f}, it must be below "
-            f"{limit:.4f} (the members' own baseline {figures.baseline_wape:.4f}, "
+            f"the blend's error ({figures.measure}) is {figures.blend_error:.4f}, it must be below "
+            f"{limit:.4f} (the members' own baseline {figures.baseline_error:.4f}, "
             f"{block.min_gain_percent:g} % better)",
         )
 

@@ -77,12 +77,33 @@ class LedgerFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacyFacts:
+    """What the order's recipe promises, and what the run would cost of the unit's budget.
+
+    ``unit`` is ``none`` if the recipe adds no noise; all figures are 0 then. Epsilons are at the
+    order's ``delta``, against colluders, for the fewest survivors that a sum may have.
+    ``before`` and ``after`` are over the budget's period, without and with this run.
+    """
+
+    unit: str
+    delta: float = 0.0
+    epsilon_run: float = 0.0
+    epsilon_before: float = 0.0
+    epsilon_after: float = 0.0
+    frees_at: datetime | None = None  # when the oldest spent run leaves the period
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
-    """Securely summed results of a run: members that reported, and mean WAPE."""
+    """Securely summed results of a run: members that reported, and two errors in one measure.
+
+    ``measure`` is its name for people, as the workload gives it, for example WAPE.
+    """
 
     contributors: int
-    baseline_wape: float
-    blend_wape: float
+    baseline_error: float
+    blend_error: float
+    measure: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +115,7 @@ class Facts:
     roster: RosterFacts | None = None
     mine: MemberFacts | None = None
     ledger: LedgerFacts | None = None
+    privacy: PrivacyFacts | None = None
     consent: Consent = Consent.NONE
     house: HouseRules = NO_HOUSE_RULES
     figures: Figures | None = None

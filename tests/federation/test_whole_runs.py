@@ -14,7 +14,6 @@ from protocols import bundle
 from protocols.audit.entries import Kind
 from protocols.evidence import verify_release
 from protocols.retrace import read_parameters
-from protocols.workloads import demand
 from sim_checks import played
 from sim_operations import ADVERTISE, MASK, Abort, Drop, Restart
 from sim_papers import papers
@@ -50,8 +49,8 @@ def test_the_model_starts_from_the_order_and_moves(tmp_path: Path) -> None:
     played(world)
     first = world.papers.course.first_model()
     moved = world.trace.state.params - first.params
-    assert 0 < np.linalg.norm(moved) <= world.papers.course.config.clip_l2 * (1 + 1e-3)
-    assert moved.size == demand.dimension(world.papers.course.config)
+    assert 0 < np.linalg.norm(moved) <= world.papers.course.shape("train").clip * (1 + 1e-3)
+    assert moved.size == world.papers.course.shape("train").dim
 
 
 def test_a_blend_that_does_not_beat_the_baseline_is_not_released(tmp_path: Path) -> None:

@@ -26,7 +26,6 @@ from protocols.ids import AgreementId, ModelId, RosterId
 from protocols.release import Documents, decision, log_facts, make_card
 from protocols.retrace import read_record, record_bytes
 from protocols.signing import SigningKey, jws_payload, jws_sign
-from protocols.workloads import demand
 from small_coop import (
     COOP,
     COORDINATOR,
@@ -558,7 +557,7 @@ def test_a_model_file_is_safetensors() -> None:
 
 
 def layout_of(run: Run) -> Sequence[tuple[str, tuple[int, ...]]]:
-    return [(block.name, block.shape) for block in demand.layout(run.course.config)]
+    return [(block.name, block.shape) for block in run.course.recipe.layout()]
 
 
 @settings(deadline=None, max_examples=200)

@@ -19,7 +19,7 @@ from node.federation.participant import Ticket
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
 from protocols.workloads import demand
-from small_coop import NOW
+from small_coop import NOW, demand_config
 
 FIRST = date(2025, 6, 2)  # a Monday
 TRAIN_WEEKS, HOLDOUT_WEEKS = 14, 4
@@ -73,6 +73,7 @@ _MADE: dict[tuple[int, bool, str], tuple[CheckedRows, features.TrainingTable]] =
 def prepare(shop: int, steady: bool, ticket: Ticket, cache_folder: Path) -> way.Prepared:
     """``node.federation.participant.Tools.prepare`` of one shop."""
     course = ticket.course
+    config = demand_config(course)
     key = (shop, steady, course.order.id)
     if key not in _MADE:
         checked = CheckedRows(
@@ -81,10 +82,11 @@ def prepare(shop: int, steady: bool, ticket: Ticket, cache_folder: Path) -> way.
             health=100,
             weekly=weekly(shop, steady),
         )
-        _MADE[key] = checked, features.training_table(checked, NOW, course.config)
+        _MADE[key] = checked, features.training_table(checked, NOW, config)
     checked, table = _MADE[key]
-    return way.Prepared(
+    return way.PreparedDemand(
         course=course,
+        config=config,
         checked=checked,
         table=table,
         now=NOW,

@@ -134,6 +134,11 @@ def order_under(terms: ParsedAgreement, epoch: ParsedRoster, **changes: Any) -> 
     return make_order(**{**fields, **changes})
 
 
+def demand_config(course: Course) -> demand.DemandConfig:
+    assert isinstance(course.recipe, demand.Demand)
+    return course.recipe.config
+
+
 @dataclass
 class Run:
     """A run under way; each ``play`` adds one round's record."""
@@ -145,7 +150,7 @@ class Run:
 
     @property
     def descriptor_dim(self) -> int:
-        return demand.dimension(self.course.config)
+        return self.course.shape("train").dim
 
     def descriptor(self, attempt: int = 0, log_root: bytes = b"\x07" * 32) -> RoundDescriptor:
         return self.course.descriptor(

@@ -470,7 +470,7 @@ def test_a_release_is_used_only_with_the_coordinators_signature(
         no(answer, clause, words)
     else:
         assert isinstance(answer, Permit)
-        worse = replace(GOOD_FIGURES, blend_wape=0.9)
+        worse = replace(GOOD_FIGURES, blend_error=0.9)
         refused = house.gate.use(
             signed, signed_order(), worse, purpose="train:demand", outputs=("model",)
         )

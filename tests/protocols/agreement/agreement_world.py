@@ -130,7 +130,7 @@ def signed_order(**changes: Any) -> dict[str, Any]:
     return jws_sign(order(**changes).document, OPERATOR, OPERATOR_KEY)
 
 
-GOOD_FIGURES = Figures(contributors=8, baseline_wape=0.70, blend_wape=0.65)
+GOOD_FIGURES = Figures(contributors=8, baseline_error=0.70, blend_error=0.65, measure="WAPE")
 EVIDENCE = Evidence(signed_by_me=True, signers=frozenset(IDS), operator=True, coordinator=True)
 
 

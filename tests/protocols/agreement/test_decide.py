@@ -228,9 +228,9 @@ def test_cohorts_of_earlier_runs_may_differ_by_a_few_only_so_often() -> None:
 RELEASE_CASES = [
     ({"figures": None}, "no evaluated figures"),
     ({"figures": replace(GOOD_FIGURES, contributors=4)}, "4 members reported"),
-    ({"figures": replace(GOOD_FIGURES, blend_wape=0.70)}, "0.7000, it must be below 0.7000"),
-    ({"figures": replace(GOOD_FIGURES, blend_wape=math.nan)}, "nan"),
-    ({"figures": replace(GOOD_FIGURES, baseline_wape=math.inf)}, "inf"),
+    ({"figures": replace(GOOD_FIGURES, blend_error=0.70)}, "0.7000, it must be below 0.7000"),
+    ({"figures": replace(GOOD_FIGURES, blend_error=math.nan)}, "nan"),
+    ({"figures": replace(GOOD_FIGURES, baseline_error=math.inf)}, "inf"),
 ]
 
 
@@ -358,8 +358,9 @@ maybe_facts = st.builds(
     | st.builds(
         Figures,
         contributors=st.integers(-1, 20),
-        baseline_wape=st.floats(),
-        blend_wape=st.floats(),
+        baseline_error=st.floats(),
+        blend_error=st.floats(),
+        measure=st.just("WAPE"),
     ),
 )
 
