@@ -1,18 +1,26 @@
 """Consent: which rows a run may see, fixed at one instant.
 
 The demand workload reads the day, the category and the quantity of each line and nothing about
-customers, so no customer's consent is asked for. A run that names a customer column is refused
-here, because this node keeps no consent ledger yet.
+customers, so no customer's consent is asked for. A run that reads customers' lines gets those of
+the customers who stand in its purpose, and no line of anybody else.
 """
 
 from __future__ import annotations
 
 from datetime import date, datetime
 
-from node.data.stages import CUSTOMER_COLUMNS, ConsentedRows
+from node.data import snapshot
+from node.data.stages import (
+    CUSTOMER_COLUMNS,
+    CUSTOMER_LINE_COLUMNS,
+    Basis,
+    ConsentedLines,
+    ConsentedRows,
+    Standing,
+)
 from node.data.vault import Vault, WeekStart
 from protocols.errors import Refused
-from protocols.permit import Permit
+from protocols.permit import Gate, Permit
 
 
 def consented_rows(
@@ -40,13 +48,68 @@ def consented_rows(
     customers = sorted(CUSTOMER_COLUMNS & set(permit.columns))
     if customers:
         raise Refused(
-            f"the run asks for {', '.join(customers)}, and this node has no record of what its "
-            "customers agreed to.",
+            f"the run asks for {', '.join(customers)}, and a weekly series names no customer.",
             clauses=("c08",),
-            fix="Take part in runs that read no customer column.",
+            fix="Order the run with the columns of its workload and no other.",
         )
     while True:
         root = vault.data_digest()
         weekly = vault.weekly_for_run(permit, now, week_start, since=since, until=until)
         if vault.data_digest() == root:  # an import that committed in between: read again
             return ConsentedRows(permit=permit, snapshot_root=root, weekly=weekly)
+
+
+def consented_lines(
+    vault: Vault,
+    permit: Permit,
+    now: datetime,
+    standing: Standing,
+    *,
+    since: date | None = None,
+    until: date | None = None,
+) -> ConsentedLines:
+    """The lines of the customers who stand in the permit's purpose at this instant.
+
+    Args:
+        vault: the member's rows.
+        permit: from the gate; must open ``Gate.ADMIT`` and every one of ``CUSTOMER_LINE_COLUMNS``.
+        now: the instant at which the permit is judged.
+        standing: of the permit's purpose, read from the ledger at ``now``: an older one may miss
+            a withdrawal.
+        since: first business day to read, None for all.
+        until: last business day to read, None for all up to tomorrow.
+
+    Raises:
+        Refused: the permit does not open these lines, or the standing is for another purpose or
+            instant; no row has been read then.
+    """
+    permit.require(Gate.ADMIT, now, columns=CUSTOMER_LINE_COLUMNS)
+    if standing.scope != permit.purpose:
+        raise Refused(
+            f"the run is for {permit.purpose!r}, the customers were asked about "
+            f"{standing.scope!r}.",
+            clauses=("c07",),
+        )
+    if standing.at != now:
+        raise Refused(
+            f"what customers agreed to was read at {standing.at.isoformat()}, the run begins at "
+            f"{now.isoformat()}.",
+            fix="Begin the run again, so that every withdrawal until then counts.",
+        )
+    if standing.basis is Basis.LEGITIMATE_INTEREST and not standing.assessment:
+        raise Refused(
+            f"reading lines for {standing.scope!r} without consent needs an assessment, and none "
+            "is named.",
+            fix=f"coop-node consent basis {standing.scope} legitimate-interest --assessment REF",
+        )
+    while True:
+        before = vault.data_digest()
+        found = snapshot.read(vault, standing, since, until)
+        if vault.data_digest() == before:  # an import that committed in between: read again
+            return ConsentedLines(
+                permit=permit,
+                standing=standing,
+                snapshot_root=found.root,
+                left_out=found.left_out,
+                lines=found.lines,
+            )

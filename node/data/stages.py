@@ -5,11 +5,18 @@ type-check (a test reads the sources for that):
 
     export file -> ``RawRows`` (intake) -> vault -> ``ConsentedRows`` (consent)
                 -> ``CheckedRows`` (quality) -> ``TrainingTable`` (features)
+
+Customers' lines go the same way beside it, and only of those who stand in the purpose:
+
+    vault + ``Standing`` (the consent ledger at one instant) -> ``ConsentedLines`` (consent)
+                -> ``CheckedLines`` (quality) -> the features of customers
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from protocols.permit import Permit
@@ -23,6 +30,48 @@ WEEKLY_COLUMNS: Final[tuple[str, ...]] = ("business_date", "category_code", "qty
 
 # Columns that speak of a customer; rows under them need a consent ledger.
 CUSTOMER_COLUMNS: Final[frozenset[str]] = frozenset({"customer_key"})
+
+
+# What a run reads of each customer's line, all of it or nothing; a permit must open every one.
+CUSTOMER_LINE_COLUMNS: Final[tuple[str, ...]] = (
+    "customer_key",
+    "business_date",
+    "order_ref",
+    "net",
+    "qty",
+    "category_code",
+)
+
+
+class Basis(StrEnum):
+    """Why customers' lines may be read for a purpose (GDPR art. 6(1)(a) and (f))."""
+
+    CONSENT = "consent"
+    LEGITIMATE_INTEREST = "legitimate-interest"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who stands in one scope at one instant, as the shell read it from the consent ledger.
+
+    Args:
+        scope: the purpose, for example ``train:churn``.
+        basis: with consent nobody stands but ``named``; with a legitimate interest everybody
+            stands but ``named``, who objected, withdrew or restricted.
+        assessment: reference of the legitimate-interest assessment; empty with consent.
+        at: the instant of the ledger, UTC.
+        named: customer keys (64 hex digits).
+    """
+
+    scope: str
+    basis: Basis
+    assessment: str
+    at: datetime
+    named: frozenset[str] = field(repr=False)
+
+    def lets_in(self, customer_key: str) -> bool:
+        """Whether this customer's lines may be read."""
+        return (customer_key in self.named) is (self.basis is Basis.CONSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +106,54 @@ class CheckedRows:
     snapshot_root: str
     health: int
     weekly: pd.DataFrame = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Counts of what a snapshot leaves out; figures about the till, not about a person.
+
+    Args:
+        lines: all lines of the days that were asked for.
+        without_customer: lines that name no customer.
+        not_standing: lines of customers who do not stand in the scope.
+        in_future: lines dated later than tomorrow, of anybody.
+    """
+
+    lines: int
+    without_customer: int
+    not_standing: int
+    in_future: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentedLines:
+    """Lines of the customers who stand in the permit's purpose, and what was left out.
+
+    ``lines`` has ``CUSTOMER_LINE_COLUMNS``, sorted by customer_key, business_date, order_ref:
+    customer_key (category of the keys that have lines, sorted), business_date (datetime64[s]),
+    order_ref (category; null where the till printed no receipt number), net and qty (float64),
+    category_code (category; null where there is none). ``snapshot_root`` (64 hex digits) is a
+    Merkle root over (customer key, line digests); it goes to the journal.
+    """
+
+    permit: Permit
+    standing: Standing
+    snapshot_root: str
+    left_out: LeftOut
+    lines: pd.DataFrame = field(repr=False)
+
+    @property
+    def customers(self) -> int:
+        """How many customers have a line in the snapshot."""
+        return len(self.lines["customer_key"].cat.categories)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedLines:
+    """Consented lines that passed the rules for customers' lines; ``health`` from 0 to 100."""
+
+    permit: Permit
+    standing: Standing
+    snapshot_root: str
+    health: int
+    lines: pd.DataFrame = field(repr=False)

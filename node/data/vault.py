@@ -11,9 +11,11 @@ and an overlapping export adds neither again.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -33,6 +35,7 @@ from protocols.errors import Code, InputError, LocalError
 from protocols.permit import Gate, Permit
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
 
 WeekStart = Literal["monday", "sunday"]
@@ -163,14 +166,24 @@ class Vault:
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of an own-use question over the view ``sales_line``; nothing from an empty vault.
 
-        For the owner's own figures only: a run reads through ``weekly_for_run``.
+        For the owner's own figures only: a run reads through ``node.data.consent``.
+        """
+        with self.reader() as db:
+            return db.execute(sql).fetchall() if db is not None else []
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[duckdb.DuckDBPyConnection | None]:
+        """A closed-in database whose only table is the view ``sales_line``; None if it is empty.
+
+        The view shows the lines of one manifest, also while an import commits.
         """
         paths = self._paths(self.manifest())
         if not paths:
-            return []
+            yield None
+            return
         with duck.plain_disk_errors(self.root), duck.connection(self.root, self._spill()) as db:
             db.execute(f"CREATE VIEW sales_line AS SELECT * FROM {duck.files(paths)}")  # noqa: S608
-            return db.execute(sql).fetchall()
+            yield db
 
     # --- weekly series ----------------------------------------------------------------------
 

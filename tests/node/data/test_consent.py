@@ -73,7 +73,7 @@ def test_no_permit_no_rows(filled: Vault) -> None:
             consented_rows(filled, replace(PERMIT, **change), NOW, week_start="monday")  # type: ignore[arg-type]
 
 
-def test_customer_columns_need_a_ledger_that_is_not_there(filled: Vault) -> None:
+def test_a_weekly_series_names_no_customer(filled: Vault) -> None:
     wide = replace(PERMIT, columns=(*WEEKLY_COLUMNS, "customer_key"))
     with pytest.raises(Refused, match="customer_key") as caught:
         consented_rows(filled, wide, NOW, week_start="monday")

@@ -1,0 +1,264 @@
+"""Health of customers' lines: the rules that matter where customers are looked at, one by one.
+
+``look`` gives the score and the findings in plain sentences; ``checked_lines`` guards a run. The
+way of counting is that of ``node.data.quality``; the rules see what the run may see and the
+counts of what was left out, nothing more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from node.data.quality import Finding, QualityReport, Severity
+from node.data.stages import CheckedLines, ConsentedLines
+from protocols.errors import InputError, Refused
+
+MIN_CUSTOMERS: Final = 20
+TOO_FEW_WEEKS: Final = 12
+FEW_WEEKS: Final = 40
+CASH_SHARE: Final = 0.1  # of all receipts under one number: no person
+CASH_RECEIPTS_A_DAY: Final = 1.0  # on every day on which the shop sold
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a rule counted: ``count`` of ``total``, with words for the sentence."""
+
+    count: int
+    total: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineRule:
+    """A named rule; the penalty is ``weight`` where the share reaches ``full_at``, less below."""
+
+    name: str
+    severity: Severity
+    weight: float
+    full_at: float
+    sentence: str
+    fix: str
+    look: Callable[[ConsentedLines], _Seen]
+
+    def apply(self, consented: ConsentedLines) -> Finding | None:
+        """The finding, or None if there is nothing to say."""
+        seen = self.look(consented)
+        if not seen.count:
+            return None
+        share = seen.count / max(seen.total, 1)
+        return Finding(
+            rule=self.name,
+            severity=self.severity,
+            sentence=self.sentence.format(count=seen.count, total=seen.total, detail=seen.detail),
+            fix=self.fix.format(scope=consented.standing.scope),
+            count=seen.count,
+            share=share,
+            penalty=self.weight * min(1.0, share / self.full_at),
+        )
+
+
+def look(consented: ConsentedLines) -> QualityReport:
+    """All rules; without a single line the score is 0."""
+    if not len(consented.lines):
+        nothing = Finding(
+            rule="no_customers",
+            severity=Severity.ERROR,
+            sentence="No customer with sales lines stands in "
+            f"{consented.standing.scope!r}: of {consented.left_out.lines} lines "
+            f"{consented.left_out.without_customer} name no customer and "
+            f"{consented.left_out.not_standing} are of customers who do not stand.",
+            fix=_fix_for_few(consented),
+            count=0,
+            share=1.0,
+            penalty=100.0,
+        )
+        return QualityReport(0, 0, (nothing,))
+    found = [f for f in (rule.apply(consented) for rule in LINE_RULES) if f is not None]
+    found.sort(key=lambda finding: (-finding.penalty, finding.rule))
+    score = max(0, round(100 - sum(finding.penalty for finding in found)))
+    return QualityReport(score, len(consented.lines), tuple(found))
+
+
+def checked_lines(
+    consented: ConsentedLines,
+    *,
+    minimum_customers: int = MIN_CUSTOMERS,
+    minimum_health: int = 0,
+) -> CheckedLines:
+    """Customers' lines fit to be trained on.
+
+    Args:
+        consented: from ``node.data.consent``.
+        minimum_customers: customers with lines in the snapshot below which a data set stays out.
+        minimum_health: the score (0-100) below which a data set stays out.
+
+    Raises:
+        InputError: too few customers stand in the scope, or an amount is not a number.
+        Refused: the health is below the minimum.
+    """
+    if consented.customers < minimum_customers:
+        raise InputError(
+            f"{consented.customers} customers with sales stand in {consented.standing.scope!r}; "
+            f"at least {minimum_customers} are needed to take part.",
+            fix=_fix_for_few(consented),
+        )
+    amounts = consented.lines[["net", "qty"]].to_numpy()
+    if not np.isfinite(amounts).all():
+        raise InputError("the customers' lines hold amounts that are not numbers.")
+    report = look(consented)
+    if report.score < minimum_health:
+        raise Refused(
+            f"the health of the customers' lines is {report.score}, the agreement asks for at "
+            f"least {minimum_health}.",
+            fix=report.findings[0].fix if report.findings else "",
+        )
+    return CheckedLines(
+        permit=consented.permit,
+        standing=consented.standing,
+        snapshot_root=consented.snapshot_root,
+        health=report.score,
+        lines=consented.lines,
+    )
+
+
+def _fix_for_few(consented: ConsentedLines) -> str:
+    """The step that would help most: rows, customer numbers, or answers of customers."""
+    out = consented.left_out
+    if not out.lines:
+        return "Add an export of your till or shop: coop-node data add FILE.csv"
+    if out.without_customer > out.not_standing:
+        return (
+            "Export the column with the customer's number and add it: coop-node data add FILE.csv "
+            "--column customer=HEADER"
+        )
+    return (
+        "Ask your customers, and enter their answers: coop-node consent import FILE.csv "
+        f"(scope {consented.standing.scope})"
+    )
+
+
+# --- rules -------------------------------------------------------------------------------------
+
+
+def _without_customer(consented: ConsentedLines) -> _Seen:
+    return _Seen(consented.left_out.without_customer, consented.left_out.lines)
+
+
+def _cash_customer(consented: ConsentedLines) -> _Seen:
+    """Numbers on more receipts than a person has: typed in for everybody without a card."""
+    lines = consented.lines
+    receipts = (
+        lines[["customer_key", "business_date", "order_ref"]]
+        .drop_duplicates()["customer_key"]
+        .value_counts()
+        .to_numpy()
+    )
+    days = lines["business_date"].nunique()
+    many = (receipts > CASH_SHARE * receipts.sum()) & (receipts > CASH_RECEIPTS_A_DAY * days)
+    return _Seen(int(receipts[many].sum()), int(receipts.sum()), str(int(many.sum())))
+
+
+def _weeks(consented: ConsentedLines) -> int:
+    days = consented.lines["business_date"]
+    return int((days.max() - days.min()).days + 1) // 7
+
+
+def _too_few_weeks(consented: ConsentedLines) -> _Seen:
+    weeks = _weeks(consented)
+    return _Seen(1, 1, str(weeks)) if weeks < TOO_FEW_WEEKS else _Seen(0, 1)
+
+
+def _few_weeks(consented: ConsentedLines) -> _Seen:
+    weeks = _weeks(consented)
+    return _Seen(1, 1, str(weeks)) if TOO_FEW_WEEKS <= weeks < FEW_WEEKS else _Seen(0, 1)
+
+
+def _in_future(consented: ConsentedLines) -> _Seen:
+    return _Seen(
+        consented.left_out.in_future, consented.left_out.in_future + consented.left_out.lines
+    )
+
+
+def _no_receipt(consented: ConsentedLines) -> _Seen:
+    return _Seen(int(consented.lines["order_ref"].isna().sum()), len(consented.lines))
+
+
+def _no_category(consented: ConsentedLines) -> _Seen:
+    return _Seen(int(consented.lines["category_code"].isna().sum()), len(consented.lines))
+
+
+LINE_RULES: Final[tuple[LineRule, ...]] = (
+    LineRule(
+        "too_few_weeks",
+        Severity.ERROR,
+        40,
+        1.0,
+        f"There are {{detail}} whole weeks of customers' sales; at least {TOO_FEW_WEEKS} are "
+        "needed to tell who stays away.",
+        "Export a longer period and add it.",
+        _too_few_weeks,
+    ),
+    LineRule(
+        "few_weeks",
+        Severity.NOTE,
+        5,
+        1.0,
+        "There are {detail} whole weeks of customers' sales; who stays away is told better from "
+        "most of a year.",
+        "Add older exports if you have them.",
+        _few_weeks,
+    ),
+    LineRule(
+        "cash_customer",
+        Severity.ERROR,
+        30,
+        0.3,
+        "{count} of {total} receipts are under {detail} customer number(s) that no person can "
+        "have: more than one receipt on every day. Tills use such a number for cash customers.",
+        "Take that number out: coop-node consent withdraw NUMBER {scope}",
+        _cash_customer,
+    ),
+    LineRule(
+        "dates_in_future",
+        Severity.WARNING,
+        20,
+        0.02,
+        "{count} of {total} lines are dated in the future and stay out.",
+        "Check the till's clock, and how days are written: --date-order dmy or mdy.",
+        _in_future,
+    ),
+    LineRule(
+        "without_customer",
+        Severity.WARNING,
+        20,
+        0.9,
+        "{count} of {total} lines name no customer and stay out.",
+        "Ask for the customer card at the till. If the till knows the customer, export that "
+        "column too: --column customer=HEADER",
+        _without_customer,
+    ),
+    LineRule(
+        "no_receipt_number",
+        Severity.WARNING,
+        15,
+        0.5,
+        "{count} of {total} lines have no receipt number; a customer's lines of one day then "
+        "count as one visit.",
+        "Export the receipt number too: --column order=HEADER",
+        _no_receipt,
+    ),
+    LineRule(
+        "no_category",
+        Severity.WARNING,
+        10,
+        0.5,
+        "{count} of {total} lines have no category.",
+        "Give these products a category in the till and export again.",
+        _no_category,
+    ),
+)
