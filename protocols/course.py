@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +29,17 @@ from protocols.agreement.terms import (
 from protocols.canonical import digest, json_bytes
 from protocols.errors import InputError, Refused
 from protocols.ids import MemberId, ModelId
+from protocols.privacy.plan import Phase, Plan, make_plan
+from protocols.privacy.rounding import norm_bound
 from protocols.secagg.params import (
     NO_TRANSCRIPT,
     Demands,
     Expected,
     RoundDescriptor,
     Task,
+    least_cohort,
     make_descriptor,
+    quorum_size,
 )
 from protocols.workloads.catalogue import find
 from protocols.workloads.recipe import Recipe, Shape
@@ -122,18 +127,76 @@ class Course:
         privacy, competition = self._blocks()
         return max(cohort_floor(privacy, competition), self.order.order.min_cohort)
 
+    @property
+    def colluders(self) -> int:
+        """C: members that may help the coordinator."""
+        privacy, _ = self._blocks()
+        return max(privacy.colluders, self.order.order.colluders)
+
+    @property
+    def least_survivors(self) -> int:
+        """No sum is over fewer members, as the descriptor has it."""
+        floor = least_cohort(self.colluders, self.floor)
+        return max(quorum_size(len(self.cohort), self.colluders), floor)
+
+    def privacy(self) -> Plan | None:
+        """The noise of the run and what it promises; None for a recipe without a promise.
+
+        Training and evaluation are composed. Noise is sized for the fewest survivors and the
+        agreed colluders, never for who turns up.
+
+        Raises:
+            InputError: the figures make no plan.
+        """
+        phases = tuple(phase for phase in map(self._phase, get_args(Task)) if phase is not None)
+        noise, delta = self.recipe.noise("train"), self.recipe.delta
+        if noise is None or delta is None or not phases:
+            return None
+        return make_plan(
+            unit=noise.unit,
+            delta=delta,
+            least_survivors=self.least_survivors,
+            colluders=self.colluders,
+            phases=phases,
+        )
+
+    def norm_bound(self, task: Task) -> float:
+        """The most that one record adds to a sum of the task: L2 norm in whole units; 0: no noise.
+
+        Training within a node rounds to this very bound.
+        """
+        noise, shape = self.recipe.noise(task), self.shape(task)
+        if noise is None:
+            return 0.0
+        if noise.rounded:
+            return norm_bound(shape.scale, noise.clip_l2, shape.dim)
+        return noise.clip_l2 * shape.scale
+
     def sigma_local(self, task: Task) -> float:
         """Each member's share of the noise in a round of the task, in units of 1 / scale."""
-        return 0.0
+        plan = self.privacy()
+        return 0.0 if plan is None else plan.sigma_local(task)
+
+    def _phase(self, task: Task) -> Phase | None:
+        noise = self.recipe.noise(task)
+        if noise is None:
+            return None
+        return Phase(
+            name=task,
+            noise_multiplier=noise.multiplier,
+            sample_rate=noise.sample_rate,
+            steps=self.training_rounds if task == "train" else 1,
+            norm_bound=self.norm_bound(task),
+            dim=self.shape(task).dim,
+        )
 
     def demands(self) -> Demands:
         """What the signed agreement asks of any round."""
-        privacy, _ = self._blocks()
         contribution = self.terms.block("c17", Contribution)
         if contribution is None:
             raise Refused("the agreement says nothing about contribution.", clauses=("c17",))
         return Demands(
-            colluders=max(privacy.colluders, self.order.order.colluders),
+            colluders=self.colluders,
             min_cohort=self.floor,
             w_max=contribution.w_max,
         )

@@ -20,6 +20,7 @@ metrics        figures from the evaluation round's sum
 gate           the release decision, taken again: purpose, workload digest, figures and all
 model          the parameters of the last step are the model file, byte for byte
 card           every field follows from the above; signed by the coordinator
+privacy        what the card promises is what the noise in every round's descriptor gives
 log            the release stands in the coordinator's signed log
 =============  =================================================================================
 """
@@ -312,7 +313,7 @@ class _Checker:
     ) -> None:
         with _check("card", bundle.CARD):
             derived = make_card(
-                trace.course.order,
+                trace.course,
                 model=trace.model,
                 model_file=self._files[bundle.MODEL],
                 survivors=[len(present) for present in trace.survivors],
@@ -327,6 +328,7 @@ class _Checker:
             if jws_payload(signed, name) != card:
                 raise _bad("the coordinator signed another card.")
         self._ok("card", "every field follows from the run; signed by the coordinator")
+        self._ok("privacy", str(card["privacy"]["statement"]))
 
     def _log(self, card: Json, key: bytes) -> Checkpoint:
         with _check("log", bundle.CHECKPOINT):

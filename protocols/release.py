@@ -7,9 +7,11 @@ card again and compares. Figures are means over members; nothing about one membe
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from protocols.agreement.base import utc_text
@@ -20,20 +22,27 @@ from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import ParsedRoster
 from protocols.bundle import MODEL
 from protocols.canonical import Json, json_id
+from protocols.course import Course
 from protocols.errors import Code, InputError
 from protocols.permit import Gate, Permit
+from protocols.privacy.plan import Plan
 from protocols.workloads.catalogue import find
+from protocols.workloads.recipe import UNIT_WORDS
 
 KIND: Final = "datacoop/release"
 VERSION: Final = 1
 OUTPUTS: Final = ("metrics", "model")  # what a release shows, in the words of clause 15
-PRIVACY: Final[Mapping[str, Any]] = {
+NO_CLAIM: Final[Mapping[str, Any]] = {
     "claim": "none",
     "mechanism": "secure aggregation",
     "statement": "secure aggregation; no differential-privacy claim",
 }
+MECHANISM: Final = (
+    "secure aggregation of sums in which each member adds its share of discrete Gaussian noise"
+)
 USE: Final[Mapping[str, Any]] = {"licence": "members-only", "recipients": "roster"}
 DIGITS: Final = 6
+EPSILON_DIGITS: Final = 3  # rounded up: a promise is never smaller than what holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +84,56 @@ def figures_of(workload: WorkloadRef, metrics: Mapping[str, float]) -> Figures:
     return Figures(found.contributors, found.baseline_error, found.blend_error, found.measure)
 
 
+def privacy_section(course: Course) -> dict[str, Any]:
+    """What the run promises about privacy, as a document: on the card and on the plan alike.
+
+    Epsilons cover training and evaluation together, for the fewest survivors that a sum may have.
+    ``coordinator`` is what a curious coordinator sees that nobody helps, ``colluders`` what it
+    sees with the agreed number of members, who take their own noise away: the promise.
+    """
+    plan = course.privacy()
+    if plan is None:
+        return dict(NO_CLAIM)
+    alone, helped = _epsilons(plan)
+    return {
+        "claim": plan.unit,
+        "unit": UNIT_WORDS[plan.unit],
+        "delta": plan.delta,
+        "epsilon": {"coordinator": alone, "colluders": helped},
+        "colluders": plan.colluders,
+        "least_survivors": plan.least_survivors,
+        "sums": {
+            phase.name: {
+                "noise_multiplier": phase.noise_multiplier,
+                "sample_rate": phase.sample_rate,
+                "steps": phase.steps,
+            }
+            for phase in plan.phases
+        },
+        "mechanism": MECHANISM,
+        "statement": (
+            f"Whether any one {plan.unit} is in the data changes the probability of whatever the "
+            f"run shows by a factor of at most e^{helped:g}, but for {plan.delta:g}, even if "
+            f"{plan.colluders} members help the coordinator; by e^{alone:g} if nobody does. "
+            "The evaluation counts in."
+        ),
+    }
+
+
+@lru_cache(maxsize=64)
+def _epsilons(plan: Plan) -> tuple[float, float]:
+    """Epsilon for the coordinator alone and with colluders, rounded up; it takes seconds."""
+    return _up(plan.epsilon_alone), _up(plan.epsilon_colluders)
+
+
+def _up(epsilon: float) -> float:
+    if not math.isfinite(epsilon):
+        raise InputError("the noise of this run bounds nothing.", where="order", code=Code.REFUSED)
+    return math.ceil(epsilon * 10**EPSILON_DIGITS) / 10**EPSILON_DIGITS
+
+
 def make_card(
-    order: ParsedOrder,
+    course: Course,
     *,
     model: str,
     model_file: bytes,
@@ -87,14 +144,14 @@ def make_card(
     """The card as a document.
 
     Args:
-        order: the signed order of the run.
+        course: of the run.
         model: model id, 64 hex digits.
         model_file: the safetensors file.
         survivors: members in each published sum, in order of rounds, the evaluation last.
         metrics: means over the members, from the evaluation's sum.
         created: when the release was made (UTC); the one field that does not follow.
     """
-    one = order.order
+    one = course.order.order
     return {
         "kind": KIND,
         "v": VERSION,
@@ -109,7 +166,7 @@ def make_card(
         "agreement": one.agreement,
         "roster": one.roster,
         "roster_epoch": one.roster_epoch,
-        "order": order.id,
+        "order": course.order.id,
         "workload": one.workload.model_dump(mode="json"),
         "purpose": one.purpose,
         "cohort": {
@@ -119,7 +176,7 @@ def make_card(
         },
         "rounds": one.rounds,
         "metrics": {name: round(float(metrics[name]), DIGITS) for name in sorted(metrics)},
-        "privacy": dict(PRIVACY),
+        "privacy": privacy_section(course),
         "use": dict(USE),
         "created": utc_text(created),
     }

@@ -196,7 +196,7 @@ def _card(
 ) -> dict[str, object]:
     permit.require(Gate.RELEASE, now)
     return make_card(
-        trace.course.order,
+        trace.course,
         model=trace.model,
         model_file=trace.model_file(),
         survivors=[len(present) for present in trace.survivors],

@@ -253,6 +253,7 @@ WORKLOAD: Final = Workload(
     defaults=DEFAULTS,
     default_rounds=DEFAULT_ROUNDS,
     free=("categories", "holdout_weeks", "train_until"),
+    claim="none",
     measure="WAPE",
     own_error="wape_own",
     blend_error="wape_blend",

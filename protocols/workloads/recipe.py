@@ -28,10 +28,10 @@ from protocols.workloads.server import ServerState
 
 Task = Literal["train", "evaluate"]
 Unit = Literal["customer"]
+Claim = Literal["none", "customer"]
 Read = Callable[[str], bytes]  # repo-relative path with forward slashes -> the file's bytes
 
-ROUNDING_BETA: Final = math.exp(-0.5)  # how often rounding may be drawn again; see privacy.rounding
-UNIT_WORDS: Final[Mapping[Unit, str]] = {
+UNIT_WORDS: Final[Mapping[str, str]] = {
     "customer": "one customer of one member: everything that the run reads about them",
 }
 
@@ -73,8 +73,8 @@ class RecordNoise:
             change, with the fewest survivors and the agreed number of colluders.
         sample_rate: probability that a record is in a member's Poisson sample; 1 if all are.
         clip_l2: L2 norm of one record's contribution before it is scaled to whole units.
-        rounded: True if contributions are rounded at random to whole units (with
-            ``ROUNDING_BETA``); False if they are whole anyway, as counts are.
+        rounded: True if contributions are rounded at random to whole units, within the norm
+            bound that ``protocols.privacy`` gives; False if they are whole anyway, as counts are.
     """
 
     unit: Unit
@@ -164,6 +164,7 @@ class Workload:
         defaults: what the agreement and ``run plan`` start from.
         default_rounds: training rounds (steps) that suit the defaults.
         free: settings that an order has to fill in itself.
+        claim: the unit whose presence noise hides, whatever an order sets; none: no noise.
         measure: name of the error that decides about release, for people.
         own_error, blend_error: its two metrics: members' own baseline, and the blend.
         configure: the recipe of an order's config; InputError naming the key that is wrong.
@@ -177,6 +178,7 @@ class Workload:
     defaults: Mapping[str, Any]
     default_rounds: int
     free: tuple[str, ...]
+    claim: Claim
     measure: str
     own_error: str
     blend_error: str

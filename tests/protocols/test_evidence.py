@@ -69,7 +69,7 @@ def bundle_of(
     """What a coordinator that asks no gate would hand out: all signed, all logged."""
     trace = run.trace
     card = make_card(
-        found.order,
+        trace.course,
         model=trace.model,
         model_file=trace.model_file(),
         survivors=[len(one) for one in trace.survivors],
@@ -100,7 +100,7 @@ def test_a_real_release_passes_every_check() -> None:
     names = [one.check for one in findings.passed]
     assert names == [
         "files", "agreement", "order", "roster", "quorum", "course", "rounds",
-        "survivors", "metrics", "gate", "model", "card", "log",
+        "survivors", "metrics", "gate", "model", "card", "privacy", "log",
     ]  # fmt: skip
     assert findings.card["metrics"]["wape_blend"] == pytest.approx(GOOD["blend"], abs=1e-5)
     assert findings.card["cohort"] == {"members": 6, "survivors_min": 6, "survivors_max": 6}
