@@ -1,0 +1,316 @@
+"""The churn workload: how likely a customer is not to come back within the next weeks.
+
+A logistic model (or a small network) over features of one customer's own purchases at one member.
+What leaves a node is, a step, the sum over its sampled customers of each one's clipped gradient,
+in whole units, with a share of the noise, under masks; after the last step one more such vector
+of score counts (``protocols.workloads.churn_metrics``). Scores, lists and reasons stay at home.
+
+Customer-level private by construction: there is no setting without noise. Features are fixed
+functions (``node.data.customers``), so nothing about the data is needed to scale them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from protocols import canonical
+from protocols.errors import InputError
+from protocols.workloads import churn_metrics
+from protocols.workloads.recipe import Block, RecordNoise, Shape, Task, Workload, drawn
+from protocols.workloads.server import FedAdam, ServerRule, ServerState, server_step
+
+ID: Final = "churn"
+VERSION: Final = "1"
+PURPOSE: Final = "train:churn"
+COLUMNS: Final[tuple[str, ...]] = ("business_date", "category_code", "customer_key", "net")
+
+# Columns that node.data.customers makes, in order; a test compares.
+FEATURES: Final[tuple[str, ...]] = (
+    "recency",
+    "tenure",
+    "visits",
+    "rate",
+    "recency_to_gap",
+    "recency_to_longest",
+    "gap_spread",
+    "last_gap",
+    "visits_2",
+    "visits_4",
+    "visits_8",
+    "visits_12",
+    "visits_26",
+    "faded_2",
+    "faded_8",
+    "faded_16",
+    "trend_4",
+    "trend_8",
+    "weeks_active",
+    "basket",
+    "spend_12",
+    "variety",
+)
+INPUTS: Final = len(FEATURES)
+
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Noise = Annotated[float, Field(ge=0.1, le=10_000, allow_inf_nan=False)]
+
+
+class ChurnConfig(BaseModel):
+    """What an order may choose; whatever is not named here is refused.
+
+    Args:
+        train_until: last day that training may look at; labels of training end on it.
+        horizon_weeks: a customer without a purchase in so many weeks has left.
+        active_weeks, min_visits: who is scored: days with a purchase, the last not longer ago.
+        history_weeks: purchases longer before a snapshot are not read.
+        snapshots, snapshot_every_weeks: training looks back from so many days, so far apart; the
+            newest is ``horizon_weeks`` before ``train_until``.
+        model, hidden: "logistic", or "mlp" with so many hidden units beside it.
+        sample_rate: each step takes each customer with this probability, drawn in secret.
+        customer_clip: L2 norm of one customer's gradient in one step.
+        noise_multiplier: z of every training step, as promised against the agreed colluders.
+        evaluation_noise_multiplier: z of the evaluation.
+        delta: of the privacy promise.
+        expected_customers: over all members; a public divisor, not a count.
+        scale: whole units for 1.0; a power of two.
+        clamp: no coordinate of what one member sends is larger.
+        weight_decay: how strongly each step draws the parameters towards 0.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    train_until: date
+    horizon_weeks: Annotated[int, Field(ge=1, le=26)] = 8
+    active_weeks: Annotated[int, Field(ge=1, le=520)] = 12
+    min_visits: Annotated[int, Field(ge=1, le=50)] = 2
+    history_weeks: Annotated[int, Field(ge=4, le=520)] = 104
+    snapshots: Annotated[int, Field(ge=1, le=52)] = 13
+    snapshot_every_weeks: Annotated[int, Field(ge=1, le=26)] = 2
+    model: Literal["logistic", "mlp"] = "logistic"
+    hidden: Annotated[int, Field(ge=1, le=64)] = 8
+    sample_rate: Rate = 1.0
+    customer_clip: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
+    noise_multiplier: Noise
+    evaluation_noise_multiplier: Noise
+    delta: Annotated[float, Field(gt=0, le=1e-3, allow_inf_nan=False)] = 1e-5
+    expected_customers: Annotated[int, Field(ge=10, le=2**31)]
+    scale: Annotated[int, Field(ge=256, le=2**20)] = 2**14
+    clamp: Annotated[float, Field(gt=0, le=2**16, allow_inf_nan=False)] = 512.0
+    weight_decay: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1e-3
+    w_max: Literal[1] = 1
+    server: ServerRule = FedAdam(name="fedadam", lr=0.1)
+
+    @field_validator("scale")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            raise ValueError("the scale must be a power of two")
+        return value
+
+    @property
+    def snapshot_days(self) -> tuple[date, ...]:
+        """The last days that features of training look at, oldest first."""
+        newest = self.train_until - timedelta(weeks=self.horizon_weeks)
+        step = timedelta(weeks=self.snapshot_every_weeks)
+        return tuple(newest - at * step for at in reversed(range(self.snapshots)))
+
+
+# What the agreement template and `run plan` start from; train_until, expected_customers and both
+# noise multipliers are the cooperative's own. Figures: tests/benchmarks/bench_privacy.py.
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "horizon_weeks": 8,
+    "active_weeks": 12,
+    "min_visits": 2,
+    "history_weeks": 104,
+    "snapshots": 13,
+    "snapshot_every_weeks": 2,
+    "model": "logistic",
+    "hidden": 8,
+    "sample_rate": 1.0,
+    "customer_clip": 1.0,
+    "noise_multiplier": 40.0,
+    "evaluation_noise_multiplier": 8.0,
+    "delta": 1e-5,
+    "scale": 2**14,
+    "clamp": 512.0,
+    "weight_decay": 1e-3,
+    "w_max": 1,
+    "server": {"name": "fedadam", "lr": 0.1, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
+}
+DEFAULT_ROUNDS: Final = 60
+
+
+def parse_config(config: Mapping[str, Any], where: str = "config") -> ChurnConfig:
+    """The config of an order.
+
+    Raises:
+        InputError: names the key, what is wrong with it and what is expected.
+    """
+    text = canonical.json_bytes(config)
+    try:
+        return ChurnConfig.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"the key {path!r} is unknown to the workload {ID} {VERSION}.",
+                where=where,
+                fix=f"Remove it; known keys: {', '.join(ChurnConfig.model_fields)}.",
+            ) from error
+        if first["type"] == "missing":
+            raise InputError(
+                f"the key {path!r} is missing.", where=where, fix=f"Add {path!r} to the config."
+            ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"{path}: {said}.", where=where, fix=f"Correct {path!r} in the config."
+        ) from error
+
+
+def layout(config: ChurnConfig) -> tuple[Block, ...]:
+    """Every block of the parameter vector, in the order in which they are stored."""
+    direct = (Block("weight", (INPUTS,), 0.0), Block("bias", (1,), 0.0))
+    if config.model == "logistic":
+        return direct
+    return (
+        *direct,
+        Block("hidden.weight", (INPUTS, config.hidden), math.sqrt(3 / INPUTS)),
+        Block("hidden.bias", (config.hidden,), 0.5),
+        Block("out.weight", (config.hidden,), 0.0),
+    )
+
+
+def dimension(config: ChurnConfig) -> int:
+    """The length d of the parameter vector."""
+    return sum(block.size for block in layout(config))
+
+
+def init(seed: bytes, config: ChurnConfig) -> NDArray[np.float32]:
+    """model_0 from the order's seed; see ``recipe.drawn``. The logistic part starts at 0."""
+    if len(seed) < 16:
+        raise InputError(f"the seed has {len(seed)} bytes; at least 16 are expected.")
+    return drawn("datacoop/churn/init/1", seed, layout(config))
+
+
+@dataclass(frozen=True, slots=True)
+class Churn:
+    """The recipe of one order: one noised sum of customers' gradients a step."""
+
+    config: ChurnConfig
+
+    @property
+    def workload(self) -> Workload:
+        """``WORKLOAD``."""
+        return WORKLOAD
+
+    @property
+    def known_until(self) -> date:
+        """``train_until``."""
+        return self.config.train_until
+
+    @property
+    def rotate(self) -> bool:
+        """Never: a few dozen coordinates round well as they are."""
+        return False
+
+    @property
+    def delta(self) -> float | None:
+        """Of the config."""
+        return self.config.delta
+
+    def layout(self) -> tuple[Block, ...]:
+        """See ``layout``."""
+        return layout(self.config)
+
+    def init(self, seed: bytes) -> NDArray[np.float32]:
+        """See ``init``."""
+        return init(seed, self.config)
+
+    def shape(self, task: Task) -> Shape:
+        """A member clamps each coordinate of its sum; that never makes one customer count more."""
+        if task == "evaluate":
+            return Shape(churn_metrics.SIZE, churn_metrics.SCALE, churn_metrics.CLAMP, 1)
+        config = self.config
+        return Shape(dimension(config), config.scale, config.clamp, config.w_max)
+
+    def noise(self, task: Task) -> RecordNoise | None:
+        """Of both tasks; a recipe without noise does not exist."""
+        config = self.config
+        if task == "evaluate":
+            return RecordNoise(
+                unit="customer",
+                multiplier=config.evaluation_noise_multiplier,
+                sample_rate=1.0,
+                clip_l2=churn_metrics.CUSTOMER_L2,
+                rounded=False,
+            )
+        return RecordNoise(
+            unit="customer",
+            multiplier=config.noise_multiplier,
+            sample_rate=config.sample_rate,
+            clip_l2=config.customer_clip,
+            rounded=True,
+        )
+
+    def step(self, state: ServerState, total: NDArray[np.float64], weight_sum: int) -> ServerState:
+        """Mean descent direction over the expected customers, less the decay; the server rule.
+
+        The divisor is public and fixed: a count of customers would have to be noised as well.
+        """
+        if weight_sum < 1:
+            raise InputError(f"a sum of weights of {weight_sum} makes no step.", where="sum")
+        config = self.config
+        divisor = np.float64(config.scale) * np.float64(config.expected_customers)
+        divisor = divisor * np.float64(config.sample_rate)
+        mean = (np.asarray(total, dtype=np.float64) / divisor).astype(np.float32)
+        mean = mean - np.float32(config.weight_decay) * state.params
+        return server_step(state, mean, config.server)
+
+    def metrics(self, total: NDArray[np.float64], members: int) -> dict[str, float]:
+        """See ``churn_metrics.metrics_from_sum``."""
+        return churn_metrics.metrics_from_sum(
+            total, members, self.config.evaluation_noise_multiplier
+        )
+
+
+def configure(config: Mapping[str, Any], where: str = "config") -> Churn:
+    """The recipe of an order's config; raises as ``parse_config``."""
+    return Churn(parse_config(config, where))
+
+
+WORKLOAD: Final = Workload(
+    id=ID,
+    version=VERSION,
+    purpose=PURPOSE,
+    columns=COLUMNS,
+    sources=(
+        "node/data/customers.py",
+        "node/training/__init__.py",
+        "node/training/churn_baseline.py",
+        "node/training/churn_child.py",
+        "node/training/churn_evaluate.py",
+        "node/training/churn_fit.py",
+        "protocols/workloads/__init__.py",
+        "protocols/workloads/churn.py",
+        "protocols/workloads/churn_metrics.py",
+        "protocols/workloads/recipe.py",
+        "protocols/workloads/server.py",
+    ),
+    defaults=DEFAULTS,
+    default_rounds=DEFAULT_ROUNDS,
+    free=("expected_customers", "train_until"),
+    claim="customer",
+    measure="Brier score",
+    own_error="brier_own",
+    blend_error="brier_blend",
+    configure=configure,
+)
