@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    UniqueConstraint,
 )
 
 
@@ -185,4 +186,46 @@ settings = Table(
     metadata,
     Column("key", String(64), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+# Consent is a ledger: rows are added and never changed (triggers of the migration see to it).
+# A customer stands under a keyed hash of 32 bytes; nothing here says who that is.
+consent_events = Table(
+    "consent_events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("customer_key", LargeBinary(32), nullable=False),
+    Column("scope", String(64), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("wording", String(64), nullable=False),
+    Column("source", String(64), nullable=False),
+    Column("recorded_at", Utc, nullable=False),
+    CheckConstraint("state IN ('granted','withdrawn','objected','restricted')", name="state"),
+    CheckConstraint("length(customer_key) = 32", name="key"),
+    UniqueConstraint("customer_key", "scope", "at", "state"),
+    sqlite_autoincrement=True,
+)
+
+consent_imports = Table(
+    "consent_imports",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("file", String(64), nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+    Column("at", Utc, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+legal_bases = Table(
+    "legal_bases",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("scope", String(64), nullable=False),
+    Column("basis", String(20), nullable=False),
+    Column("assessment", String(128), nullable=False),
+    Column("at", Utc, nullable=False),
+    CheckConstraint("basis IN ('consent','legitimate-interest')", name="basis"),
+    sqlite_autoincrement=True,
 )
