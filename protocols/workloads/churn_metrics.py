@@ -25,7 +25,7 @@ from protocols.errors import InputError, Refused
 METHODS: Final[tuple[str, ...]] = ("own", "shared", "blend")
 NODES: Final[tuple[float, ...]] = tuple(at / 10 for at in range(11))
 SCALE: Final = 2**12
-CLAMP: Final = 65_536.0  # customers at one member
+CLAMP: Final = 4096.0  # times SCALE it leaves room for 120 members in 32 bits
 CUSTOMER_L2: Final = 1.0
 COUNT_WEIGHT: Final = 1840  # units that one customer adds to one method's counts
 ERROR_WEIGHT: Final = 1430  # units for a squared error of 1
