@@ -72,7 +72,8 @@ def consented_lines(
 
     Args:
         vault: the member's rows.
-        permit: from the gate; must open ``Gate.ADMIT`` and every one of ``CUSTOMER_LINE_COLUMNS``.
+        permit: from the gate; must open ``Gate.ADMIT``, customer_key and business_date. Of
+            ``CUSTOMER_LINE_COLUMNS`` those are read that it names, and no other.
         now: the instant at which the permit is judged.
         standing: of the permit's purpose, read from the ledger at ``now``: an older one may miss
             a withdrawal.
@@ -83,7 +84,7 @@ def consented_lines(
         Refused: the permit does not open these lines, or the standing is for another purpose or
             instant; no row has been read then.
     """
-    permit.require(Gate.ADMIT, now, columns=CUSTOMER_LINE_COLUMNS)
+    permit.require(Gate.ADMIT, now, columns=CUSTOMER_LINE_COLUMNS[:2])
     if standing.scope != permit.purpose:
         raise Refused(
             f"the run is for {permit.purpose!r}, the customers were asked about "
@@ -104,7 +105,7 @@ def consented_lines(
         )
     while True:
         before = vault.data_digest()
-        found = snapshot.read(vault, standing, since, until)
+        found = snapshot.read(vault, standing, permit.columns, since, until)
         if vault.data_digest() == before:  # an import that committed in between: read again
             return ConsentedLines(
                 permit=permit,

@@ -7,8 +7,6 @@ rows with array operations. That keeps one reading of a cell for speed and for e
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
@@ -32,7 +30,7 @@ from node.data.values import (
     DecimalSign,
     Unreadable,
     currency,
-    identifier,
+    customer_key,
     is_return,
     moment,
     number,
@@ -204,10 +202,7 @@ class Converter:
         return self._spread(role, cells, count, bad, lambda text: words(text, limit))
 
     def _customer_key(self, text: str) -> str | None:
-        normal = identifier(text)
-        if not normal or self._secret is None:
-            return None
-        return hmac.new(self._secret, normal.encode(), hashlib.sha256).hexdigest()
+        return None if self._secret is None else customer_key(self._secret, text)
 
     # --- instants -------------------------------------------------------------------------
 

@@ -10,10 +10,10 @@ or a customer comes or goes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 LINE_HASH_BYTES: Final = 16
 _TAG: Final = "datacoop/customer-lines/v1"
+_AMOUNTS: Final = frozenset({"net", "qty"})
 _LINES: Final = pa.schema(
     [
         ("code", pa.int32()),
@@ -59,35 +60,53 @@ def last_readable_day(standing: Standing) -> date:
     return standing.at.date() + timedelta(days=1)
 
 
-def read(vault: Vault, standing: Standing, since: date | None, until: date | None) -> Snapshot:
-    """Lines of customers who stand, from ``since`` to ``until``, never from the future."""
+def read(
+    vault: Vault,
+    standing: Standing,
+    columns: Collection[str],
+    since: date | None,
+    until: date | None,
+) -> Snapshot:
+    """Lines of customers who stand, from ``since`` to ``until``, never from the future.
+
+    Of ``CUSTOMER_LINE_COLUMNS`` those are read that stand in ``columns``, and no other.
+    """
+    wanted = [name for name in CUSTOMER_LINE_COLUMNS if name in columns]
     days = {
         "since": since or date.min,
         "until": min(until or date.max, last_readable_day(standing)),
     }
     with vault.reader() as db:
         if db is None:
-            return Snapshot(EMPTY_ROOT.hex(), LeftOut(0, 0, 0, 0), _frame(_LINES.empty_table(), []))
+            return Snapshot(
+                EMPTY_ROOT.hex(), LeftOut(0, 0, 0, 0), _frame(_LINES.empty_table(), [], wanted)
+            )
         known = db.execute(
             "SELECT DISTINCT customer_key FROM sales_line "
             "WHERE customer_key IS NOT NULL AND business_date BETWEEN $since AND $until",
             days,
         ).fetchall()
         keys = sorted(key for (key,) in known if standing.lets_in(key))
-        table = _lines(db, keys, days)
+        table = _lines(db, keys, wanted, days)
         left_out = _left_out(db, days, last_readable_day(standing), table.num_rows)
-    return Snapshot(_root(table, keys), left_out, _frame(table, keys))
+    return Snapshot(_root(table, keys), left_out, _frame(table, keys, wanted))
 
 
-def _lines(db: duckdb.DuckDBPyConnection, keys: Sequence[str], days: dict[str, date]) -> pa.Table:
-    """Columns code (place of the key), the canonical columns, line_hash, copy; sorted."""
+def _lines(
+    db: duckdb.DuckDBPyConnection,
+    keys: Sequence[str],
+    wanted: Sequence[str],
+    days: dict[str, date],
+) -> pa.Table:
+    """Columns code (place of the key), the wanted ones, line_hash and copy; sorted."""
     codes = pa.array(np.arange(len(keys), dtype=np.int32))
     db.register("standing", pa.table({"customer_key": pa.array(keys, pa.string()), "code": codes}))
+    read = [f"{name}::DOUBLE AS {name}" if name in _AMOUNTS else name for name in wanted[1:]]
     return db.sql(
-        "SELECT code, business_date, order_ref, net::DOUBLE AS net, qty::DOUBLE AS qty, "
-        "category_code, line_hash, copy FROM sales_line JOIN standing USING (customer_key) "
+        f"SELECT code, {', '.join(read)}, line_hash, copy "  # noqa: S608
+        "FROM sales_line JOIN standing USING (customer_key) "
         "WHERE business_date BETWEEN $since AND $until "
-        "ORDER BY code, business_date, order_ref NULLS LAST, line_hash, copy",
+        "ORDER BY code, business_date, line_hash, copy",
         params=days,
     ).to_arrow_table()
 
@@ -144,23 +163,21 @@ def tree_hash(leaves: Sequence[bytes]) -> bytes:
 # --- the frame ---------------------------------------------------------------------------------
 
 
-def _frame(table: pa.Table, keys: Sequence[str]) -> pd.DataFrame:
+def _frame(table: pa.Table, keys: Sequence[str], wanted: Sequence[str]) -> pd.DataFrame:
     import pandas as pd
 
     codes = pd.Categorical.from_codes(
         table["code"].to_numpy(), categories=pd.Index(list(keys), dtype="str")
     )
-    return pd.DataFrame(
-        {
-            "customer_key": codes,
-            "business_date": table["business_date"].to_numpy().astype("datetime64[s]"),
-            "order_ref": _category(table["order_ref"]),
-            "net": table["net"].to_numpy(),
-            "qty": table["qty"].to_numpy(),
-            "category_code": _category(table["category_code"]),
-        },
-        columns=list(CUSTOMER_LINE_COLUMNS),
-    )
+    columns: dict[str, Any] = {"customer_key": codes}
+    for name in wanted[1:]:
+        if name == "business_date":
+            columns[name] = table[name].to_numpy().astype("datetime64[s]")
+        elif name in _AMOUNTS:
+            columns[name] = table[name].to_numpy()
+        else:
+            columns[name] = _category(table[name])
+    return pd.DataFrame(columns, columns=list(wanted))
 
 
 def _category(column: pa.ChunkedArray) -> pd.Categorical:

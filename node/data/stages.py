@@ -32,7 +32,8 @@ WEEKLY_COLUMNS: Final[tuple[str, ...]] = ("business_date", "category_code", "qty
 CUSTOMER_COLUMNS: Final[frozenset[str]] = frozenset({"customer_key"})
 
 
-# What a run reads of each customer's line, all of it or nothing; a permit must open every one.
+# What a run may read of a customer's line: of these the ones that its permit names, and the first
+# two always.
 CUSTOMER_LINE_COLUMNS: Final[tuple[str, ...]] = (
     "customer_key",
     "business_date",
@@ -59,7 +60,9 @@ class Standing:
         basis: with consent nobody stands but ``named``; with a legitimate interest everybody
             stands but ``named``, who objected, withdrew or restricted.
         assessment: reference of the legitimate-interest assessment; empty with consent.
-        at: the instant of the ledger, UTC.
+        at: the instant of reading the ledger, UTC.
+        position: number of the last event in the ledger then; with it the same standing can be
+            found again.
         named: customer keys (64 hex digits).
     """
 
@@ -67,6 +70,7 @@ class Standing:
     basis: Basis
     assessment: str
     at: datetime
+    position: int
     named: frozenset[str] = field(repr=False)
 
     def lets_in(self, customer_key: str) -> bool:
@@ -129,11 +133,11 @@ class LeftOut:
 class ConsentedLines:
     """Lines of the customers who stand in the permit's purpose, and what was left out.
 
-    ``lines`` has ``CUSTOMER_LINE_COLUMNS``, sorted by customer_key, business_date, order_ref:
-    customer_key (category of the keys that have lines, sorted), business_date (datetime64[s]),
-    order_ref (category; null where the till printed no receipt number), net and qty (float64),
-    category_code (category; null where there is none). ``snapshot_root`` (64 hex digits) is a
-    Merkle root over (customer key, line digests); it goes to the journal.
+    ``lines`` has those of ``CUSTOMER_LINE_COLUMNS`` that the permit names, in that order, sorted by
+    customer and day: customer_key (category: the keys that have lines, sorted), business_date
+    (datetime64[s]), order_ref (category; null where the till printed no receipt number), net and
+    qty (float64), category_code (category; null where there is none). ``snapshot_root`` (64 hex
+    digits) is a Merkle root over (customer key, line digests); it goes to the journal.
     """
 
     permit: Permit

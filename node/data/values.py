@@ -8,6 +8,8 @@ Amounts and quantities are whole millionths (an exact ``DECIMAL(18, 6)``), days 
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import re
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
@@ -333,6 +335,17 @@ def is_return(text: str) -> bool:
 def identifier(text: str) -> str:
     """A customer's identifier in its one normal form: NFKC, no blanks, no case."""
     return _BLANKS.sub("", unicodedata.normalize("NFKC", text)).casefold()
+
+
+def customer_key(secret: bytes, text: str) -> str | None:
+    """HMAC-SHA256 of an identifier in its normal form, 64 hex digits; None for an empty one.
+
+    Args:
+        secret: this member's own, 32 bytes; whoever has it can find a customer's key.
+        text: the identifier as the till prints it.
+    """
+    normal = identifier(text)
+    return hmac.new(secret, normal.encode(), hashlib.sha256).hexdigest() if normal else None
 
 
 def _shown(text: str) -> str:

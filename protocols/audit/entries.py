@@ -46,6 +46,7 @@ class Kind(StrEnum):
     DECISION = "decision"
     REFUSAL = "refusal"
     INTAKE = "intake"
+    CONSENT = "consent"
     SNAPSHOT = "snapshot"
     RUN = "run"
     COHORT = "cohort"
