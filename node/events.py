@@ -15,7 +15,7 @@ SENTENCES: Mapping[str, str] = {
     "order": "Order for run {run}: {answer}. {reasons}",
     "stage": "Run {run}, round {round}: {stage}.",
     "round": "Run {run}: round {round} of {rounds} done.",
-    "scores": "Run {run}: error of your own forecast {own:.3f}, of the blend {blend:.3f}.",
+    "scores": "Run {run}: your own {measure} {own:.3f}, with the shared model {blend:.3f}.",
     "out": "Run {run}, round {round}: this node stays out: {problem}",
     "run": "Run {run}: {state}. {detail}",
     "renewed": "The connection certificate was renewed until {not_after}.",

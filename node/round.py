@@ -27,7 +27,6 @@ from node.data.stages import CheckedRows
 from node.data.vault import Vault
 from node.training import clip, evaluate, fit
 from node.training.clip import BoundedUpdate
-from node.training.evaluate import Report
 from protocols.audit.entries import Kind
 from protocols.course import Course
 from protocols.errors import InputError, LocalError
@@ -124,10 +123,16 @@ def update(
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """The evaluation round's vector, and the report behind it that stays here."""
+    """The evaluation round's vector, and the figures behind it that stay here.
+
+    ``errors`` by method (own, shared, blend) in the recipe's measure, empty if this member has
+    nothing to evaluate on; ``details`` go into the member's own file beside them.
+    """
 
     vector: NDArray[np.float32] = field(repr=False)
-    report: Report | None
+    measure: str
+    errors: Mapping[str, float]
+    details: Mapping[str, Any]
 
 
 def report(prepared: Prepared, state: ServerState, entropy: Entropy) -> Scored:
@@ -140,20 +145,27 @@ def report(prepared: Prepared, state: ServerState, entropy: Entropy) -> Scored:
         cache=prepared.cache,
         known_until=prepared.known_until,
     )
-    return Scored(vector.astype(np.float32), found)
-
-
-def keep_report(scored: Scored, folder: Path) -> None:
-    """Write the member's own figures beside the run, for its own eyes."""
-    document: dict[str, Any] = {"evaluated": scored.report is not None}
-    if scored.report is not None:
-        found = scored.report
-        document |= {
+    errors, details = {}, {}
+    if found is not None:
+        errors = {name: one.wape for name, one in found.scores.items()}
+        details = {
             "history_weeks": found.history_weeks,
             "cold": found.cold,
             "own_method": found.own_method,
             "scores": {name: asdict(one) for name, one in found.scores.items()},
         }
+    measure = prepared.course.recipe.workload.measure
+    return Scored(vector.astype(np.float32), measure, errors, details)
+
+
+def keep_report(scored: Scored, folder: Path) -> None:
+    """Write the member's own figures beside the run, for its own eyes."""
+    document = {
+        "evaluated": bool(scored.errors),
+        "measure": scored.measure,
+        "errors": dict(scored.errors),
+        **scored.details,
+    }
     files.write(folder / files.SCORES, json.dumps(document, indent=1, sort_keys=True).encode())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,17 @@ def _cards(releases: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def _errors(card: Mapping[str, Any]) -> list[str]:
+    """The measure and its two figures; dashes for a workload that is not installed any more."""
+    from protocols.workloads.catalogue import CATALOGUE
+
+    workload = CATALOGUE.get((card["workload"]["id"], str(card["workload"]["version"])))
+    if workload is None:
+        return ["-"] * 3
+    found = workload.compared(card["metrics"])
+    return [found.measure, f"{found.baseline_error:.3f}", f"{found.blend_error:.3f}"]
+
+
 @app.command("list", epilog="Example: coop-coordinator release list")
 def list_releases(context: typer.Context, as_json: Json = False) -> None:
     """All releases."""
@@ -35,12 +47,12 @@ def list_releases(context: typer.Context, as_json: Json = False) -> None:
             card["created"],
             f"{card['workload']['id']} {card['workload']['version']}",
             str(card["cohort"]["members"]),
-            f"{card['metrics']['wape_own']:.3f}",
-            f"{card['metrics']['wape_blend']:.3f}",
+            *_errors(card),
+            str(card["privacy"].get("epsilon", {}).get("colluders", "-")),
         ]
         for name, card in cards.items()
     ]
-    headers = ["model", "created", "workload", "members", "WAPE own", "WAPE blend"]
+    headers = ["model", "created", "workload", "members", "error", "own", "blend", "epsilon"]
     answer(
         {"releases": list(cards.values())},
         as_json,

@@ -23,15 +23,15 @@ def list_models(context: typer.Context, as_json: Json = False) -> None:
     def lines() -> list[str]:
         rows = []
         for one in found:
-            scores = one.get("own_scores", {}).get("scores", {})
+            errors = one.get("own_scores", {}).get("errors", {})
             rows.append(
-                [str(one["model"])[:16], str(one["state"])]
+                [str(one["model"])[:16], str(one["workload"]), str(one["state"])]
                 + [
-                    f"{scores[name]['wape']:.3f}" if name in scores else "-"
+                    f"{errors[name]:.3f}" if name in errors else "-"
                     for name in ("own", "shared", "blend")
                 ]
             )
-        headers = ["model", "state", "your error: own", "shared", "blend"]
+        headers = ["model", "workload", "state", "your error: own", "shared", "blend"]
         return table(rows, headers, "No release yet: it comes when a run has finished.")
 
     answer({"models": found}, as_json, lines)
@@ -52,5 +52,5 @@ def pull(
     answer(
         {"model": name, "checks": list(lines)},
         as_json,
-        lambda: [*[f"ok  {line}" for line in lines], f"Model {name[:16]} is used by forecast now."],
+        lambda: [*[f"ok  {line}" for line in lines], f"Model {name[:16]} is in use now."],
     )

@@ -257,9 +257,8 @@ class Participant:
             return member.mask(bounded.values, 1)
         scored = way.report(prepared, self._trace.state, self._tools.entropy)
         way.keep_report(scored, self._folder)
-        if scored.report is not None:
-            wapes = {name: one.wape for name, one in scored.report.scores.items()}
-            self._tools.emit("scores", run=self.ticket.run, **wapes)
+        if scored.errors:
+            self._tools.emit("scores", run=self.ticket.run, measure=scored.measure, **scored.errors)
         return member.mask(scored.vector, 1)
 
     def _admit_survivors(self, descriptor: RoundDescriptor, request: AgreeRequest) -> None:

@@ -77,6 +77,8 @@ def kept_models(member: Member) -> list[dict[str, Any]]:
                 "model": one.model,
                 "run": one.run,
                 "state": one.state.value,
+                "workload": card.get("workload", {}).get("id"),
+                "privacy": card.get("privacy"),
                 "metrics": card.get("metrics"),
                 "own_scores": json.loads(scores.read_text()) if scores.exists() else {},
             }
