@@ -29,7 +29,7 @@ class NoisedSums:
         sampler_distance: statistical distance, all steps and coordinates together, between the
             noise drawn and true discrete Gaussian noise (``noise.distance``). 0 is the ideal.
         lattice_distance: the same between discrete Gaussian noise and continuous Gaussian noise
-            rounded to whole units (``accountant.lattice_distance``); it allows the tighter
+            rounded to whole units (``lattice.gaussian_distance``); it allows the tighter
             continuous analysis. 1 switches that analysis off.
 
     Raises:
