@@ -30,14 +30,7 @@ from protocols.workloads.server import FedAdam, ServerRule, ServerState, server_
 ID: Final = "churn"
 VERSION: Final = "1"
 PURPOSE: Final = "train:churn"
-COLUMNS: Final[tuple[str, ...]] = (
-    "business_date",
-    "category_code",
-    "customer_key",
-    "net",
-    "order_ref",
-    "qty",
-)
+COLUMNS: Final[tuple[str, ...]] = ("business_date", "category_code", "customer_key", "net")
 
 # Columns that node.data.customers makes, in order; a test compares.
 FEATURES: Final[tuple[str, ...]] = (
