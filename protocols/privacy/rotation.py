@@ -116,7 +116,7 @@ def _hadamard(power: int) -> NDArray[np.float64]:
 
 
 def _transform(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``H x`` in Sylvester order: a pass takes the last digits of the index and turns the rest on."""
+    """``H x`` in Sylvester order: a pass takes the last digits of the index, turns the rest on."""
     left = values.size.bit_length() - 1
     while left:
         power = min(_FACTOR, left)
