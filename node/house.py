@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 import node
 from node import config, keys, membership
+from node.data.stages import CUSTOMER_COLUMNS
 from node.membership import Membership
 from node.policy import house_rules
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
+from node.policy.consents import ConsentDesk
 from node.policy.gate import Gate
 from node.policy.journal import Journal
 from node.store.database import Database
@@ -38,6 +40,13 @@ def installed_source(path: str) -> bytes:
     return (Path(node.__file__).resolve().parent.parent / path).read_bytes()
 
 
+def customer_purposes() -> frozenset[str]:
+    """The purposes for which installed workloads read customers' lines."""
+    return frozenset(
+        one.purpose for one in catalogue.CATALOGUE.values() if CUSTOMER_COLUMNS & set(one.columns)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Home:
     """A node with keys; it may or may not have joined a cooperative."""
@@ -51,6 +60,17 @@ class Home:
     def journal(self, kind: str, facts: Mapping[str, object]) -> None:
         """Append one entry; on the disk when this returns."""
         self.log.append(Kind(kind), facts)  # type: ignore[arg-type]
+
+    def consents(self, database: Database) -> ConsentDesk:
+        """What customers said about each purpose."""
+        return ConsentDesk(
+            database,
+            secret=self.keys.customer_secret,
+            scopes=customer_purposes(),
+            journal=self.journal,
+            clock=self.clock,
+            restored_at=keys.restored_at(self.folder),
+        )
 
     def vault(self) -> Vault:
         """The member's rows."""

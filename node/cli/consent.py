@@ -1,0 +1,231 @@
+"""``consent import | export | status | basis | withdraw``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
+
+if TYPE_CHECKING:
+    from node.house import Home
+    from node.policy.consents import ConsentDesk, ScopeStatus
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="What your customers said. Without a yes, nobody's purchases are read for a purpose.",
+)
+
+
+class BasisName(StrEnum):
+    """The legal bases, as written on the command line."""
+
+    CONSENT = "consent"
+    LEGITIMATE_INTEREST = "legitimate-interest"
+
+
+class No(StrEnum):
+    """The ways of saying no."""
+
+    WITHDRAWN = "withdrawn"
+    OBJECTED = "objected"
+    RESTRICTED = "restricted"
+
+
+def _desk(context: typer.Context) -> tuple[Home, ConsentDesk]:
+    from node.house import open_home
+    from node.store.database import Database
+
+    home = open_home(state(context).home)
+    return home, home.consents(Database.open(home.folder / "node.db", create=True))
+
+
+@app.command("import", epilog="Example: coop-node consent import answers.csv --dry-run")
+def import_answers(
+    context: typer.Context,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with the columns customer,scope,state,at,source[,wording]."),
+    ],
+    timezone: Annotated[str, typer.Option(help="Your shop's, e.g. Europe/Berlin.")] = "UTC",
+    wording: Annotated[
+        Path | None, typer.Option(help="The text your customers saw; its hash is kept.")
+    ] = None,
+    yes: Yes = False,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Enter what customers said: the newest answer of each counts.
+
+    customer is the number as your till prints it, scope a purpose such as train:churn, state one
+    of granted, withdrawn, objected, restricted. The number itself is not kept.
+    """
+    import hashlib
+
+    from node import files
+
+    _home, desk = _desk(context)
+    seen = hashlib.sha256(files.read(wording)).hexdigest() if wording is not None else ""
+    answers = desk.preview(file, timezone=timezone, wording=seen)
+    counts = answers.counts()
+    if not as_json:
+        say(f"{answers.name}: {len(answers.events)} answers.")
+        for (scope, what), number in sorted(counts.items()):
+            say(f"  {scope}: {number} {what}")
+    document: dict[str, Any] = {
+        "file": answers.sha256,
+        "answers": [
+            {"scope": scope, "state": what, "count": number}
+            for (scope, what), number in sorted(counts.items())
+        ],
+    }
+    if dry_run:
+        answer({"dry_run": True, **document}, as_json, lambda: ["Dry run: nothing was entered."])
+        return
+    confirm("Enter these answers?", yes)
+    added = desk.record(answers)
+    answer(
+        {"added": added, **document},
+        as_json,
+        lambda: [
+            f"{added} answers entered, {len(answers.events) - added} were here already.",
+            "Next: coop-node consent status",
+        ],
+    )
+
+
+@app.command(epilog="Example: coop-node consent export > answers.csv")
+def export(context: typer.Context) -> None:
+    """Print every answer as CSV, oldest first. Customers stand under their keyed hash."""
+    _home, desk = _desk(context)
+    for line in desk.export():
+        say(line)
+
+
+@app.command(epilog="Example: coop-node consent status --json")
+def status(context: typer.Context, as_json: Json = False) -> None:
+    """How many customers said what, and whose purchases a run would read."""
+    home, desk = _desk(context)
+    keys = home.vault().customer_keys()
+    whole = desk.is_whole()
+    scopes = desk.status()
+    standing = {
+        one.scope: sum(map(desk.standing(one.scope, home.clock()).lets_in, keys)) if whole else 0
+        for one in scopes
+    }
+    document = {
+        "customers_with_purchases": len(keys),
+        "complete": whole,
+        "scopes": [
+            {
+                "scope": one.scope,
+                "basis": one.basis.basis,
+                "assessment": one.basis.assessment,
+                "counts": {str(what): number for what, number in one.counts.items()},
+                "grants_without_wording": one.without_wording,
+                "would_be_read": standing[one.scope],
+            }
+            for one in scopes
+        ],
+    }
+
+    def lines() -> list[str]:
+        out = [f"{len(keys)} customers have purchases on this node."]
+        for one in scopes:
+            out += _in_words(one, standing[one.scope])
+        if not scopes:
+            out.append("No installed workload reads customers' purchases.")
+        if not whole:
+            out.append(
+                "This node came back from a backup: import the answers as your till knows them "
+                "now. Until then nobody's purchases are read."
+            )
+        return out
+
+    answer(document, as_json, lines)
+
+
+def _in_words(one: ScopeStatus, read: int) -> list[str]:
+    basis = (
+        f"a legitimate interest (assessment {one.basis.assessment})"
+        if one.basis.assessment
+        else "consent"
+    )
+    out = [f"{one.scope}: on the basis of {basis}, the purchases of {read} customers are read."]
+    rows = [[str(what), str(number)] for what, number in sorted(one.counts.items())]
+    out += table(
+        rows,
+        ["customers who", ""],
+        "  Nobody has said anything yet: coop-node consent import FILE.csv",
+    )
+    if one.without_wording:
+        out.append(
+            f"{one.without_wording} answers do not say which text the customer saw: import them "
+            "with --wording TEXTFILE."
+        )
+    return out
+
+
+@app.command(
+    epilog="Example: coop-node consent basis train:churn legitimate-interest --assessment LIA-7"
+)
+def basis(
+    context: typer.Context,
+    purpose: Annotated[str, typer.Argument(help="For example train:churn.")],
+    why: Annotated[BasisName, typer.Argument(help="consent or legitimate-interest.")],
+    assessment: Annotated[
+        str, typer.Option(help="Reference of your legitimate-interest assessment.")
+    ] = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Say why purchases may be read for a purpose. Consent, unless you say otherwise.
+
+    With consent only customers who said yes are read. With a legitimate interest everybody is
+    read who did not object; it needs a written assessment. Ask somebody who knows the law.
+    """
+    from node.data.stages import Basis
+
+    _home, desk = _desk(context)
+    if why is BasisName.LEGITIMATE_INTEREST:
+        confirm(
+            f"Read the purchases of every customer who did not object, for {purpose}?",
+            yes,
+        )
+    desk.set_basis(purpose, Basis(why.value), assessment)
+    answer(
+        {"scope": purpose, "basis": why.value, "assessment": assessment},
+        as_json,
+        lambda: [f"{purpose}: {why.value}, from the next run on."],
+    )
+
+
+@app.command(epilog="Example: coop-node consent withdraw 4711 train:churn")
+def withdraw(
+    context: typer.Context,
+    customer: Annotated[str, typer.Argument(help="The customer's number as your till prints it.")],
+    scope: Annotated[str, typer.Argument(help="The purpose, for example train:churn.")],
+    what: Annotated[
+        No, typer.Option("--as", help="withdrawn, objected or restricted.")
+    ] = No.WITHDRAWN,
+    as_json: Json = False,
+) -> None:
+    """Take one customer out of a purpose: counts before the next run reads its first row."""
+    from node.store.consents import State
+
+    _home, desk = _desk(context)
+    known = desk.forbid(customer, scope, State(what.value))
+    answer(
+        {"scope": scope, "state": what.value, "known_before": known},
+        as_json,
+        lambda: [
+            f"{what.value.capitalize()}: this customer's purchases are not read for {scope} any "
+            "more."
+            if known
+            else f"{what.value.capitalize()}: this customer had said nothing about {scope} before; "
+            "check the number if you expected otherwise."
+        ],
+    )
