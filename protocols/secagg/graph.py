@@ -1,0 +1,71 @@
+"""Who masks with whom above 300 members: a random circulant (Harary) graph from A1.
+
+Members stand on a circle in an order that nobody knows before every key is fixed, and mask with
+the k / 2 nearest on either side (SPEC.md section 3; degree and threshold: ``degree``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+
+from protocols.canonical import digest
+from protocols.errors import LocalError
+from protocols.secagg.degree import sparse_parameters
+from protocols.secagg.masks import KEY_BYTES, prg
+
+__all__ = ["neighbours", "sparse_parameters"]
+
+WORD = 2**64
+
+
+@lru_cache(maxsize=4)  # A1 is public; office and members of one process ask for the same graph
+def neighbours(a1: bytes, n: int, k: int) -> tuple[tuple[int, ...], ...]:
+    """Neighbours of every member, ascending, as indices into the descriptor's ids.
+
+    The places on the circle are a Fisher-Yates shuffle with words of the PRG under the key
+    H("SAQ1 graph", A1)[:16]; members are neighbours when 1 to k / 2 steps apart.
+
+    Args:
+        a1: the first transcript, 32 bytes.
+        n: members of the descriptor.
+        k: even degree, 2 to n - 1.
+
+    Raises:
+        LocalError: no such graph.
+    """
+    if not 2 <= k < n or k % 2:
+        raise LocalError(f"{n} members have no graph of degree {k}.")
+    place = np.array(shuffle(n, _words(digest("SAQ1 graph", a1)[:KEY_BYTES], n)))
+    member = np.argsort(place)
+    steps = np.array([step for step in range(-k // 2, k // 2 + 1) if step])
+    rows = np.sort(member[(place[:, np.newaxis] + steps) % n], axis=1)
+    return tuple(map(tuple, rows.tolist()))
+
+
+def shuffle(n: int, words: Iterable[int]) -> list[int]:
+    """A permutation of 0 .. n - 1 from uniform 64-bit words.
+
+    A word beyond the largest multiple of the range is passed over: what is left is exactly uniform.
+    """
+    out, drawn = list(range(n)), iter(words)
+    for at in range(n - 1):
+        span = n - at
+        word = next(drawn)
+        while word >= WORD - WORD % span:
+            word = next(drawn)
+        other = at + word % span
+        out[at], out[other] = out[other], out[at]
+    return out
+
+
+def _words(key: bytes, count: int) -> Iterator[int]:
+    """Little-endian 64-bit words of the key's stream, without end."""
+    done = 0
+    while True:
+        lanes = prg(key, 2 * (done + count)).tolist()
+        for at in range(2 * done, len(lanes), 2):
+            yield lanes[at] | lanes[at + 1] << 32
+        done += count
