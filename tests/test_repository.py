@@ -36,6 +36,8 @@ HEAVY = (
     "alembic",
     "grpc",
     "pydantic",
+    "scipy",
+    "dp_accounting",
 )
 LOCKS = ("all.txt", "coordinator.txt", "node.txt")
 
