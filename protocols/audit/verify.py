@@ -154,7 +154,8 @@ def check_inclusion(proof: bytes, checkpoint: Checkpoint, where: str) -> Entry:
             code=Code.TAMPERED,
             where=where,
         )
-    if len(path) > MAX_PROOF or any(len(step) != HASH_BYTES for step in path):
+    one_form = [step.hex() for step in path] == found["path"]
+    if not one_form or len(path) > MAX_PROOF or any(len(step) != HASH_BYTES for step in path):
         raise InputError("the path of the proof is malformed.", code=Code.TAMPERED, where=where)
     try:
         verify_inclusion(leaf_hash(line), index, size, path, checkpoint.root)
