@@ -15,7 +15,7 @@ quorum         the agreement is signed by its quorum of the order's roster
 course         the order is under this agreement and roster; its workload is known here
 rounds         every round: the descriptor that follows, signed by the coordinator; a quorum's
                certificate; the next model by the server step
-survivors      the sets changed no oftener than clause 14 allows
+survivors      the sets changed no oftener than clause 14 allows; with noise they may
 metrics        figures from the evaluation round's sum
 gate           the release decision, taken again: purpose, workload digest, figures and all
 model          the parameters of the last step are the model file, byte for byte
@@ -39,8 +39,8 @@ from protocols.agreement.facts import Denial
 from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import ParsedRoster, replay
-from protocols.agreement.survivors import near_changes
-from protocols.agreement.terms import Governance, Privacy
+from protocols.agreement.survivors import change_limit, near_changes
+from protocols.agreement.terms import Governance
 from protocols.audit.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from protocols.audit.entries import Kind
 from protocols.audit.verify import check_inclusion
@@ -255,11 +255,10 @@ class _Checker:
                 trace = follow(trace, self._files[name], key, name)
         least = min(map(len, trace.survivors))
         self._ok("rounds", f"{len(names)} sums with certificates, each leads to the next model")
-        privacy = documents.agreement.terms.block("c14", Privacy)
-        allowed = privacy.survivor_changes if privacy is not None else 0
+        allowed = change_limit(documents.agreement.terms, documents.order.order)
         with _check("survivors", names[-1]):
             changes = near_changes(trace.survivors, course.floor)
-            if changes > allowed:
+            if allowed is not None and changes > allowed:
                 raise _bad(f"the members in the sums changed {changes} times, {allowed} may be.")
         self._ok("survivors", f"{least} or more members in each sum, changed {changes} times")
         return trace

@@ -16,13 +16,21 @@ from typing import Any, Final
 
 from protocols.agreement.base import utc_text
 from protocols.agreement.decide import decide
-from protocols.agreement.facts import Denial, Evidence, Facts, Figures, Request, RosterFacts
+from protocols.agreement.facts import (
+    Denial,
+    Evidence,
+    Facts,
+    Figures,
+    PrivacyFacts,
+    Request,
+    RosterFacts,
+)
 from protocols.agreement.order import ParsedOrder, WorkloadRef
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import ParsedRoster
 from protocols.bundle import MODEL
 from protocols.canonical import Json, json_id
-from protocols.course import Course
+from protocols.course import Course, chart
 from protocols.errors import Code, InputError
 from protocols.permit import Gate, Permit
 from protocols.privacy.plan import Plan
@@ -64,10 +72,12 @@ def decision(documents: Documents, metrics: Mapping[str, float], now: datetime) 
         now: when the release is made.
     """
     roster = documents.roster
+    course = chart(documents.order, documents.agreement.terms, roster)
     facts = Facts(
         now=now,
         evidence=Evidence(signers=documents.signers, operator=True),
         roster=RosterFacts(roster.id, roster.roster.epoch, frozenset(map(str, roster.voters()))),
+        privacy=privacy_facts(course),
         figures=figures_of(documents.order.order.workload, metrics),
     )
     request = Request(Gate.RELEASE, documents.order.order, outputs=OUTPUTS)
@@ -82,6 +92,19 @@ def figures_of(workload: WorkloadRef, metrics: Mapping[str, float]) -> Figures:
     """
     found = find(workload.id, str(workload.version)).compared(metrics)
     return Figures(found.contributors, found.baseline_error, found.blend_error, found.measure)
+
+
+def privacy_facts(course: Course) -> PrivacyFacts:
+    """What the run costs by itself; a ledger knows what was spent before.
+
+    Raises:
+        InputError: the noise bounds nothing.
+    """
+    plan = course.privacy()
+    if plan is None:
+        return PrivacyFacts(NO_CLAIM["claim"])
+    _, spent = _epsilons(plan)
+    return PrivacyFacts(plan.unit, plan.delta, epsilon_run=spent, epsilon_after=spent)
 
 
 def privacy_section(course: Course) -> dict[str, Any]:

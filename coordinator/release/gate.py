@@ -37,7 +37,6 @@ def release_permit(
         "gate": "release",
         "run": run,
         "evaluated": figures.contributors,
-        "measure": figures.measure,
         "baseline_error": round(figures.baseline_error, 6),
         "blend_error": round(figures.blend_error, 6),
     }

@@ -320,7 +320,9 @@ def with_descriptor(**changes: Any) -> Callable[[Run], bytes]:
         (1, with_descriptor(agreement=b"\x01" * 32), "agreement"),
         (1, with_descriptor(task_hash=b"\x01" * 32), "task_hash"),
         (1, with_descriptor(run=b"\x01" * 16), "run"),
-        (1, with_descriptor(stage_timeout_s=31), "stage_timeout_s"),
+        (1, with_descriptor(stage_timeouts_s=(31,) * 6), "stage_timeouts_s"),
+        (1, with_descriptor(max_dropout=30), "max_dropout"),
+        (1, with_descriptor(sigma_local=4.0), "sigma_local"),
     ],
 )
 def test_a_descriptor_that_does_not_follow(
@@ -343,6 +345,16 @@ def certificates() -> dict[str, Callable[[Run], bytes]]:
         twice = dataclasses.replace(record.published, certificate=(first,) * 5)
         return record_bytes(dataclasses.replace(record, published=twice))
 
+    def other_sum(run: Run) -> bytes:
+        record = run.record(run.descriptor())
+        total = record.published.total.copy()
+        total[17] += 1
+        return record_bytes(
+            dataclasses.replace(
+                record, published=dataclasses.replace(record.published, total=total)
+            )
+        )
+
     def smaller(run: Run) -> bytes:
         run.present = MEMBERS[:4]
         return record_bytes(run.record(run.descriptor(), quorum=MEMBERS[:4]))
@@ -363,6 +375,10 @@ def certificates() -> dict[str, Callable[[Run], bytes]]:
         "one signature five times": repeated,
         "too few survivors": smaller,
         "signatures of another round": other_round,
+        "a sum that C members confirm": of(auditors=MEMBERS[:2]),
+        "a sum that strangers confirm": of(auditors=sorted(strangers, key=lambda k: k.public)),
+        "a sum that one member confirms thrice": of(auditors=MEMBERS[:1] * 3),
+        "a sum that nobody confirmed": other_sum,
         "a sum that nobody can have made": of(
             total=np.full(finished()[1].descriptor_dim, 2**40, dtype=np.int64)
         ),

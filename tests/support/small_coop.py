@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from importlib import resources
@@ -38,13 +38,15 @@ from protocols.secagg.messages import (
     third_transcript,
 )
 from protocols.secagg.params import RoundDescriptor
-from protocols.secagg.published import PublishedSum
+from protocols.secagg.published import SUM_TAG, PublishedSum
 from protocols.signing import SigningKey, identity_of, jws_merge, jws_sign
-from protocols.workloads import demand, metrics
+from protocols.workloads import churn, churn_metrics, demand, metrics
+from protocols.workloads.recipe import Workload
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 COOP = "c0" * 32
-DIGEST = "d1" * 32
+DIGEST, CHURN_DIGEST = "d1" * 32, "d2" * 32
+DIGESTS = {demand.ID: DIGEST, churn.ID: CHURN_DIGEST}
 OPERATOR, COORDINATOR = SigningKey(b"\x01" * 32), SigningKey(b"\x02" * 32)
 _KEYS = [SigningKey(bytes([n]) * 32) for n in range(11, 17)]
 MEMBERS = tuple(sorted(_KEYS, key=lambda key: identity_of(key.public)))
@@ -71,26 +73,30 @@ def signed_by_all(document: Json, keys: Sequence[SigningKey] = MEMBERS) -> dict[
     return jws_merge(parts[0], *parts[1:])
 
 
+def recipe_terms(workload: Workload) -> dict[str, Any]:
+    """Clause 13's entry; every setting is free."""
+    return {
+        "id": workload.id,
+        "version": workload.version,
+        "digest": DIGESTS[workload.id],
+        "purpose": workload.purpose,
+        "columns": list(workload.columns),
+        "max_rounds": 100,
+        "config": {},
+        "free": sorted({*workload.defaults, *workload.free}),
+        "privacy": workload.claim,
+    }
+
+
 def agreement(**figures: Any) -> ParsedAgreement:
     text = resources.files("protocols.agreement").joinpath("templates/grocers.json").read_text()
-    free = sorted({*demand.DEFAULTS, "categories", "train_until"})
-    recipe = {
-        "id": demand.ID,
-        "version": demand.VERSION,
-        "digest": DIGEST,
-        "purpose": demand.PURPOSE,
-        "columns": list(demand.COLUMNS),
-        "max_rounds": 40,
-        "config": {},
-        "free": free,
-    }
     return make_agreement(
         json.loads(text),
         name="Six shops",
         coop=COOP,
         operator_key=OPERATOR.public.hex(),
         coordinator_key=COORDINATOR.public.hex(),
-        workloads=[recipe],
+        workloads=[recipe_terms(churn.WORKLOAD), recipe_terms(demand.WORKLOAD)],
         starts=NOW - timedelta(days=10),
         ends=NOW + timedelta(days=300),
         figures=figures,
@@ -134,6 +140,26 @@ def order_under(terms: ParsedAgreement, epoch: ParsedRoster, **changes: Any) -> 
     return make_order(**{**fields, **changes})
 
 
+def churn_order(terms: ParsedAgreement, epoch: ParsedRoster, **changes: Any) -> ParsedOrder:
+    """An order of two noised steps; the noise costs little, so that any budget admits it."""
+    config = {**churn.DEFAULTS, "train_until": "2025-12-01", "expected_customers": 1000}
+    fields: dict[str, Any] = {
+        "workload": {"id": churn.ID, "version": churn.VERSION, "digest": CHURN_DIGEST},
+        "purpose": churn.PURPOSE,
+        "columns": churn.COLUMNS,
+        "config": config,
+    }
+    return order_under(terms, epoch, **{**fields, **changes})
+
+
+def churn_evaluation(members: int) -> Any:
+    """The sum of an evaluation in which the shared model knows more; noise of 0 is noise too."""
+    left = np.arange(200) % 4 == 0
+    own, shared = np.where(left, 0.4, 0.3), np.where(left, 0.7, 0.2)
+    scores = {"own": own, "shared": shared, "blend": (own + 2 * shared) / 3}
+    return members * churn_metrics.member_vector(churn_metrics.customer_rows(scores, left))
+
+
 def demand_config(course: Course) -> demand.DemandConfig:
     assert isinstance(course.recipe, demand.Demand)
     return course.recipe.config
@@ -158,6 +184,8 @@ class Run:
         )
 
     def total(self, descriptor: RoundDescriptor, wape: Mapping[str, float]) -> Any:
+        if descriptor.task == "evaluate" and self.course.recipe.workload.id == churn.ID:
+            return churn_evaluation(len(self.present))
         if descriptor.task == "evaluate":
             own, shared, blend = wape["own"], wape["shared"], wape["blend"]
             figures = {name: 0.5 for name in metrics.metric_names() if name != "evaluated"}
@@ -174,12 +202,14 @@ class Run:
         signer: SigningKey = COORDINATOR,
         quorum: Sequence[SigningKey] | None = None,
         total: Any = None,
+        auditors: Sequence[SigningKey] | None = None,
     ) -> Record:
         ids = [bytes.fromhex(identity_of(key.public)) for key in self.present]
         members = bitmap(ids, descriptor.ids)
         ads = bytes([descriptor.round]) * 32
         a2 = second_transcript(first_transcript(descriptor.digest(), ads), members)
-        a3 = third_transcript(a2, members)
+        vectors = bytes([descriptor.round + 100]) * 32
+        a3 = third_transcript(a2, members, vectors)
         signing = self.present[: descriptor.quorum] if quorum is None else quorum
         published = PublishedSum(
             run=descriptor.run,
@@ -190,12 +220,25 @@ class Run:
             ads_hash=ads,
             cohort=members,
             survivor_map=members,
+            vectors_hash=vectors,
             total=self.total(descriptor, wape) if total is None else total,
             weight_sum=len(self.present),
             a3=a3,
             certificate=tuple(
                 AgreementSignature(bytes.fromhex(identity_of(key.public)), key.sign("SAQ1 A3", a3))
                 for key in signing
+            ),
+        )
+        hashed = published.sum_hash()
+        if auditors is None:
+            auditors = self.present[: descriptor.colluders + 1]
+        published = replace(
+            published,
+            sum_certificate=tuple(
+                AgreementSignature(
+                    bytes.fromhex(identity_of(key.public)), key.sign(SUM_TAG, a3, hashed)
+                )
+                for key in auditors
             ),
         )
         signature = signer.sign("SAQ1 RD", descriptor.digest())
