@@ -102,7 +102,7 @@ class Consents:
         )
 
     def position(self) -> int:
-        """Number of the last event; 0 in an empty ledger."""
+        """Number of the last event; numbers rise, with gaps; 0 in an empty ledger."""
         found = self._connection.execute(select(func.max(consent_events.c.seq))).scalar_one()
         return int(found or 0)
 

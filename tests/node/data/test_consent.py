@@ -113,7 +113,13 @@ def test_damaged_series_stay_out(vault: Vault, filled: Vault) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "module"),
-    [("RawRows", "convert"), ("ConsentedRows", "consent"), ("CheckedRows", "quality")],
+    [
+        ("RawRows", "convert"),
+        ("ConsentedRows", "consent"),
+        ("CheckedRows", "quality"),
+        ("ConsentedLines", "consent"),
+        ("CheckedLines", "line_quality"),
+    ],
 )
 def test_one_module_makes_each_stage(stage: str, module: str) -> None:
     root = Path(node.__file__).parent

@@ -1,0 +1,156 @@
+"""The rules for customers' lines, each found and each not, and who may not take part."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import pandas as pd
+import pytest
+
+from node.data.line_quality import LINE_RULES, MIN_CUSTOMERS, checked_lines, look
+from node.data.stages import (
+    CUSTOMER_LINE_COLUMNS,
+    Basis,
+    ConsentedLines,
+    LeftOut,
+    Standing,
+)
+from protocols.errors import InputError, Refused
+from protocols.ids import AgreementId, RunId
+from protocols.permit import Gate, Permit
+
+NOW = datetime(2017, 12, 31, 12, tzinfo=UTC)
+PERMIT = Permit(
+    gate=Gate.ADMIT,
+    agreement=AgreementId("a" * 64),
+    run=RunId("b" * 32),
+    purpose="train:churn",
+    workload_digest="c" * 64,
+    columns=CUSTOMER_LINE_COLUMNS,
+    not_after=NOW + timedelta(hours=1),
+)
+STANDING = Standing("train:churn", Basis.CONSENT, "", NOW, 1, frozenset())
+
+
+def consented(
+    visits: dict[str, list[int]], *, category: str | None = "A", **left_out: int
+) -> ConsentedLines:
+    """Lines from the days (0 is the first of the year) on which each customer bought."""
+    rows = [
+        (key, date(2017, 1, 1) + timedelta(days=day), f"r{key}{day}", 2.0, 1.0, category)
+        for key, days in visits.items()
+        for day in days
+    ]
+    lines = pd.DataFrame(rows, columns=list(CUSTOMER_LINE_COLUMNS))
+    lines["business_date"] = lines["business_date"].astype("datetime64[s]")
+    for name in ("customer_key", "order_ref", "category_code"):
+        lines[name] = lines[name].astype("category")
+    counts = {"without_customer": 0, "not_standing": 0, "in_future": 0, **left_out}
+    kept = len(lines) + counts["without_customer"] + counts["not_standing"]
+    return ConsentedLines(PERMIT, STANDING, "0" * 64, LeftOut(lines=kept, **counts), lines)
+
+
+USUAL = {f"k{k:02d}": list(range(k, 360, 14)) for k in range(30)}
+
+
+def rules(found: ConsentedLines) -> set[str]:
+    return {finding.rule for finding in look(found).findings}
+
+
+def test_a_year_of_usual_customers_has_nothing_to_say() -> None:
+    found = consented(USUAL)
+    assert look(found).findings == () and look(found).score == 100
+    checked = checked_lines(found)
+    assert checked.health == 100 and checked.lines is found.lines
+    assert (checked.permit, checked.standing, checked.snapshot_root) == (
+        PERMIT,
+        STANDING,
+        "0" * 64,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("too_few_weeks", consented({key: [0, 30] for key in USUAL})),
+        ("few_weeks", consented({key: [0, 200] for key in USUAL})),
+        ("cash_customer", consented({**USUAL, "cash": list(range(360))})),
+        ("dates_in_future", consented(USUAL, in_future=3)),
+        ("without_customer", consented(USUAL, without_customer=500)),
+        ("no_category", consented(USUAL, category=None)),
+    ],
+)
+def test_each_rule_is_found_alone(rule: str, found: ConsentedLines) -> None:
+    assert rules(found) == {rule}
+    (finding,) = look(found).findings
+    assert finding.count > 0 and finding.fix and "{" not in finding.sentence + finding.fix
+    assert look(found).score == round(100 - finding.penalty) < 100
+
+
+def test_every_rule_is_tested() -> None:
+    (mark,) = test_each_rule_is_found_alone.pytestmark  # type: ignore[attr-defined]
+    assert {rule for rule, _ in mark.args[1]} == {rule.name for rule in LINE_RULES}
+
+
+def test_a_cash_customer_is_named_as_what_it_is() -> None:
+    (finding,) = look(consented({**USUAL, "cash": list(range(360))})).findings
+    assert "1 customer number(s)" in finding.sentence
+    assert "consent withdraw NUMBER train:churn" in finding.fix
+
+
+def test_a_faithful_customer_is_no_cash_customer() -> None:
+    often = {**USUAL, "often": list(range(0, 360, 2))}
+    busy = {
+        **USUAL,
+        "daily": list(range(360)),
+        **{f"x{k}": list(range(0, 360, 2)) for k in range(30)},
+    }
+    assert not rules(consented(often)) and not rules(consented(busy))
+    few_days = {f"k{k}": list(range(20)) for k in range(5)}
+    assert "cash_customer" not in rules(consented(few_days))
+
+
+def test_a_run_without_categories_is_not_told_about_them() -> None:
+    found = consented(USUAL, category=None)
+    narrow = replace(found, lines=found.lines.drop(columns="category_code"))
+    assert rules(narrow) == set()
+
+
+def test_too_few_customers_stay_out_and_are_told_what_to_do() -> None:
+    few = {key: USUAL[key] for key in list(USUAL)[: MIN_CUSTOMERS - 1]}
+    cases: tuple[tuple[dict[str, int], str], ...] = (
+        ({"not_standing": 5}, "consent import"),
+        ({"without_customer": 9, "not_standing": 5}, "--column customer="),
+    )
+    for left_out, word in cases:
+        with pytest.raises(InputError, match=f"{MIN_CUSTOMERS - 1} customers") as caught:
+            checked_lines(consented(few, category="A", **left_out))
+        assert word in caught.value.fix
+    assert checked_lines(consented(few), minimum_customers=MIN_CUSTOMERS - 1).health == 100
+
+
+def test_nobody_at_all() -> None:
+    nobody = consented({})
+    assert look(nobody).score == 0
+    with pytest.raises(InputError) as caught:
+        checked_lines(nobody)
+    assert "data add" in caught.value.fix
+    with pytest.raises(InputError):
+        checked_lines(consented({}, not_standing=900), minimum_customers=1)
+
+
+def test_health_below_the_minimum_stays_out() -> None:
+    found = consented(USUAL, without_customer=500)
+    score = look(found).score
+    assert checked_lines(found, minimum_health=score).health == score
+    with pytest.raises(Refused, match=f"is {score}") as caught:
+        checked_lines(found, minimum_health=score + 1)
+    assert "customer card" in caught.value.fix
+
+
+def test_amounts_that_are_no_numbers_stay_out() -> None:
+    found = consented(USUAL)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match="not numbers"):
+            checked_lines(replace(found, lines=found.lines.assign(net=value)))
