@@ -34,8 +34,9 @@ from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey, jws_payload, jws_sign
 
 if TYPE_CHECKING:
-    from coordinator.drafts import Plan
+    from coordinator.plans import RunPlan
     from coordinator.settings import CoordinatorSettings
+    from protocols.privacy.budget import Line
 
 ORDER = "order"
 
@@ -90,7 +91,14 @@ class House:
             for at, d in found
         )
 
-    def launch(self, plan: Plan) -> dict[str, Any]:
+    def spent(self) -> tuple[Line, ...]:
+        """What earlier runs cost in privacy; errors as ``coordinator.spending.lines``."""
+        from coordinator import spending
+
+        with self.database.read() as db:
+            return spending.lines(db)
+
+    def launch(self, plan: RunPlan) -> dict[str, Any]:
         """Sign the order, keep it, put it into every cohort member's mailbox; the signed order.
 
         Raises:
@@ -98,6 +106,8 @@ class House:
         """
         if plan.denial is not None:
             raise plan.denial.refused()
+        from coordinator import spending
+
         order = plan.order
         signed = jws_sign(order.document, OPERATOR, self.operator_key())
         body, now = json_bytes(signed), self.clock()
@@ -105,6 +115,7 @@ class House:
             log.append(Kind.ORDER, {"order": order.id, "run": order.order.run})
         with self.database.write() as db:
             Documents(db).add(Document(order.id, ORDER, body, now))
+            spending.record(db, order, plan.course.privacy(), now)
             Runs(db).add(RunId(order.order.run), order.id, now)
             for one in order.order.cohort:
                 member = MemberId(one)

@@ -137,5 +137,6 @@ def open_member(given: Path | None) -> Member:
             journal=home.journal,
             clock=home.clock,
             house=house_rules.load(home.folder / "house_rules.toml"),
+            restored_at=keys.restored_at(home.folder),
         ),
     )

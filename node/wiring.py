@@ -37,9 +37,9 @@ MAIL_S = 1.0
 class _Ledgers:
     """``node.federation.participant.Ledgers`` over the node's store."""
 
-    def __init__(self, member: Member, allowed: Callable[[str], int]) -> None:
+    def __init__(self, member: Member, allowed: Callable[[str], int | None]) -> None:
         self._member = member
-        self._spent = SpentRounds(member.database)
+        self._spent = SpentRounds(member.database, member.home.clock)
         self._allowed = allowed
 
     def mark_spent(self, run: bytes, round: int) -> None:
@@ -199,7 +199,7 @@ class Daemon:
             ticket.permit, home.vault(), ticket.course, home.clock(), home.journal, home.cache
         )
 
-    def _allowance(self, run: str) -> int:
+    def _allowance(self, run: str) -> int | None:
         return survivor_allowance(self._tickets[run].course)
 
     def _history(self, order: ParsedOrder) -> History:

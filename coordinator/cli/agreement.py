@@ -37,7 +37,10 @@ def new(
     days: Annotated[int, typer.Option(help="How long it is to be in force.")] = 365,
     settings: Annotated[
         Path | None,
-        typer.Option(help="JSON file with settings of the demand workload that all orders share."),
+        typer.Option(help="JSON file with settings that all orders share; by workload if several."),
+    ] = None,
+    workload: Annotated[
+        list[str] | None, typer.Option(help="What may run: demand, churn; repeatable. [demand]")
     ] = None,
     max_rounds: Annotated[int, typer.Option(help="Most rounds that an order may ask for.")] = 100,
     figure: Annotated[
@@ -55,6 +58,7 @@ def new(
         house.office,
         template=template,
         lasts=timedelta(days=days),
+        workloads=workload or ["demand"],
         settings=read_settings(settings),
         max_rounds=max_rounds,
         figures=_figures(figure or []),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -9,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coordinator.cli.shell import Json, State, Yes, answer, confirm, say, state, table
+from coordinator.cli.shell import DryRun, Json, State, Yes, answer, confirm, say, state, table
 from protocols.errors import InputError
 
 if TYPE_CHECKING:
-    from coordinator.drafts import Plan
+    from coordinator.plans import RunPlan
     from coordinator.wiring import House
 
 app = typer.Typer(no_args_is_help=True, help="Runs: plan, launch, watch, abort.")
-Rounds = Annotated[int, typer.Option(help="Rounds of training.")]
+Workload = Annotated[str, typer.Option(help="Which, if the agreement lists several.")]
+Rounds = Annotated[int, typer.Option(help="Rounds of training; 0: as suits the workload.")]
 Settings = Annotated[
     Path | None,
     typer.Option(help="JSON file with what the agreement leaves free: categories, train_until."),
@@ -34,6 +36,7 @@ Rejoin = Annotated[float, typer.Option(help="Wait for members that are away, eac
 class _Asked:
     """What the operator typed."""
 
+    workload: str
     rounds: int
     settings: Path | None
     hours: float
@@ -44,8 +47,9 @@ class _Asked:
     dropout: int
 
 
-def _plan(options: State, asked: _Asked) -> tuple[House, Plan]:
-    from coordinator.drafts import plan_run, read_settings
+def _plan(options: State, asked: _Asked) -> tuple[House, RunPlan]:
+    from coordinator.drafts import read_settings
+    from coordinator.plans import Asked, Past, plan_run
     from coordinator.store.members import Status
     from coordinator.wiring import open_house
     from protocols.agreement.order import stage_timeouts
@@ -57,22 +61,28 @@ def _plan(options: State, asked: _Asked) -> tuple[House, Plan]:
         house.office,
         house.agreements.agreement_under(chain),
         chain,
-        settings=read_settings(asked.settings),
-        rounds=asked.rounds,
+        asked=Asked(
+            workload=asked.workload,
+            rounds=asked.rounds,
+            settings=read_settings(asked.settings),
+            lasts=timedelta(hours=asked.hours),
+            stage_timeouts_s=stage_timeouts(asked.stage_s, asked.training_s, asked.audit_s),
+            rejoin_wait_s=asked.rejoin_s,
+            max_dropout_percent=asked.dropout,
+        ),
         active=[one.id for one in house.enrolment.members(Status.ACTIVE)],
-        earlier=house.earlier_orders(),
-        lasts=timedelta(hours=asked.hours),
-        stage_timeouts_s=stage_timeouts(asked.stage_s, asked.training_s, asked.audit_s),
-        max_dropout_percent=asked.dropout,
-        rejoin_wait_s=asked.rejoin_s,
+        past=Past(house.earlier_orders(), house.spent()),
         now=house.clock(),
     )
     return house, plan
 
 
-def _shown(house: House, plan: Plan) -> tuple[dict[str, Any], list[str]]:
+def _shown(house: House, plan: RunPlan) -> tuple[dict[str, Any], list[str]]:
+    from protocols.release import privacy_section
+
     order = plan.order.order
     names = {str(m.id): m.profile.name for m in house.enrolment.members()}
+    noise, budget = _noise(plan), _budget(plan)
     refused = [str(one) for one in plan.denial.reasons] if plan.denial else []
     signed = {m for one in house.agreements.standings() for m in one.signed}
     document = {
@@ -82,7 +92,9 @@ def _shown(house: House, plan: Plan) -> tuple[dict[str, Any], list[str]]:
         "purpose": order.purpose,
         "rounds": order.rounds,
         "cohort": [names.get(one, one[:16]) for one in order.cohort],
-        "privacy": "secure aggregation; no differential-privacy claim",
+        "privacy": privacy_section(plan.course),
+        "noise_per_member": noise,
+        "budget": budget,
         "refused": refused,
     }
     rows = [
@@ -96,17 +108,72 @@ def _shown(house: House, plan: Plan) -> tuple[dict[str, Any], list[str]]:
     lines = [
         f"{order.rounds} rounds of {order.workload.id} for {order.purpose}, "
         f"{len(order.cohort)} members, at least {order.min_cohort} in every sum.",
-        "Privacy: secure aggregation; no differential-privacy claim.",
+        *_privacy_lines(document),
         *table(rows, ["member", "id", "agreement"], "No member can take part."),
         *[f"REFUSED  {one}" for one in refused],
     ]
     return document, lines
 
 
+def _noise(plan: RunPlan) -> dict[str, float]:
+    """Standard deviation of one member's noise in each kind of round, in whole units."""
+    promise = plan.course.privacy()
+    if promise is None:
+        return {}
+    return {one.name: promise.sigma_local(one.name) for one in promise.phases}
+
+
+def _budget(plan: RunPlan) -> dict[str, Any] | None:
+    """What is left of the agreed budget before and after the run, as the office counts it."""
+    agreed, found = plan.budget, plan.privacy
+    if agreed is None:
+        return None
+    return {
+        "unit": agreed.unit,
+        "epsilon": agreed.epsilon,
+        "delta": agreed.delta,
+        "period_days": agreed.period_days,
+        "spent_before": found.epsilon_before,
+        "spent_after": found.epsilon_after,
+        "left_after": max(0.0, agreed.epsilon - found.epsilon_after),
+        "frees_at": found.frees_at.isoformat() if found.frees_at is not None else None,
+    }
+
+
+def _privacy_lines(document: Mapping[str, Any]) -> list[str]:
+    from protocols.agreement.saying import eps
+
+    section, budget = document["privacy"], document["budget"]
+    lines = [f"Privacy: {section['statement']}"]
+    if "epsilon" in section:
+        seen = section["epsilon"]
+        lines.append(
+            f"  epsilon {seen['coordinator']:g} for the coordinator alone, {seen['colluders']:g} "
+            f"with {section['colluders']} members that help it; delta {section['delta']:g}; at "
+            f"least {section['least_survivors']} members in every sum."
+        )
+        lines += [
+            f"  Noise of each member, {name}: standard deviation {sigma:.1f} whole units; the sum "
+            f"has {section['sums'][name]['noise_multiplier']:g} times what one {section['claim']} "
+            f"can change, {section['sums'][name]['steps']} sums."
+            for name, sigma in document["noise_per_member"].items()
+        ]
+    if budget is not None:
+        after = eps(budget["spent_after"])
+        until = f" Some comes back on {budget['frees_at'][:10]}." if budget["frees_at"] else ""
+        lines.append(
+            f"  Budget of each {budget['unit']}: epsilon {budget['epsilon']:g} in "
+            f"{budget['period_days']} days. Spent so far {eps(budget['spent_before'])}, with this "
+            f"run {after}, then {eps(budget['left_after'], up=False)} is left.{until}"
+        )
+    return lines
+
+
 @app.command(epilog="Example: coop-coordinator run plan --rounds 40 --settings settings.json")
 def plan(
     context: typer.Context,
-    rounds: Rounds = 40,
+    workload: Workload = "",
+    rounds: Rounds = 0,
     settings: Settings = None,
     hours: Hours = 24.0,
     stage_s: Stage = 120,
@@ -117,7 +184,17 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Who would take part, and whether the agreement allows it. Sends nothing."""
-    asked = _Asked(rounds, settings, hours, stage_s, training_s, audit_s, rejoin_s, dropout_percent)
+    asked = _Asked(
+        workload=workload,
+        rounds=rounds,
+        settings=settings,
+        hours=hours,
+        stage_s=stage_s,
+        training_s=training_s,
+        audit_s=audit_s,
+        rejoin_s=rejoin_s,
+        dropout=dropout_percent,
+    )
     house, made = _plan(state(context), asked)
     document, lines = _shown(house, made)
     answer(document, as_json, lambda: lines)
@@ -128,7 +205,8 @@ def plan(
 @app.command(epilog="Example: coop-coordinator run launch --rounds 40 --settings settings.json")
 def launch(
     context: typer.Context,
-    rounds: Rounds = 40,
+    workload: Workload = "",
+    rounds: Rounds = 0,
     settings: Settings = None,
     hours: Hours = 24.0,
     stage_s: Stage = 120,
@@ -137,12 +215,28 @@ def launch(
     rejoin_s: Rejoin = 30.0,
     dropout_percent: Dropout = 20,
     yes: Yes = False,
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Sign the order with the operator's key and send it; 'serve' does the rest."""
-    asked = _Asked(rounds, settings, hours, stage_s, training_s, audit_s, rejoin_s, dropout_percent)
+    asked = _Asked(
+        workload=workload,
+        rounds=rounds,
+        settings=settings,
+        hours=hours,
+        stage_s=stage_s,
+        training_s=training_s,
+        audit_s=audit_s,
+        rejoin_s=rejoin_s,
+        dropout=dropout_percent,
+    )
     house, made = _plan(state(context), asked)
     document, lines = _shown(house, made)
+    if dry_run:
+        answer(document, as_json, lambda: [*lines, "Nothing was sent."])
+        if made.denial is not None:
+            raise typer.Exit(3)
+        return
     if not as_json:
         for line in lines:
             say(line)

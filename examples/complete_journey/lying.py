@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from coordinator.drafts import demand_terms
+from coordinator.drafts import workload_terms
 from coordinator.store.mail import Mail
 from coordinator.wiring import open_house
 from protocols.agreement.order import (
@@ -26,6 +26,7 @@ from protocols.agreement.terms import Privacy
 from protocols.canonical import json_bytes
 from protocols.ids import MemberId
 from protocols.signing import jws_payload, jws_sign
+from protocols.workloads import catalogue
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def send_forged_order(office_home: Path, rounds: int) -> Forged:
     assert privacy is not None
     changed = amend(parsed, "c14", {"min_cohort": 3})
     earlier = house.earlier_orders()[-1][1]
-    terms = demand_terms({}, rounds)
+    terms = workload_terms(catalogue.DEMAND, {}, rounds)
     now = house.clock().replace(microsecond=0)
     order = make_order(
         coop=house.office.public.coop,

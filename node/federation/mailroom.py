@@ -136,7 +136,7 @@ class Mailroom:
                 good = state in ("released", "refused", "finished")
                 now = self.clock()
                 Orders(db).move(run, OrderState.DONE if good else OrderState.FAILED, now)
-                spent = SpentRounds(self.database).last(bytes.fromhex(run)) is not None
+                spent = SpentRounds(self.database, self.clock).last(bytes.fromhex(run)) is not None
                 settle(db, run, now, spent_rounds=spent)
         self.emit("run", run=run, state=state, detail=str(document.get("detail"))[:300])
 

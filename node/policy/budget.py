@@ -1,7 +1,8 @@
 """How often this node may take part: consult, reserve before use, settle after.
 
 The ledger lives in the node's database, so a crash between the steps costs at most a reservation
-that counts as used. Runs are counted here; a ledger of epsilon will have the same three verbs.
+that counts as used. Runs are counted here; ``node/policy/privacy.py`` has the same three verbs for
+epsilon.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from node.store.budgets import RunBudget, RunLine, Use
+from node.store.spending import SpendingLedger
 from protocols.agreement.facts import LedgerFacts
 from protocols.agreement.order import Order
 from protocols.errors import Code, Refused
@@ -71,5 +73,11 @@ class Budget:
 
 
 def settle(connection: Connection, run: str, at: datetime, *, spent_rounds: bool) -> None:
-    """Close the reservation of a run: used if any round was spent, else given back."""
-    RunBudget(connection).settle(run, Use.USED if spent_rounds else Use.RETURNED, at)
+    """Close the reservations of a run: used if any round was spent, else given back.
+
+    Raises:
+        LocalError: the account of spent privacy is damaged; nothing is given back then.
+    """
+    state = Use.USED if spent_rounds else Use.RETURNED
+    RunBudget(connection).settle(run, state, at)
+    SpendingLedger(connection).settle(run, state, at)

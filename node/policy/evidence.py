@@ -71,6 +71,22 @@ def current_roster(connection: Connection, agreement: ParsedAgreement) -> Parsed
         return None
 
 
+def roster_named(
+    connection: Connection, agreement: ParsedAgreement, name: str
+) -> ParsedRoster | None:
+    """An accepted epoch by its id, the chain verified as in ``current_roster``, or nothing."""
+    governance = agreement.terms.block("c05", Governance)
+    chain = AcceptedRosters(connection).chain()
+    if governance is None or not chain:
+        return None
+    try:
+        signed = [parse_json(one.jws, "roster") for one in chain]
+        epochs = replay(signed, governance, agreement.agreement.coop)
+    except (InputError, Refused):
+        return None
+    return next((one for one in epochs if one.id == name), None)
+
+
 def roster_facts(roster: ParsedRoster | None, now: datetime) -> RosterFacts | None:
     """What a decision needs of a roster: members whose key has not expired."""
     if roster is None:

@@ -25,9 +25,11 @@ from node.policy.evidence import (
     operator_signed,
     period_of,
     roster_facts,
+    roster_named,
     signed_version,
     verified_signers,
 )
+from node.policy.privacy import PrivacyAccount
 from node.policy.refusals import journal_facts, nothing_signed, unreadable, with_differences
 from node.store.database import Database
 from node.store.orders import FINISHED, Orders, OrderState, StoredOrder
@@ -38,20 +40,25 @@ from protocols.agreement.facts import (
     Facts,
     Figures,
     MemberFacts,
+    PrivacyFacts,
     Request,
 )
 from protocols.agreement.house import NO_HOUSE_RULES, HouseRules
 from protocols.agreement.order import ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement
+from protocols.agreement.roster import ParsedRoster
 from protocols.agreement.saying import no
-from protocols.agreement.terms import Governance
+from protocols.agreement.terms import Governance, Terms
 from protocols.canonical import Json, json_bytes, parse_json
-from protocols.errors import InputError, Refused
+from protocols.errors import CoopError, InputError, Refused
 from protocols.permit import Gate as GateName
 from protocols.permit import Permit
+from protocols.privacy.plan import Plan
 from protocols.signing import identity_of, jws_payload
+from protocols.spending import cost, plan_of
 
 Journal = Callable[[str, Mapping[str, object]], None]
+Price = Callable[[ParsedOrder, Terms, ParsedRoster], Plan | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,15 @@ class History:
 
     weeks: int
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Priced:
+    """What an order costs, or what was in the way of finding out."""
+
+    plan: Plan | None = None
+    facts: PrivacyFacts | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,8 @@ class Gate:
         journal: appends one entry (kind, facts) and returns once it is on the disk.
         clock: aware UTC now.
         house: this member's own limits.
+        restored_at: when this node was restored from a backup, if it was.
+        price: what an order costs in privacy, from its recipe; None for a recipe without a promise.
     """
 
     def __init__(
@@ -93,10 +111,13 @@ class Gate:
         journal: Journal,
         clock: Callable[[], datetime],
         house: HouseRules = NO_HOUSE_RULES,
+        restored_at: datetime | None = None,
+        price: Price = plan_of,
     ) -> None:
         self._database, self._installed = database, installed
         self._me = Me(identity_of(public), public)
         self._journal, self._clock, self._house = journal, clock, house
+        self._restored_at, self._price = restored_at, price
 
     def admit(self, signed: Json, history: History) -> Permit | Denial:
         """Decide a signed order (JWS JSON General) before any row is read.
@@ -112,6 +133,12 @@ class Gate:
         except InputError as error:
             return self._refused(unreadable(GateName.ADMIT, error))
         case = _Case(signed, order, self._clock(), history)
+        with self._database.read() as connection:
+            # The same once more, so that the figures of the long computation are ready when the
+            # transaction that decides keeps other writers waiting.
+            terms = signed_version(connection, order.order.agreement, self._me)
+            if terms is not None:
+                self._spending(connection, case, terms, GateName.ADMIT)
         with self._database.write() as connection:
             return self._admit(connection, case)
 
@@ -121,11 +148,11 @@ class Gate:
         terms = terms or newest_signed_version(connection, self._me)
         if terms is None:
             return self._refused(nothing_signed(GateName.ADMIT), order)
-        facts = self._facts(connection, case, terms)
+        facts, plan = self._facts(connection, case, terms, GateName.ADMIT)
         answer = decide(terms.terms, Request(GateName.ADMIT, order.order), facts)
         answer = with_differences(connection, answer, order, terms)
         if isinstance(answer, Permit):
-            answer = _reserved(connection, answer, case, terms)
+            answer = self._reserved(connection, answer, case, terms, plan)
         genuine = facts.evidence.operator and not facts.evidence.run_reused
         if isinstance(answer, Denial) and not genuine:
             # Not kept: an order that the operator did not sign, or a second one of a run.
@@ -171,7 +198,7 @@ class Gate:
             terms = signed_version(connection, order.order.agreement, self._me)
             if terms is None:
                 return self._refused(nothing_signed(GateName.USE), order)
-            facts = self._facts(connection, case, terms)
+            facts, _ = self._facts(connection, case, terms, GateName.USE)
         names = ("run", "agreement", "order")
         of_this_run = tuple(card.get(name) for name in names) == (
             order.order.run,
@@ -185,12 +212,15 @@ class Gate:
         self._write(answer, order)
         return answer
 
-    def _facts(self, connection: Connection, case: _Case, terms: ParsedAgreement) -> Facts:
+    def _facts(
+        self, connection: Connection, case: _Case, terms: ParsedAgreement, gate: GateName
+    ) -> tuple[Facts, Plan | None]:
         order, now, history = case.order, case.now, case.history
         roster = current_roster(connection, terms)
         reused, over = earlier_order(connection, order)
         newest = newest_signed_version(connection, self._me)
-        return Facts(
+        price = self._spending(connection, case, terms, gate)
+        facts = Facts(
             now=now,
             evidence=Evidence(
                 signed_by_me=signed_version(connection, terms.id, self._me) is not None,
@@ -210,9 +240,47 @@ class Gate:
                 self._installed,
             ),
             ledger=ledger_facts(connection, terms, order.order, now),
+            privacy=price.facts,
+            privacy_problem=price.problem,
             consent=consent_to(connection, order.order),
             house=self._house,
         )
+        return facts, price.plan
+
+    def _spending(
+        self, connection: Connection, case: _Case, terms: ParsedAgreement, gate: GateName
+    ) -> _Priced:
+        """What the run would cost of the budget; what cannot be found out stays unknown."""
+        order = case.order
+        roster = roster_named(connection, terms, order.order.roster)
+        if roster is None:
+            return _Priced(problem="its list of members is not known here")
+        try:
+            plan = self._price(order, terms.terms, roster)
+            if gate is GateName.USE:  # what was spent was counted when the run was admitted
+                return _Priced(plan, cost(plan))
+            account = PrivacyAccount(connection, self._restored_at)
+            return _Priced(plan, account.consult(order.order, plan, terms.terms, case.now))
+        except CoopError as error:
+            return _Priced(problem=error.problem)
+
+    def _reserved(
+        self,
+        connection: Connection,
+        permit: Permit,
+        case: _Case,
+        terms: ParsedAgreement,
+        plan: Plan | None,
+    ) -> Permit | Denial:
+        period = period_of(terms)
+        if period is None:
+            return Denial(permit.gate, (no("c14", "unknown", "known", "there is no period"),))
+        try:
+            Budget(connection, period).reserve(case.order.order, case.now)
+        except Refused as error:
+            return Denial(permit.gate, (no("c14", "full", period.max_runs, error.problem),))
+        PrivacyAccount(connection, self._restored_at).reserve(case.order.order, plan, case.now)
+        return permit
 
     def _in_force(self, connection: Connection, version: ParsedAgreement, now: datetime) -> bool:
         roster = current_roster(connection, version)
@@ -245,19 +313,6 @@ def _names(order: ParsedOrder) -> dict[str, object]:
         "agreement": order.order.agreement,
         "workload": order.order.workload.digest,
     }
-
-
-def _reserved(
-    connection: Connection, permit: Permit, case: _Case, terms: ParsedAgreement
-) -> Permit | Denial:
-    period = period_of(terms)
-    if period is None:
-        return Denial(permit.gate, (no("c14", "unknown", "known", "there is no period"),))
-    try:
-        Budget(connection, period).reserve(case.order.order, case.now)
-    except Refused as error:
-        return Denial(permit.gate, (no("c14", "full", period.max_runs, error.problem),))
-    return permit
 
 
 def _remember(connection: Connection, case: _Case, answer: Permit | Denial) -> bool:

@@ -29,10 +29,11 @@ EXAMPLE = """\
 # min_colluders = 2                  # guard against so many who work together
 # max_rounds = 40                    # longest run
 # max_runs = 4                       # runs in the period of clause c14
+# max_epsilon = 2.0                  # privacy spent with each run, over the period of its budget
 """
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:.-]{0,127}")
 _COUNTS = ("min_cohort", "min_colluders", "max_rounds", "max_runs")
-KEYS = ("purposes", "columns_never", "hours_utc", "approval", *_COUNTS)
+KEYS = ("purposes", "columns_never", "hours_utc", "approval", "max_epsilon", *_COUNTS)
 
 
 def load(file: Path) -> HouseRules:
@@ -104,6 +105,7 @@ class _Reader:
             min_colluders=self._count("min_colluders") or 0,
             max_rounds=self._count("max_rounds"),
             max_runs=self._count("max_runs"),
+            max_epsilon=self._epsilon(),
         )
 
     def _names(self, key: str) -> frozenset[str] | None:
@@ -124,6 +126,15 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
             raise self._bad(key, "a whole number from 0 to 1000000 is expected", "")
         return value
+
+    def _epsilon(self) -> float | None:
+        if "max_epsilon" not in self._values:
+            return None
+        value = self._values["max_epsilon"]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 100:  # also nan and inf, which TOML has
+            raise self._bad("max_epsilon", "a number from 0 to 100 is expected", "Like 2.0.")
+        return float(value)
 
     def _hours(self) -> Hours | None:
         if "hours_utc" not in self._values:

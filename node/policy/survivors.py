@@ -18,14 +18,14 @@ def admit_survivors(
     members: frozenset[str],
     *,
     n_min: int,
-    allowed: int,
+    allowed: int | None,
 ) -> None:
     """Record the set of a round, or refuse to go on.
 
     Args:
         run: 32 hex digits; ``members``: ids in hex.
         n_min: ``min_cohort`` of the admitted order.
-        allowed: ``survivor_changes`` of clause 14.
+        allowed: ``survivor_changes`` of clause 14; None if noise frees the run of it.
 
     Raises:
         Refused: too few survivors, more near changes than the clause allows, or another set

@@ -7,29 +7,39 @@ a crash (secagg SPEC section 2.4b): it is on the disk before the signature exist
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from node.store.budgets import Use
 from node.store.database import Database
 from node.store.schema import spent_rounds, survivor_sets
+from node.store.spending import NONE, SpendingLedger
 from protocols.errors import Refused
 
 
 class SpentRounds:
-    """The durable marks. ``mark_spent`` has the signature that secure aggregation asks for."""
+    """The durable marks. ``mark_spent`` has the signature that secure aggregation asks for.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    ``clock``: aware UTC now; what a run reserved of privacy is spent before its deadline or not
+    at all.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database, self._clock = database, clock
 
     def mark_spent(self, run: bytes, round: int) -> None:
         """Record that this member signs for the round; on the disk when this returns.
 
         Raises:
-            Refused: the round was marked before, in any attempt and by any process.
+            Refused: the round was marked before, in any attempt and by any process; or the run
+                is over and what it reserved of privacy was settled.
         """
         try:
             with self._database.write() as connection:
+                self._still_reserved(connection, run.hex())
                 connection.execute(insert(spent_rounds).values(run=run.hex(), round=round))
         except IntegrityError as error:
             raise Refused(
@@ -38,6 +48,17 @@ class SpentRounds:
                 clauses=("c14",),
                 fix="This node takes part again from the next round on.",
             ) from error
+
+    def _still_reserved(self, connection: Connection, run: str) -> None:
+        line = SpendingLedger(connection).get(run)
+        if line is None or line.unit == NONE:
+            return
+        if line.state is not Use.RESERVED or self._clock() > line.until:
+            raise Refused(
+                f"run {run} is over; what it reserved of privacy cannot be spent any more.",
+                clauses=("c14",),
+                fix="A new run needs a new order.",
+            )
 
     def is_spent(self, run: bytes, round: int) -> bool:
         """Whether the mark is there."""

@@ -13,6 +13,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -148,6 +149,21 @@ run_budget = Table(
     Column("settled_at", Utc),
     CheckConstraint("state IN ('reserved','used','returned')", name="state"),
     Index(None, "reserved_at"),
+)
+
+privacy_spending = Table(
+    "privacy_spending",
+    metadata,
+    Column("run", String(32), primary_key=True),
+    Column("unit", String(16), nullable=False),
+    Column("workload", String(64), nullable=False),
+    Column("events", Text, nullable=False),
+    Column("delta", Float, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("reserved_at", Utc, nullable=False),
+    Column("until", Utc, nullable=False),
+    Column("seal", String(64), nullable=False),
+    CheckConstraint("state IN ('reserved','used','returned')", name="state"),
 )
 
 outbox = Table(

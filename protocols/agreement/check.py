@@ -17,6 +17,7 @@ from protocols.agreement.terms import (
     TYPE_OF,
     Agreement,
     Approval,
+    Budget,
     Competition,
     Contribution,
     Datasets,
@@ -40,6 +41,9 @@ EXPECTED_TEXT = {
     "c28": "retention and deletion",
     "c29": "joining, leaving and what happens to past models",
 }
+MOST_EPSILON, USUAL_EPSILON = 8.0, 4.0
+MOST_DELTA, USUAL_DELTA = 1e-4, 1e-5
+"""Delta has to stay below 1 in 10 times the customers: 1,000 and 10,000 of them."""
 HIGH_RISK = ("credit_scoring", "employment", "essential_services", "insurance_pricing")
 """Purposes that would make a model high-risk under the EU AI Act, annex III."""
 
@@ -76,6 +80,7 @@ def check(agreement: Agreement, terms: Terms, now: datetime) -> tuple[Finding, .
         *_purposes(terms),
         *_workloads(terms),
         *_cohorts(terms),
+        *_budgets(terms),
         *_outputs(terms),
         *_weights(terms),
         *_approval(terms),
@@ -238,6 +243,68 @@ def _cohorts(terms: Terms) -> Found:
             "c01",
             f"{people.min_members} members are enough to start, but a run needs {floor}.",
             "Raise min_members.",
+        )
+
+
+def _budgets(terms: Terms) -> Found:
+    """Budgets without a workload, workloads without a budget, budgets that promise little."""
+    privacy, recipes = terms.block("c14", Privacy), terms.block("c13", Workloads)
+    if privacy is None or recipes is None:
+        return
+    claims = {entry.privacy for entry in recipes.workloads}
+    for entry in recipes.workloads:
+        if entry.privacy != "none" and privacy.budget(entry.privacy) is None:
+            yield _error(
+                "c14",
+                f"workload {entry.id} spends privacy of each {entry.privacy}, and there is no "
+                "budget for it; every order would be denied.",
+                f"Add a budget for the unit {entry.privacy} or remove the workload.",
+            )
+        weight = entry.config.get("w_max", 1)
+        if entry.privacy != "none" and weight != 1:
+            yield _error(
+                "c13",
+                f"workload {entry.id} adds noise for each {entry.privacy} and fixes w_max = "
+                f"{weight}; the noise is made for members that all count the same.",
+                "Write w_max 1.",
+            )
+    for budget in privacy.budgets:
+        if budget.unit not in claims:
+            yield _error(
+                "c14",
+                f"there is a budget for each {budget.unit}, and no workload that uses it.",
+                "Remove the budget, or add the workload.",
+            )
+        yield from _budget(budget)
+
+
+def _budget(budget: Budget) -> Found:
+    if budget.epsilon > MOST_EPSILON:
+        yield _error(
+            "c14",
+            f"an epsilon of {budget.epsilon:g} promises a {budget.unit} next to nothing.",
+            f"{USUAL_EPSILON:g} or less is usual, {MOST_EPSILON:g} is the most.",
+        )
+    elif budget.epsilon > USUAL_EPSILON:
+        yield _warning(
+            "c14",
+            f"an epsilon of {budget.epsilon:g} in {budget.period_days} days is weak.",
+            f"{USUAL_EPSILON:g} or less is usual.",
+        )
+    if budget.delta > USUAL_DELTA:
+        far = budget.delta > MOST_DELTA
+        yield (_error if far else _warning)(
+            "c14",
+            f"a delta of {budget.delta:g} is more than 1 in 10 times "
+            f"{1 / (10 * (MOST_DELTA if far else USUAL_DELTA)):,.0f} customers.",
+            "Write 1 divided by ten times the number of all customers, or less.",
+        )
+    if budget.period_days < 365:
+        yield _warning(
+            "c14",
+            f"the budget comes back after {budget.period_days} days; over years more is spent "
+            "than one period allows.",
+            "A year or more is usual.",
         )
 
 

@@ -6,12 +6,15 @@ a wrong type says no. None raises on a parsed order, whatever the terms and the 
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 
 from protocols.agreement.facts import Consent, Facts, Request
+from protocols.agreement.house import HouseRules
 from protocols.agreement.saying import (
     Says,
     day,
+    eps,
     hours,
     machine,
     minute,
@@ -258,6 +261,21 @@ def house_rules(terms: Terms, request: Request, facts: Facts) -> Says:
     ):
         if most is not None and found > most:
             yield no("house", found, most, what.format(found, most))
+    yield from _house_epsilon(rules, facts)
+
+
+def _house_epsilon(rules: HouseRules, facts: Facts) -> Says:
+    if rules.max_epsilon is None:
+        return
+    spent = facts.privacy.epsilon_after if facts.privacy is not None else math.inf
+    if not spent <= rules.max_epsilon:  # also not a number
+        yield no(
+            "house",
+            eps(spent),
+            eps(rules.max_epsilon, up=False),
+            f"with this run {eps(spent)} of epsilon would be spent in the period, your house rules "
+            f"allow {eps(rules.max_epsilon, up=False)}",
+        )
 
 
 def _plain(column: str) -> str:

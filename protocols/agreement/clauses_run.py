@@ -1,4 +1,4 @@
-"""Clauses about what runs: purposes, datasets, workloads, privacy, contribution.
+"""Clauses about what runs: purposes, datasets, workloads, contribution.
 
 SPEC.md section 6.2; the rules of ``clauses_parties`` hold here too.
 """
@@ -14,17 +14,13 @@ from protocols.agreement.saying import (
     short,
     some,
 )
-from protocols.agreement.survivors import survivor_change
 from protocols.agreement.terms import (
-    Competition,
     Contribution,
     Datasets,
-    Privacy,
     Purposes,
     Terms,
     Workloads,
     WorkloadTerms,
-    cohort_floor,
     weight_cap,
 )
 from protocols.permit import Gate
@@ -156,75 +152,6 @@ def _settings(entry: WorkloadTerms, request: Request) -> Says:
             some(extra),
             "no other setting",
             f"the settings {some(extra)} are neither agreed nor free to choose",
-        )
-
-
-def privacy(terms: Terms, request: Request, facts: Facts) -> Says:
-    """c14: colluders, cohort floor, runs per period, near changes of cohorts."""
-    block, missing = machine(terms, "c14", Privacy)
-    yield from missing
-    guard = terms.block("c27", Competition)
-    if block is None or guard is None:
-        return
-    order = request.order
-    if order.colluders < block.colluders:
-        yield no(
-            "c14",
-            order.colluders,
-            block.colluders,
-            f"the order protects against {order.colluders} colluding members, at least "
-            f"{block.colluders} are agreed",
-        )
-    floor = cohort_floor(block, guard, order.colluders)
-    if len(order.cohort) < floor:
-        yield no(
-            "c14",
-            len(order.cohort),
-            floor,
-            f"the cohort has {len(order.cohort)} members, at least {floor} are needed",
-        )
-    if order.min_cohort < floor:
-        yield no(
-            "c14",
-            order.min_cohort,
-            floor,
-            f"the order would go on with {order.min_cohort} survivors, at least {floor} must be "
-            "in every sum",
-        )
-    if order.min_cohort > len(order.cohort):
-        yield no(
-            "c14",
-            len(order.cohort),
-            order.min_cohort,
-            f"the order needs {order.min_cohort} survivors from a cohort of {len(order.cohort)}",
-        )
-    if request.gate in (Gate.LAUNCH, Gate.ADMIT):
-        yield from _ledgers(block, floor, request, facts)
-
-
-def _ledgers(block: Privacy, floor: int, request: Request, facts: Facts) -> Says:
-    ledger = facts.ledger
-    if ledger is None:
-        yield no("c14", "unknown", "known", "the ledger of runs could not be read")
-        return
-    if ledger.runs_in_period + 1 > block.max_runs:
-        yield no(
-            "c14",
-            ledger.runs_in_period,
-            block.max_runs,
-            f"{ledger.runs_in_period} runs were started in the last {block.period_days} days, "
-            f"{block.max_runs} are allowed",
-        )
-    cohort = frozenset(request.order.cohort)
-    if len(cohort) < floor:
-        return  # said above, with the same figure
-    change = survivor_change(ledger.earlier_cohorts, cohort, floor, block.survivor_changes)
-    if change is not None:
-        yield no(
-            "c14",
-            change.found,
-            change.allowed,
-            f"compared with earlier runs of this workload {change.sentence}",
         )
 
 

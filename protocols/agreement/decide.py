@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from protocols.agreement import clauses_parties, clauses_results, clauses_run
+from protocols.agreement import (
+    clauses_parties,
+    clauses_privacy,
+    clauses_results,
+    clauses_run,
+)
 from protocols.agreement.facts import Denial, Facts, Request
 from protocols.agreement.saying import Check
 from protocols.agreement.terms import Term, Terms
@@ -21,7 +26,7 @@ COMMON: tuple[Check, ...] = (
     clauses_run.purposes,
     clauses_run.datasets,
     clauses_run.workloads,
-    clauses_run.privacy,
+    clauses_privacy.privacy,
     clauses_results.outputs,
     clauses_parties.approval,
     clauses_run.contribution,

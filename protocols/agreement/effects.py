@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import exp
+
 from protocols.agreement.saying import day
 from protocols.agreement.terms import (
     PROFILES,
@@ -80,9 +82,35 @@ def _scope(block: Purposes | Datasets | Workloads) -> tuple[str, ...]:
             return tuple(
                 f"Workload {entry.id} {entry.version} ({entry.digest[:16]}...) may run for "
                 f"{entry.purpose}, at most {entry.max_rounds} rounds, reading "
-                f"{', '.join(entry.columns)}."
+                f"{', '.join(entry.columns)}, "
+                + (
+                    "without added noise."
+                    if entry.privacy == "none"
+                    else f"with noise that hides each single {entry.privacy}."
+                )
                 for entry in block.workloads
             )
+
+
+def _promises(block: Privacy) -> tuple[str, ...]:
+    """What noise promises, and what is spent of it."""
+    without = (
+        "For a workload without added noise there is no differential-privacy guarantee: what its "
+        "common model shows is not bounded by a figure."
+    )
+    if not block.budgets:
+        return (without, "No workload that promises privacy to single customers can run.")
+    return (
+        *(
+            f"All runs with noise together spend at most epsilon {one.epsilon:g} (delta "
+            f"{one.delta:g}) of each {one.unit}'s privacy in any {one.period_days} days; a run "
+            "that would spend more is refused. Epsilon bounds how much more likely any result can "
+            f"become because one {one.unit} is in the data: at most {exp(one.epsilon):,.1f} times, "
+            "but for a chance of delta."
+            for one in block.budgets
+        ),
+        without,
+    )
 
 
 def _limits(block: Privacy | Outputs | Contribution | Competition) -> tuple[str, ...]:
@@ -94,8 +122,7 @@ def _limits(block: Privacy | Outputs | Contribution | Competition) -> tuple[str,
                 f"The members in a sum may change by a few at most {block.survivor_changes} times "
                 "in a run.",
                 f"At most {block.max_runs} runs in {block.period_days} days.",
-                "There is no differential-privacy guarantee: what the common model itself shows "
-                "is not bounded by a figure.",
+                *_promises(block),
             )
         case Outputs():
             return (

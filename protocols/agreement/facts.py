@@ -116,6 +116,7 @@ class Facts:
     mine: MemberFacts | None = None
     ledger: LedgerFacts | None = None
     privacy: PrivacyFacts | None = None
+    privacy_problem: str = ""  # why it is not known
     consent: Consent = Consent.NONE
     house: HouseRules = NO_HOUSE_RULES
     figures: Figures | None = None

@@ -23,6 +23,7 @@ class HouseRules:
     min_colluders: int = 0
     max_rounds: int | None = None
     max_runs: int | None = None  # within the period of clause 14
+    max_epsilon: float | None = None  # spent with the run, over the period of its budget
 
 
 NO_HOUSE_RULES = HouseRules()

@@ -20,10 +20,11 @@ BADGES = {
 }
 STRICTER_IF_HIGHER = frozenset(
     {"colluders", "min_cohort", "min_contributors", "min_gain_percent", "min_members"}
-    | {"min_rows", "min_weeks", "numerator", "members"}
+    | {"min_rows", "min_weeks", "numerator", "members", "period_days"}
 )
 STRICTER_IF_LOWER = frozenset(
-    {"ends", "max_rounds", "max_runs", "max_weight_percent", "survivor_changes", "w_max"}
+    {"delta", "ends", "epsilon", "max_rounds", "max_runs", "max_weight_percent"}
+    | {"survivor_changes", "w_max"}
 )
 
 

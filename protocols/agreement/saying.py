@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Set
 from datetime import datetime
 
 from protocols.agreement.facts import Facts, Reason, Request
-from protocols.agreement.terms import Block, Hours, Terms
+from protocols.agreement.order import Order
+from protocols.agreement.terms import Block, Hours, Terms, Workloads, WorkloadTerms
 
 Says = Iterator[Reason]
 Check = Callable[[Terms, Request, Facts], Says]
@@ -44,6 +46,12 @@ def machine(
     return block, () if block is not None else (missing_clause(clause),)
 
 
+def recipe_of(terms: Terms, order: Order) -> WorkloadTerms | None:
+    """Clause 13's entry for the code that an order names, or nothing."""
+    block = terms.block("c13", Workloads)
+    return block.by_digest(order.workload.digest) if block is not None else None
+
+
 def some(values: Set[str]) -> str:
     """Up to five of the values, in order."""
     shown = ", ".join(value[:40] for value in sorted(values)[:5])
@@ -54,6 +62,14 @@ def short(value: object) -> str:
     """A setting as text that fits a line; control characters of the sender are not shown."""
     text = "".join(char if char.isprintable() else "?" for char in str(value)[:200])
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def eps(value: float, *, up: bool = True) -> str:
+    """An epsilon with three digits after the point, rounded against the one who asks."""
+    if not math.isfinite(value):
+        return "an unknown amount"
+    rounded = math.ceil(value * 1000 - 1e-9) if up else math.floor(value * 1000 + 1e-9)
+    return f"{rounded / 1000:g}"
 
 
 def day(moment: datetime) -> str:

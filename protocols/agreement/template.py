@@ -44,7 +44,9 @@ def make_agreement(
         name: of the cooperative, as people say it.
         coop: 64 hex digits. The keys are Ed25519 public keys in 64 hex digits.
         workloads: entries of clause 13: id, version, digest, purpose, columns, max_rounds,
-            config (settings that orders must match), free (settings that orders choose).
+            config (settings that orders must match), free (settings that orders choose),
+            privacy (``none``, or the unit that noise hides). Each unit gets a budget of the
+            figures ``epsilon``, ``delta`` and ``budget_days``.
         starts, ends: the term, aware instants.
         figures: replace defaults of the template, for example ``{"min_cohort": 8}``.
         version, prev: for an amendment, the next number and the id that it replaces.
@@ -66,9 +68,9 @@ def make_agreement(
             where=WHERE,
         )
     recipes = [dict(one) | {"columns": sorted(one["columns"])} for one in workloads]
+    agreed = {**defaults, **(figures or {})}
     values: dict[str, Any] = {
-        **defaults,
-        **(figures or {}),
+        **agreed,
         "name": name,
         "coop": coop,
         "version": version,
@@ -81,9 +83,50 @@ def make_agreement(
         "workload_names": sorted({str(one["id"]) for one in recipes}),
         "purposes": sorted({str(one["purpose"]) for one in recipes}),
         "columns": sorted({str(column) for one in recipes for column in one["columns"]}),
+        **_privacy(recipes, agreed),
     }
     document: dict[str, Any] = _filled(body, values)
     return read_agreement(document, WHERE)
+
+
+def _privacy(recipes: Sequence[Mapping[str, Any]], figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Budgets of the units that noise hides, and what the texts say about noise and customers."""
+    claims = {str(one["id"]): str(one.get("privacy", "none")) for one in recipes}
+    noised = sorted(name for name, claim in claims.items() if claim != "none")
+    plain = sorted(name for name, claim in claims.items() if claim == "none")
+    units = sorted(set(claims.values()) - {"none"})
+    budgets = [
+        {
+            "unit": unit,
+            "epsilon": figures.get("epsilon"),
+            "delta": figures.get("delta"),
+            "period_days": figures.get("budget_days"),
+        }
+        for unit in units
+    ]
+    words = []
+    if plain:
+        words.append(
+            f"In runs of {_words(plain)} we add no artificial noise, so there is no mathematical "
+            "guarantee about what the common model itself shows; the card of each model says so."
+        )
+    words += [
+        f"In runs of {_words(noised)} every computer adds noise to its part of each sum, so much "
+        f"that nobody can tell from the results whether any one {one['unit']} was in the data. "
+        f"What the results show about one {one['unit']} is measured and called epsilon. All such "
+        f"runs together spend at most {one['epsilon']} of it in any {one['period_days']} days, at "
+        f"a delta of {one['delta']}. Your own computer keeps the account and refuses what would "
+        "spend more; the card of each model says what it spent."
+        for one in budgets
+    ]
+    keyed = any("customer" in str(column) for one in recipes for column in one["columns"])
+    reads = (
+        "It knows customers only by a number that it made itself and that nobody else can make; "
+        "it reads no name, no staff and no payment data"
+        if keyed
+        else "It reads no customer, no staff and no payment data"
+    )
+    return {"budgets": budgets, "privacy_words": " ".join(words), "personal_words": reads}
 
 
 def amend(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -30,6 +31,8 @@ KIND = "datacoop/agreement"
 SMALLEST_COHORT = 3  # secure-aggregation: a sum over two shows each the other
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Unit = Literal["customer"]  # whose presence noise hides: one customer of one member
+Claim = Literal["none", "customer"]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")]
 
 
@@ -113,7 +116,8 @@ class WorkloadTerms(Document):
     """One recipe that may run, by the digest of its code.
 
     ``config`` lists the settings that an order must match exactly, ``free`` those that it may
-    choose. Anything else in an order is denied.
+    choose. Anything else in an order is denied. ``privacy`` is the unit whose presence the
+    recipe hides with noise, ``none`` if it adds no noise and promises nothing.
     """
 
     id: Name
@@ -124,6 +128,7 @@ class WorkloadTerms(Document):
     max_rounds: Annotated[int, Field(ge=1, le=100_000)]
     config: Config
     free: Annotated[tuple[Column, ...], Field(max_length=100)]
+    privacy: Claim
 
 
 class Workloads(Document):
@@ -143,8 +148,25 @@ class Workloads(Document):
         return next((entry for entry in self.workloads if entry.digest == digest), None)
 
 
+class Budget(Document):
+    """What may be spent of one unit's privacy: (epsilon, delta) over any ``period_days``."""
+
+    unit: Unit
+    epsilon: Annotated[float, Field(gt=0, le=100)]
+    delta: Annotated[float, Field(gt=0, le=0.001)]
+    period_days: Annotated[int, Field(ge=1, le=3660)]
+
+    @property
+    def period(self) -> timedelta:
+        """How long what was spent counts."""
+        return timedelta(days=self.period_days)
+
+
 class Privacy(Document):
-    """Clause 14: colluders C, the smallest cohort, runs per period. ``claim`` none: no DP."""
+    """Clause 14: colluders C, the smallest cohort, runs and spent privacy per period.
+
+    ``budgets`` may be empty; then no workload that promises privacy to a unit can run.
+    """
 
     type: Literal["privacy"]
     colluders: Annotated[int, Field(ge=1, le=998)]
@@ -152,7 +174,17 @@ class Privacy(Document):
     survivor_changes: Annotated[int, Field(ge=0, le=1000)]
     max_runs: Annotated[int, Field(ge=1, le=100_000)]
     period_days: Annotated[int, Field(ge=1, le=3660)]
-    claim: Literal["none"]
+    budgets: Annotated[tuple[Budget, ...], Field(max_length=10)]
+
+    @model_validator(mode="after")
+    def _one_budget_per_unit(self) -> Privacy:
+        if len({one.unit for one in self.budgets}) != len(self.budgets):
+            raise ValueError("two budgets have the same unit; keep one")
+        return self
+
+    def budget(self, unit: str) -> Budget | None:
+        """The budget of a unit, or nothing."""
+        return next((one for one in self.budgets if one.unit == unit), None)
 
 
 class Outputs(Document):

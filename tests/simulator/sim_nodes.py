@@ -32,6 +32,7 @@ from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey
 from sim_grid import client_context, run_client_app
 from sim_papers import Papers
+from small_coop import NOW
 
 AT = "2026-03-01T12:00:00.000000Z"
 Fetch = Callable[[str, RunId, int], bytes]
@@ -40,7 +41,7 @@ Fetch = Callable[[str, RunId, int], bytes]
 class MemoryLedgers:
     """What the node's store remembers of rounds, without a store; the same contract."""
 
-    def __init__(self, allowed: int) -> None:
+    def __init__(self, allowed: int | None) -> None:
         self._allowed = allowed
         self.spent: set[tuple[bytes, int]] = set()
         self.sets: dict[tuple[str, int], frozenset[str]] = {}
@@ -64,10 +65,11 @@ class MemoryLedgers:
         self.sets.setdefault((run, round), members)
 
 
-def sqlite_ledgers(file: Path, allowed: int) -> Ledgers:
+def sqlite_ledgers(file: Path, allowed: int | None) -> Ledgers:
     """The node's own, over its store."""
     database = Database.open(file, create=True)
-    return _Ledgers(SimpleNamespace(database=database), lambda run: allowed)  # type: ignore[arg-type]
+    member = SimpleNamespace(database=database, home=SimpleNamespace(clock=lambda: NOW))
+    return _Ledgers(member, lambda run: allowed)  # type: ignore[arg-type]
 
 
 class Entropy:
@@ -159,5 +161,5 @@ class Node:
         self.journal.append((str(kind), dict(facts)))
 
 
-def allowance(papers: Papers) -> int:
+def allowance(papers: Papers) -> int | None:
     return survivor_allowance(papers.course)

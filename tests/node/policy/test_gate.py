@@ -32,7 +32,7 @@ from agreement_world import (
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.budget import Budget, Period, settle
-from node.policy.gate import Gate, History
+from node.policy.gate import Gate, History, Price
 from node.policy.survivors import admit_survivors
 from node.store.budgets import RunBudget
 from node.store.database import Database
@@ -52,6 +52,10 @@ HISTORY = History(weeks=52, rows=10_000)
 OTHER_RUN = "cd" * 16
 
 
+def free_of_charge(order: object, terms: object, roster: object) -> None:
+    """The workload of these tests is not installed; it promises nothing."""
+
+
 @dataclass
 class House:
     """One member's node without its network."""
@@ -61,6 +65,7 @@ class House:
     entries: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     rules: HouseRules = field(default_factory=HouseRules)
     installed: frozenset[str] = frozenset({DIGEST})
+    price: Price = free_of_charge
 
     def journal(self, kind: str, facts: Mapping[str, object]) -> None:
         # every entry must be one that the audit log takes
@@ -84,6 +89,7 @@ class House:
             journal=self.journal,
             clock=lambda: self.now,
             house=self.rules,
+            price=self.price,
         )
 
     def state(self, run: str = RUN) -> OrderState | None:
@@ -140,6 +146,7 @@ def test_the_journal_is_written_before_the_permit_and_its_failure_denies(house: 
         installed=house.installed,
         journal=broken,
         clock=lambda: NOW,
+        price=free_of_charge,
     )
     with pytest.raises(LocalError, match="disk is full"):
         gate.admit(signed_order(), HISTORY)

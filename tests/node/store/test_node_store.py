@@ -129,7 +129,7 @@ def test_an_upgrade_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_round_is_spent_once(database: Database) -> None:
-    spent = SpentRounds(database)
+    spent = SpentRounds(database, lambda: NOW)
     assert spent.last(RUN) is None
     spent.mark_spent(RUN, 3)
     assert spent.is_spent(RUN, 3)
@@ -141,11 +141,11 @@ def test_a_round_is_spent_once(database: Database) -> None:
 
 
 MARK = (
-    "import sys, time; from pathlib import Path\n"
+    "import sys, time; from datetime import UTC, datetime; from pathlib import Path\n"
     "from node.store.database import Database\n"
     "from node.store.rounds import SpentRounds\n"
     "from protocols.errors import Refused\n"
-    "spent = SpentRounds(Database.open(Path(sys.argv[1])))\n"
+    "spent = SpentRounds(Database.open(Path(sys.argv[1])), lambda: datetime.now(UTC))\n"
     "sys.stdin.readline() if len(sys.argv) > 2 else None\n"
     "try:\n"
     "    spent.mark_spent(b'\\xab' * 16, 7); print('marked', flush=True)\n"
@@ -164,7 +164,7 @@ def test_a_mark_survives_kill_9(tmp_path: Path) -> None:
         assert process.stdout.readline().strip() == "marked"
         process.send_signal(signal.SIGKILL)
     with pytest.raises(Refused, match="spent before"):
-        SpentRounds(Database.open(path)).mark_spent(RUN, 7)
+        SpentRounds(Database.open(path), lambda: NOW).mark_spent(RUN, 7)
 
 
 def test_of_several_processes_one_spends_the_round(tmp_path: Path) -> None:

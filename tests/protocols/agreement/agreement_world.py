@@ -14,6 +14,7 @@ from protocols.agreement.facts import (
     Figures,
     LedgerFacts,
     MemberFacts,
+    PrivacyFacts,
     Request,
     RosterFacts,
 )
@@ -43,6 +44,19 @@ WORKLOAD = {
     "max_rounds": 40,
     "config": CONFIG,
     "free": ["categories", "train_until"],
+    "privacy": "none",
+}
+CHURN_DIGEST = "d2" * 32
+CHURN = {
+    "id": "churn",
+    "version": "1",
+    "digest": CHURN_DIGEST,
+    "purpose": "train:churn",
+    "columns": ["business_date", "customer_key", "net"],
+    "max_rounds": 100,
+    "config": {"noise_multiplier": 40.0, "w_max": 1},
+    "free": ["train_until"],
+    "privacy": "customer",
 }
 TEMPLATE: dict[str, Any] = json.loads(
     (files("protocols.agreement") / "templates" / "grocers.json").read_bytes()
@@ -121,6 +135,25 @@ def order(**changes: Any) -> ParsedOrder:
     return make_order(**(values | changes))
 
 
+BOTH = agreement(workloads=[CHURN, WORKLOAD])
+"""Demand without a promise beside churn with one; epsilon 4 at delta 1e-5 in 365 days."""
+
+
+def churn_order(**changes: Any) -> ParsedOrder:
+    """An order of the churn workload under ``BOTH``."""
+    values: dict[str, Any] = {
+        "agreement": BOTH.id,
+        "workload": CHURN,
+        "purpose": "train:churn",
+        "columns": ["business_date", "customer_key", "net"],
+        "config": {"noise_multiplier": 40.0, "w_max": 1, "train_until": "2026-01-01"},
+    }
+    return order(**(values | changes))
+
+
+SPENDING = PrivacyFacts("customer", 1e-5, 1.0, 2.5, 3.0, datetime(2026, 9, 1, tzinfo=UTC))
+
+
 def signed_by_all(document: Any, people: list[SigningKey] | None = None) -> dict[str, Any]:
     parts = [jws_sign(document, identity_of(key.public), key) for key in (people or KEYS)]
     return jws_merge(parts[0], *parts[1:])
@@ -141,6 +174,7 @@ def facts(**changes: Any) -> Facts:
         "roster": RosterFacts(ROSTER.id, 1, frozenset(IDS)),
         "mine": MemberFacts(IDS[0], 52, 10_000, frozenset({DIGEST})),
         "ledger": LedgerFacts(0),
+        "privacy": PrivacyFacts("none"),
         "consent": Consent.ALWAYS,
         "figures": GOOD_FIGURES,
     }

@@ -35,6 +35,7 @@ from protocols.agreement.facts import (
     Figures,
     LedgerFacts,
     MemberFacts,
+    PrivacyFacts,
     Request,
     RosterFacts,
 )
@@ -346,6 +347,16 @@ maybe_facts = st.builds(
         runs_in_period=st.integers(0, 20),
         earlier_cohorts=st.lists(st.frozensets(ids), max_size=4).map(tuple),
     ),
+    privacy=st.none()
+    | st.builds(
+        PrivacyFacts,
+        unit=st.sampled_from(["none", "customer", "member", ""]),
+        delta=st.floats(),
+        epsilon_run=st.floats(),
+        epsilon_before=st.floats(),
+        epsilon_after=st.floats(),
+        frees_at=st.none() | moments,
+    ),
     consent=st.sampled_from(Consent),
     house=st.builds(
         HouseRules,
@@ -353,6 +364,7 @@ maybe_facts = st.builds(
         manual_approval=st.booleans(),
         min_cohort=st.integers(0, 10),
         max_runs=st.none() | st.integers(0, 5),
+        max_epsilon=st.none() | st.floats(),
     ),
     figures=st.none()
     | st.builds(
