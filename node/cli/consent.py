@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
 
 if TYPE_CHECKING:
+    from node.data.quality import QualityReport
     from node.house import Home
     from node.policy.consents import ConsentDesk, ScopeStatus
 
@@ -108,16 +110,16 @@ def export(context: typer.Context) -> None:
 @app.command(epilog="Example: coop-node consent status --json")
 def status(context: typer.Context, as_json: Json = False) -> None:
     """How many customers said what, and whose purchases a run would read."""
+    from node.data.line_quality import owner_report
+
     home, desk = _desk(context)
-    keys = home.vault().customer_keys()
-    whole = desk.is_whole()
-    scopes = desk.status()
-    standing = {
-        one.scope: sum(map(desk.standing(one.scope, home.clock()).lets_in, keys)) if whole else 0
+    vault, whole, scopes = home.vault(), desk.is_whole(), desk.status()
+    seen = {
+        one.scope: owner_report(vault, desk.standing(one.scope, home.clock()))
         for one in scopes
+        if whole
     }
     document = {
-        "customers_with_purchases": len(keys),
         "complete": whole,
         "scopes": [
             {
@@ -126,18 +128,18 @@ def status(context: typer.Context, as_json: Json = False) -> None:
                 "assessment": one.basis.assessment,
                 "counts": {str(what): number for what, number in one.counts.items()},
                 "grants_without_wording": one.without_wording,
-                "would_be_read": standing[one.scope],
+                "customers_read": seen[one.scope][1] if whole else 0,
+                "health": seen[one.scope][0].score if whole else None,
+                "findings": [asdict(f) for f in seen[one.scope][0].findings] if whole else [],
             }
             for one in scopes
         ],
     }
 
     def lines() -> list[str]:
-        out = [f"{len(keys)} customers have purchases on this node."]
+        out = [] if scopes else ["No installed workload reads customers' purchases."]
         for one in scopes:
-            out += _in_words(one, standing[one.scope])
-        if not scopes:
-            out.append("No installed workload reads customers' purchases.")
+            out += _in_words(one, seen.get(one.scope))
         if not whole:
             out.append(
                 "This node came back from a backup: import the answers as your till knows them "
@@ -148,24 +150,28 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     answer(document, as_json, lines)
 
 
-def _in_words(one: ScopeStatus, read: int) -> list[str]:
+def _in_words(one: ScopeStatus, seen: tuple[QualityReport, int] | None) -> list[str]:
     basis = (
         f"a legitimate interest (assessment {one.basis.assessment})"
         if one.basis.assessment
         else "consent"
     )
+    read = seen[1] if seen is not None else 0
     out = [f"{one.scope}: on the basis of {basis}, the purchases of {read} customers are read."]
     rows = [[str(what), str(number)] for what, number in sorted(one.counts.items())]
     out += table(
         rows,
-        ["customers who", ""],
-        "  Nobody has said anything yet: coop-node consent import FILE.csv",
+        ["answer", "customers"],
+        "Nobody has said anything yet: coop-node consent import FILE.csv",
     )
     if one.without_wording:
         out.append(
-            f"{one.without_wording} answers do not say which text the customer saw: import them "
-            "with --wording TEXTFILE."
+            f"{one.without_wording} answers do not say which text the customer saw; import the "
+            "next ones with --wording TEXTFILE."
         )
+    if seen is not None:
+        out.append(f"Health: {seen[0].score} of 100")
+        out += [f"  {finding.sentence} {finding.fix}" for finding in seen[0].findings]
     return out
 
 

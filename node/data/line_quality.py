@@ -1,8 +1,8 @@
 """Health of customers' lines: the rules that matter where customers are looked at, one by one.
 
-``look`` gives the score and the findings in plain sentences; ``checked_lines`` guards a run. The
-way of counting is that of ``node.data.quality``; the rules see what the run may see and the
-counts of what was left out, nothing more.
+``owner_report`` is for the member's own eyes; ``checked_lines`` guards a run. The way of counting
+is that of ``node.data.quality``; the rules see the lines of a snapshot and the counts of what it
+leaves out, nothing more.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Final
 
 import numpy as np
 
+from node.data import snapshot
 from node.data.quality import Finding, QualityReport, Severity
-from node.data.stages import CheckedLines, ConsentedLines
+from node.data.snapshot import Snapshot
+from node.data.stages import CheckedLines, ConsentedLines, LeftOut, Standing
+from node.data.vault import Vault
 from protocols.errors import InputError, Refused
 
 MIN_CUSTOMERS: Final = 20
+OWNER_COLUMNS: Final = ("customer_key", "business_date", "category_code")
 TOO_FEW_WEEKS: Final = 12
 FEW_WEEKS: Final = 40
 CASH_SHARE: Final = 0.1  # of all lines under one number,
@@ -44,11 +48,11 @@ class LineRule:
     full_at: float
     sentence: str
     fix: str
-    look: Callable[[ConsentedLines], _Seen]
+    look: Callable[[Snapshot], _Seen]
 
-    def apply(self, consented: ConsentedLines) -> Finding | None:
+    def apply(self, found: Snapshot, scope: str) -> Finding | None:
         """The finding, or None if there is nothing to say."""
-        seen = self.look(consented)
+        seen = self.look(found)
         if not seen.count:
             return None
         share = seen.count / max(seen.total, 1)
@@ -56,33 +60,39 @@ class LineRule:
             rule=self.name,
             severity=self.severity,
             sentence=self.sentence.format(count=seen.count, total=seen.total, detail=seen.detail),
-            fix=self.fix.format(scope=consented.standing.scope),
+            fix=self.fix.format(scope=scope),
             count=seen.count,
             share=share,
             penalty=self.weight * min(1.0, share / self.full_at),
         )
 
 
-def look(consented: ConsentedLines) -> QualityReport:
+def owner_report(vault: Vault, standing: Standing) -> tuple[QualityReport, int]:
+    """Health of what a run would see, and of how many customers; needs no permit."""
+    found = snapshot.read(vault, standing, OWNER_COLUMNS, None, None)
+    return look(found, standing.scope), found.customers
+
+
+def look(found: Snapshot, scope: str) -> QualityReport:
     """All rules; without a single line the score is 0."""
-    if not len(consented.lines):
+    if not len(found.lines):
+        out = found.left_out
         nothing = Finding(
             rule="no_customers",
             severity=Severity.ERROR,
-            sentence="No customer with sales lines stands in "
-            f"{consented.standing.scope!r}: of {consented.left_out.lines} lines "
-            f"{consented.left_out.without_customer} name no customer and "
-            f"{consented.left_out.not_standing} are of customers who do not stand.",
-            fix=_fix_for_few(consented),
+            sentence=f"No customer with sales lines stands in {scope!r}: of {out.lines} lines "
+            f"{out.without_customer} name no customer and {out.not_standing} are of customers "
+            "who do not stand.",
+            fix=_fix_for_few(out, scope),
             count=0,
             share=1.0,
             penalty=100.0,
         )
         return QualityReport(0, 0, (nothing,))
-    found = [f for f in (rule.apply(consented) for rule in LINE_RULES) if f is not None]
-    found.sort(key=lambda finding: (-finding.penalty, finding.rule))
-    score = max(0, round(100 - sum(finding.penalty for finding in found)))
-    return QualityReport(score, len(consented.lines), tuple(found))
+    findings = [f for f in (rule.apply(found, scope) for rule in LINE_RULES) if f is not None]
+    findings.sort(key=lambda finding: (-finding.penalty, finding.rule))
+    score = max(0, round(100 - sum(finding.penalty for finding in findings)))
+    return QualityReport(score, len(found.lines), tuple(findings))
 
 
 def checked_lines(
@@ -102,16 +112,18 @@ def checked_lines(
         InputError: too few customers stand in the scope, or an amount is not a number.
         Refused: the health is below the minimum.
     """
-    if consented.customers < minimum_customers:
+    scope = consented.standing.scope
+    found = Snapshot(consented.snapshot_root, consented.left_out, consented.lines)
+    if found.customers < minimum_customers:
         raise InputError(
-            f"{consented.customers} customers with sales stand in {consented.standing.scope!r}; "
-            f"at least {minimum_customers} are needed to take part.",
-            fix=_fix_for_few(consented),
+            f"{found.customers} customers with sales stand in {scope!r}; at least "
+            f"{minimum_customers} are needed to take part.",
+            fix=_fix_for_few(found.left_out, scope),
         )
     amounts = consented.lines.select_dtypes("float64").to_numpy()
     if not np.isfinite(amounts).all():
         raise InputError("the customers' lines hold amounts that are not numbers.")
-    report = look(consented)
+    report = look(found, scope)
     if report.score < minimum_health:
         raise Refused(
             f"the health of the customers' lines is {report.score}, the agreement asks for at "
@@ -127,9 +139,8 @@ def checked_lines(
     )
 
 
-def _fix_for_few(consented: ConsentedLines) -> str:
+def _fix_for_few(out: LeftOut, scope: str) -> str:
     """The step that would help most: rows, customer numbers, or answers of customers."""
-    out = consented.left_out
     if not out.lines:
         return "Add an export of your till or shop: coop-node data add FILE.csv"
     if out.without_customer > out.not_standing:
@@ -139,20 +150,20 @@ def _fix_for_few(consented: ConsentedLines) -> str:
         )
     return (
         "Ask your customers, and enter their answers: coop-node consent import FILE.csv "
-        f"(scope {consented.standing.scope})"
+        f"(scope {scope})"
     )
 
 
 # --- rules -------------------------------------------------------------------------------------
 
 
-def _without_customer(consented: ConsentedLines) -> _Seen:
-    return _Seen(consented.left_out.without_customer, consented.left_out.lines)
+def _without_customer(found: Snapshot) -> _Seen:
+    return _Seen(found.left_out.without_customer, found.left_out.lines)
 
 
-def _cash_customer(consented: ConsentedLines) -> _Seen:
+def _cash_customer(found: Snapshot) -> _Seen:
     """Numbers that are in use nearly every day: typed in for everybody without a card."""
-    lines = consented.lines
+    lines = found.lines
     by_key = lines.groupby("customer_key", observed=True)["business_date"]
     count, days = by_key.size().to_numpy(), by_key.nunique().to_numpy()
     open_days = lines["business_date"].nunique()
@@ -162,31 +173,29 @@ def _cash_customer(consented: ConsentedLines) -> _Seen:
     return _Seen(int(count[many].sum()), int(count.sum()), str(int(many.sum())))
 
 
-def _weeks(consented: ConsentedLines) -> int:
-    days = consented.lines["business_date"]
+def _weeks(found: Snapshot) -> int:
+    days = found.lines["business_date"]
     return int((days.max() - days.min()).days + 1) // 7
 
 
-def _too_few_weeks(consented: ConsentedLines) -> _Seen:
-    weeks = _weeks(consented)
+def _too_few_weeks(found: Snapshot) -> _Seen:
+    weeks = _weeks(found)
     return _Seen(1, 1, str(weeks)) if weeks < TOO_FEW_WEEKS else _Seen(0, 1)
 
 
-def _few_weeks(consented: ConsentedLines) -> _Seen:
-    weeks = _weeks(consented)
+def _few_weeks(found: Snapshot) -> _Seen:
+    weeks = _weeks(found)
     return _Seen(1, 1, str(weeks)) if TOO_FEW_WEEKS <= weeks < FEW_WEEKS else _Seen(0, 1)
 
 
-def _in_future(consented: ConsentedLines) -> _Seen:
-    return _Seen(
-        consented.left_out.in_future, consented.left_out.in_future + consented.left_out.lines
-    )
+def _in_future(found: Snapshot) -> _Seen:
+    return _Seen(found.left_out.in_future, found.left_out.in_future + found.left_out.lines)
 
 
-def _no_category(consented: ConsentedLines) -> _Seen:
-    if "category_code" not in consented.lines:
+def _no_category(found: Snapshot) -> _Seen:
+    if "category_code" not in found.lines:
         return _Seen(0, 1)  # the run does not read it
-    return _Seen(int(consented.lines["category_code"].isna().sum()), len(consented.lines))
+    return _Seen(int(found.lines["category_code"].isna().sum()), len(found.lines))
 
 
 LINE_RULES: Final[tuple[LineRule, ...]] = (

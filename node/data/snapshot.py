@@ -54,6 +54,11 @@ class Snapshot:
     left_out: LeftOut
     lines: pd.DataFrame = field(repr=False)
 
+    @property
+    def customers(self) -> int:
+        """How many customers have a line."""
+        return len(self.lines["customer_key"].cat.categories)
+
 
 def last_readable_day(standing: Standing) -> date:
     """Tomorrow in UTC: the latest day that a till anywhere can print now."""

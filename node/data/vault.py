@@ -163,13 +163,6 @@ class Vault:
         )
         return Summary(*row[0]) if row else Summary(0, 0, 0, 0, 0, 0, None, None)
 
-    def customer_keys(self) -> frozenset[str]:
-        """The keys of all customers who have a line, for the owner's own figures."""
-        rows = self.query(
-            "SELECT DISTINCT customer_key FROM sales_line WHERE customer_key IS NOT NULL"
-        )
-        return frozenset(str(row[0]) for row in rows)
-
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of an own-use question over the view ``sales_line``; nothing from an empty vault.
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from node.data.line_quality import LINE_RULES, MIN_CUSTOMERS, checked_lines, look
+from node.data.intake import add, preview
+from node.data.line_quality import LINE_RULES, MIN_CUSTOMERS, checked_lines, owner_report
+from node.data.line_quality import look as look_at
+from node.data.quality import QualityReport
+from node.data.snapshot import Snapshot
 from node.data.stages import (
     CUSTOMER_LINE_COLUMNS,
     Basis,
@@ -16,6 +21,7 @@ from node.data.stages import (
     LeftOut,
     Standing,
 )
+from node.data.vault import Vault
 from protocols.errors import InputError, Refused
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
@@ -52,6 +58,11 @@ def consented(
 
 
 USUAL = {f"k{k:02d}": list(range(k, 360, 14)) for k in range(30)}
+
+
+def look(found: ConsentedLines) -> QualityReport:
+    seen = Snapshot(found.snapshot_root, found.left_out, found.lines)
+    return look_at(seen, found.standing.scope)
 
 
 def rules(found: ConsentedLines) -> set[str]:
@@ -154,3 +165,16 @@ def test_amounts_that_are_no_numbers_stay_out() -> None:
     for value in (float("nan"), float("inf")):
         with pytest.raises(InputError, match="not numbers"):
             checked_lines(replace(found, lines=found.lines.assign(net=value)))
+
+
+def test_the_owner_sees_the_same_report(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    rows = [f"2017-{1 + k % 12:02d}-01,A,1,2,{'c1' if k % 2 else ''}" for k in range(48)]
+    path.write_text("\n".join(["date,category,qty,total,customer", *rows, ""]), encoding="utf-8")
+    vault = Vault(tmp_path / "vault")
+    add(vault, preview(path), bytes(32), NOW)
+    everybody = replace(STANDING, basis=Basis.LEGITIMATE_INTEREST, assessment="LIA-1")
+    report, customers = owner_report(vault, everybody)
+    assert [finding.rule for finding in report.findings] == ["without_customer"]
+    assert (report.lines, customers) == (24, 1)
+    assert owner_report(vault, STANDING)[0].score == 0
