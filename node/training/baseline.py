@@ -9,9 +9,6 @@ and its threads never meet torch's. Arrays travel as npz over the child's stdin 
 from __future__ import annotations
 
 import io
-import os
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -24,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node.data.features import LAGS, MEANS, FeatureRows, TrainingTable
+from node.training import child
 from protocols import canonical
 from protocols.errors import InputError, LocalError
 from protocols.workloads import demand
@@ -115,34 +113,7 @@ def _digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:
 
 
 def _run_child(arrays: Mapping[str, NDArray[np.generic]], timeout_s: float) -> bytes:
-    payload = io.BytesIO()
-    np.savez(payload, allow_pickle=False, **arrays)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUTF8": "1"}
-    try:
-        # -P: a stray lightgbm.py in the folder we were started in must not be imported
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", CHILD],
-            input=payload.getvalue(),
-            capture_output=True,
-            timeout=timeout_s,
-            env=environment,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise LocalError(
-            f"the own baseline was not trained within {timeout_s:.0f} s.",
-            fix="Close other programs and try again.",
-        ) from error
-    except OSError as error:
-        raise LocalError(f"the own baseline could not be started: {error}.") from error
-    if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        said = lines[-1] if lines else "no message"
-        raise LocalError(
-            f"the own baseline ended with status {done.returncode}: {said[:300]}",
-            fix="Run `coop-node doctor`; if memory is short, close other programs.",
-        )
-    return done.stdout
+    return child.run(CHILD, arrays, timeout_s)
 
 
 def _checked(answer: bytes, rows: FeatureRows) -> NDArray[np.float64]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Final
 
 from protocols.errors import Code, InputError
-from protocols.workloads import demand
+from protocols.workloads import churn, demand
 from protocols.workloads.recipe import Read, Workload
 
 DEMAND: Final = demand.WORKLOAD
+CHURN: Final = churn.WORKLOAD
 
 CATALOGUE: Final[Mapping[tuple[str, str], Workload]] = {
-    (one.id, one.version): one for one in (DEMAND,)
+    (one.id, one.version): one for one in (DEMAND, CHURN)
 }
 
 

@@ -25,7 +25,7 @@ from protocols import canonical
 from protocols.errors import InputError
 from protocols.workloads import churn_metrics
 from protocols.workloads.recipe import Block, RecordNoise, Shape, Task, Workload, drawn
-from protocols.workloads.server import FedAdam, ServerRule, ServerState, server_step
+from protocols.workloads.server import FedAvg, ServerRule, ServerState, server_step
 
 ID: Final = "churn"
 VERSION: Final = "1"
@@ -35,27 +35,27 @@ COLUMNS: Final[tuple[str, ...]] = ("business_date", "category_code", "customer_k
 # Columns that node.data.customers makes, in order; a test compares.
 FEATURES: Final[tuple[str, ...]] = (
     "recency",
-    "tenure",
-    "visits",
-    "rate",
     "recency_to_gap",
     "recency_to_longest",
     "gap_spread",
-    "last_gap",
+    "usual_gap",
     "visits_2",
     "visits_4",
     "visits_8",
     "visits_12",
     "visits_26",
-    "faded_2",
+    "faded_4",
     "faded_8",
     "faded_16",
-    "trend_4",
-    "trend_8",
+    "trend",
     "weeks_active",
     "basket",
-    "spend_12",
+    "spend",
     "variety",
+    "recency_to_gap_squared",
+    "usual_gap_squared",
+    "faded_16_squared",
+    "weeks_active_squared",
 )
 INPUTS: Final = len(FEATURES)
 
@@ -97,16 +97,16 @@ class ChurnConfig(BaseModel):
     model: Literal["logistic", "mlp"] = "logistic"
     hidden: Annotated[int, Field(ge=1, le=64)] = 8
     sample_rate: Rate = 1.0
-    customer_clip: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 1.0
+    customer_clip: Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)] = 2.0
     noise_multiplier: Noise
     evaluation_noise_multiplier: Noise
     delta: Annotated[float, Field(gt=0, le=1e-3, allow_inf_nan=False)] = 1e-5
     expected_customers: Annotated[int, Field(ge=10, le=2**31)]
-    scale: Annotated[int, Field(ge=256, le=2**20)] = 2**14
+    scale: Annotated[int, Field(ge=256, le=2**20)] = 2**12
     clamp: Annotated[float, Field(gt=0, le=2**16, allow_inf_nan=False)] = 512.0
     weight_decay: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1e-3
     w_max: Literal[1] = 1
-    server: ServerRule = FedAdam(name="fedadam", lr=0.1)
+    server: ServerRule = FedAvg(name="fedavg", lr=0.5)
 
     @field_validator("scale")
     @classmethod
@@ -123,8 +123,9 @@ class ChurnConfig(BaseModel):
         return tuple(newest - at * step for at in reversed(range(self.snapshots)))
 
 
-# What the agreement template and `run plan` start from; train_until, expected_customers and both
-# noise multipliers are the cooperative's own. Figures: tests/benchmarks/bench_privacy.py.
+# What the agreement template and `run plan` start from; train_until and expected_customers are the
+# cooperative's own. DEFAULT_ROUNDS steps and the evaluation cost epsilon 1.0 at this delta, twelve
+# such runs about 4. Figures: tests/benchmarks/bench_privacy.py.
 DEFAULTS: Final[Mapping[str, Any]] = {
     "horizon_weeks": 8,
     "active_weeks": 12,
@@ -135,17 +136,17 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "model": "logistic",
     "hidden": 8,
     "sample_rate": 1.0,
-    "customer_clip": 1.0,
-    "noise_multiplier": 40.0,
-    "evaluation_noise_multiplier": 8.0,
+    "customer_clip": 2.0,
+    "noise_multiplier": 33.5,
+    "evaluation_noise_multiplier": 5.3,
     "delta": 1e-5,
-    "scale": 2**14,
+    "scale": 2**12,
     "clamp": 512.0,
     "weight_decay": 1e-3,
     "w_max": 1,
-    "server": {"name": "fedadam", "lr": 0.1, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
+    "server": {"name": "fedavg", "lr": 0.5},
 }
-DEFAULT_ROUNDS: Final = 60
+DEFAULT_ROUNDS: Final = 40
 
 
 def parse_config(config: Mapping[str, Any], where: str = "config") -> ChurnConfig:
@@ -295,6 +296,7 @@ WORKLOAD: Final = Workload(
     sources=(
         "node/data/customers.py",
         "node/training/__init__.py",
+        "node/training/child.py",
         "node/training/churn_baseline.py",
         "node/training/churn_child.py",
         "node/training/churn_evaluate.py",

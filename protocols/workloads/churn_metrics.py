@@ -1,20 +1,20 @@
 """What the evaluation of a churn run sums, and the figures that follow from the noised sum.
 
-One customer adds at most ``CUSTOMER_L2`` (in units before scaling) to the vector, in whole units:
+Adding or removing one customer changes a member's vector by at most ``CUSTOMER_L2`` (in units
+before scaling; everything is whole). Two kinds of figures, because of what one customer can move:
 
-- three counts of scores by outcome, one a method (own, shared, blend). A score p between two of
-  the ``NODES`` counts for both, in such shares that their mean is p; so sums of scores are exact;
-- the squared error of the member's own score, and by how much that of the shared and the blended
-  score is smaller, the latter cut to +-``GAIN_CUT``: a difference is small and therefore cheap.
+- the shared model's score of a customer depends on that customer alone. Each adds its score to a
+  count by outcome and its squared error to a sum;
+- the member's own baseline was taught by its customers, so one of them may move every score that
+  it gives. Own and blend therefore appear as three figures a member, each cut to a range that
+  is small and agreed: one customer can move them across the range, and no further.
 
-Only sums over all members' customers become known, with noise. Figures about parts of the members
-are not collected.
+A score p between two of the ``NODES`` counts for both, in such shares that their mean is p. Only
+sums over all members become known, with noise; figures about parts of them are not collected.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -22,135 +22,161 @@ from numpy.typing import NDArray
 
 from protocols.errors import InputError, Refused
 
-METHODS: Final[tuple[str, ...]] = ("own", "shared", "blend")
 NODES: Final[tuple[float, ...]] = tuple(at / 10 for at in range(11))
-SCALE: Final = 2**12
-CLAMP: Final = 4096.0  # times SCALE it leaves room for 120 members in 32 bits
+SCALE: Final = 512
+CLAMP: Final = 4096.0  # no coordinate of a member is larger; some seven thousand customers a node
 CUSTOMER_L2: Final = 1.0
-COUNT_WEIGHT: Final = 1840  # units that one customer adds to one method's counts
-ERROR_WEIGHT: Final = 1430  # units for a squared error of 1
-GAIN_WEIGHT: Final = 1430  # units for a gain of GAIN_CUT
-GAIN_CUT: Final = 0.25
+COUNT_UNITS: Final = 300  # one customer in the counts
+ERROR_UNITS: Final = 200  # a squared error of 1
+OWN_UNITS: Final = 112  # a member's mean squared error of OWN_CUT
+OWN_CUT: Final = 0.4
+GAIN_UNITS: Final = 136  # a member's gain of GAIN_CUT; the range has both signs
+GAIN_CUT: Final = 0.02
+BETTER_UNITS: Final = 176  # a member whose blend is better than its own baseline
 MIN_CUSTOMERS: Final = 20
 
-_PER_METHOD: Final = 2 * len(NODES)  # stayed, then left
-_SUMS: Final = len(METHODS) * _PER_METHOD
-SIZE: Final = _SUMS + 3  # error of own; gain of shared; gain of blend
+_COUNTS: Final = 2 * len(NODES)  # those who stayed, then those who left
+SIZE: Final = _COUNTS + 4
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 
-def customer_rows(scores: Mapping[str, Floats], left: NDArray[np.bool_]) -> Whole:
-    """What each customer adds, whole units int64 (N, SIZE); each row's L2 norm <= SCALE.
+def customer_rows(shared: Floats, left: NDArray[np.bool_]) -> Whole:
+    """What each customer adds by the shared model's score, whole units int64 (N, SIZE).
 
     Args:
-        scores: probability of leaving by method, float64 (N,) in [0, 1].
+        shared: probability of leaving, float64 (N,) in [0, 1].
         left: whether the customer did leave, bool (N,).
 
     Raises:
-        InputError: a method is missing, or a score is not a probability.
+        InputError: a score is not a probability.
     """
     count = len(left)
+    score = np.asarray(shared, dtype=np.float64)
+    if score.shape != (count,) or not ((score >= 0) & (score <= 1)).all():
+        raise InputError(f"the scores are not {count} probabilities.")
     out = np.zeros((count, SIZE), dtype=np.int64)
-    if set(scores) != set(METHODS):
-        raise InputError(f"scores of {', '.join(METHODS)} are expected.")
-    for at, method in enumerate(METHODS):
-        score = np.asarray(scores[method], dtype=np.float64)
-        if score.shape != (count,) or not ((score >= 0) & (score <= 1)).all():
-            raise InputError(f"the scores of {method} are not {count} probabilities.")
-        low = np.minimum((score * (len(NODES) - 1)).astype(np.int64), len(NODES) - 2)
-        share = score * (len(NODES) - 1) - low
-        above = np.floor(share * COUNT_WEIGHT + 0.5).astype(np.int64)
-        first = at * _PER_METHOD + np.where(left, len(NODES), 0) + low
-        row = np.arange(count)
-        out[row, first] = COUNT_WEIGHT - above
-        out[row, first + 1] = above
-    errors = {name: (np.asarray(scores[name]) - left) ** 2 for name in METHODS}
-    out[:, _SUMS] = np.floor(errors["own"] * ERROR_WEIGHT + 0.5)
-    for at, method in enumerate(("shared", "blend")):
-        gain = np.clip((errors["own"] - errors[method]) / GAIN_CUT, -1, 1)
-        out[:, _SUMS + 1 + at] = np.rint(gain * GAIN_WEIGHT)
+    low = np.minimum((score * (len(NODES) - 1)).astype(np.int64), len(NODES) - 2)
+    above = np.floor((score * (len(NODES) - 1) - low) * COUNT_UNITS + 0.5).astype(np.int64)
+    row, first = np.arange(count), np.where(left, len(NODES), 0) + low
+    out[row, first] = COUNT_UNITS - above
+    out[row, first + 1] = above
+    out[:, _COUNTS] = np.floor(np.square(score - left) * ERROR_UNITS + 0.5)
     return out
 
 
-def member_vector(rows: Whole) -> Whole:
-    """The member's vector: the sum of its customers' rows, clamped; int64 (SIZE,)."""
+def member_figures(own: Floats, blend: Floats, left: NDArray[np.bool_]) -> Whole:
+    """What the member adds by its own and its blended scores, whole units int64 (SIZE,).
+
+    Without a customer to score all are 0, which lies inside every range.
+    """
+    out = np.zeros(SIZE, dtype=np.int64)
+    if len(left) == 0:
+        return out
+    errors = [float(np.mean(np.square(score - left))) for score in (own, blend)]
+    if not np.isfinite(errors).all():
+        raise InputError("the scores are not probabilities.")
+    gain = min(max((errors[0] - errors[1]) / GAIN_CUT, -1), 1)
+    out[_COUNTS + 1] = round(min(errors[0] / OWN_CUT, 1) * OWN_UNITS)
+    out[_COUNTS + 2] = round(gain * GAIN_UNITS)
+    out[_COUNTS + 3] = BETTER_UNITS if errors[1] < errors[0] else 0
+    return out
+
+
+def member_vector(rows: Whole, figures: Whole) -> Whole:
+    """The member's vector: its customers' rows and its figures, clamped; int64 (SIZE,)."""
     bound = int(CLAMP * SCALE)
-    out: Whole = np.clip(rows.sum(axis=0), -bound, bound)
+    out: Whole = np.clip(rows.sum(axis=0, dtype=np.int64) + figures, -bound, bound)
     return out
 
 
-def metrics_from_sum(
-    total: NDArray[np.float64], members: int, noise_multiplier: float
-) -> dict[str, float]:
-    """Figures over all customers of the members, from the noised sum in whole units.
+def metrics_from_sum(total: Floats, members: int, noise_multiplier: float) -> dict[str, float]:
+    """The run's figures from the noised sum in whole units.
 
     Args:
         total: float64 (SIZE,).
-        members: how many are in it; each of them reported.
+        members: how many are in it.
         noise_multiplier: z of the evaluation.
 
     Returns:
-        evaluated, customers (about), churn_rate; for each method auroc, brier, ece, log_loss,
-        lift10; gain_brier (share by which the blend's error is smaller than the own one's);
-        gain_noise, the noise that is in gain_brier, one standard deviation, at least.
+        ``evaluated`` (members), ``customers`` and ``churn_rate`` (about). Of the shared model over
+        all customers: ``auroc``, ``brier``, ``ece``, ``log_loss``, ``lift10``, and ``skill``, the
+        share by which its Brier score is below that of the churn rate for everybody. Means over
+        members: ``brier_own``, ``brier_blend``, ``gain_brier`` (share), ``blend_better`` (share of
+        members). ``noise_*``: one standard deviation of the noise in a figure, at least; the
+        figures are no better known than that.
 
     Raises:
-        InputError: the sum has another length.
-        Refused: too few customers for figures that mean anything.
+        InputError: the sum has another length or is impossible.
+        Refused: too few customers for figures that mean anything beside the noise.
     """
     total = np.asarray(total, dtype=np.float64)
     if total.shape != (SIZE,) or not np.isfinite(total).all():
         raise InputError(f"the sum of the metrics must hold {SIZE} finite numbers.")
     if members < 1 or np.abs(total).max() > 4 * members * CLAMP * SCALE:
         raise InputError(f"this sum of metrics is not possible with {members} members.")
-    counts = (total[:_SUMS] / COUNT_WEIGHT).reshape(len(METHODS), 2, len(NODES))
-    stayed, left = counts.sum(axis=2).mean(axis=0)  # three times the same people, other noise
-    noise = noise_multiplier * SCALE
-    least = max(MIN_CUSTOMERS, 2 * noise / COUNT_WEIGHT)
+    counts = (total[:_COUNTS] / COUNT_UNITS).reshape(2, len(NODES))
+    noise = noise_multiplier * SCALE * CUSTOMER_L2
+    stayed, left = (float(part.sum()) for part in counts)
+    spread = noise / COUNT_UNITS * len(NODES) ** 0.5  # of either of the two
+    least = max(MIN_CUSTOMERS, 2 * spread)
     if min(stayed, left) < least:
         raise Refused(
             f"about {max(stayed, 0):.0f} customers who stayed and {max(left, 0):.0f} who left "
             f"could be scored; at least {least:.0f} of both are needed beside the noise.",
             fix="Choose an earlier train_until, more members or a larger evaluation budget.",
         )
-    customers = float(stayed + left)
-    own = float(total[_SUMS]) / ERROR_WEIGHT / customers
-    gains = total[_SUMS + 1 :] * GAIN_CUT / GAIN_WEIGHT / customers
-    briers = {"own": own, "shared": own - float(gains[0]), "blend": own - float(gains[1])}
-    out = {
+    customers = stayed + left
+    brier = float(total[_COUNTS]) / ERROR_UNITS / customers
+    rate = left / customers
+    own = max(float(total[_COUNTS + 1]) / OWN_UNITS * OWN_CUT / members, 1e-3)
+    gain = float(total[_COUNTS + 2]) / GAIN_UNITS * GAIN_CUT / members
+    return {
         "evaluated": float(members),
         "customers": customers,
-        "churn_rate": float(left) / customers,
+        "churn_rate": rate,
+        **_curve(counts[0], counts[1]),
+        "brier": brier,
+        "skill": 1 - brier / (rate * (1 - rate)),
+        "brier_own": own,
+        "brier_blend": own - gain,
+        "gain_brier": gain / own,
+        "blend_better": float(total[_COUNTS + 3]) / BETTER_UNITS / members,
+        "noise_brier": noise / ERROR_UNITS / customers,
+        "noise_auroc": _auroc_noise(counts[0], counts[1], noise / COUNT_UNITS),
+        "noise_gain_brier": noise / GAIN_UNITS * GAIN_CUT / members / own,
+        "noise_blend_better": noise / BETTER_UNITS / members,
     }
-    for at, method in enumerate(METHODS):
-        out[f"brier_{method}"] = briers[method]
-        for name, value in _curve(counts[at, 0], counts[at, 1]).items():
-            out[f"{name}_{method}"] = value
-    out["gain_brier"] = float(gains[1]) / own if own > 0 else 0.0
-    spread = noise * GAIN_CUT / GAIN_WEIGHT / customers
-    out["gain_noise"] = spread / own if own > 0 else math.inf
-    return out
 
 
 def _curve(stayed: Floats, left: Floats) -> dict[str, float]:
-    """Figures of one method from its two counts over the nodes, (NODES,) each, noise included."""
+    """Figures of the scores from the two counts over the nodes, (NODES,) each, noise included.
+
+    The calibration error can only look larger through noise, never better than it is on average.
+    """
     nodes = np.array(NODES)
-    people_stayed, people_left = stayed.sum(), left.sum()
-    below = np.concatenate([[0.0], np.cumsum(stayed)[:-1]])
-    auroc = float((left * (below + stayed / 2)).sum() / (people_stayed * people_left))
+    below = np.cumsum(stayed) - stayed / 2
+    auroc = float((left * below).sum() / (stayed.sum() * left.sum()))
     people = stayed + left
-    gap = np.abs(nodes * people - left)
     inside = np.clip(nodes, 0.01, 0.99)
     loss = -(left * np.log(inside) + stayed * np.log1p(-inside)).sum()
-    everybody = people.sum()
     return {
         "auroc": min(max(auroc, 0.0), 1.0),
-        "ece": float(gap.sum() / everybody),
-        "log_loss": float(loss / everybody),
+        "ece": float(np.abs(nodes * people - left).sum() / people.sum()),
+        "log_loss": float(loss / people.sum()),
         "lift10": _lift(people, left),
     }
+
+
+def _auroc_noise(stayed: Floats, left: Floats, noise: float) -> float:
+    """Standard deviation of the AUROC for independent noise on each count, to first order."""
+    below = (np.cumsum(stayed) - stayed / 2) / stayed.sum()
+    above = (left.sum() - np.cumsum(left) + left / 2) / left.sum()
+    auroc = float((left * below).sum() / left.sum())
+    by_left = (below - auroc) / left.sum()
+    by_stayed = (above - auroc) / stayed.sum()
+    return noise * float(np.sqrt((by_left**2).sum() + (by_stayed**2).sum()))
 
 
 def _lift(people: Floats, left: Floats) -> float:
@@ -158,10 +184,12 @@ def _lift(people: Floats, left: Floats) -> float:
     wanted = people.sum() / 10
     found = caught = 0.0
     for many, gone in zip(people[::-1], left[::-1], strict=True):
-        part = min(1.0, (wanted - found) / many) if many > 0 else 0.0
-        found += part * max(many, 0.0)
+        if many <= 0:  # noise alone
+            continue
+        part = min(1.0, (wanted - found) / many)
+        found += part * many
         caught += part * gone
-        if found >= wanted:
+        if part < 1:
             break
     base = left.sum() / people.sum()
-    return float(caught / found / base) if found > 0 and base > 0 else 0.0
+    return float(caught / found / base) if found > 0 else 0.0

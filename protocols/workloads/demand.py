@@ -239,6 +239,7 @@ WORKLOAD: Final = Workload(
         "node/training/__init__.py",
         "node/training/baseline.py",
         "node/training/baseline_child.py",
+        "node/training/child.py",
         "node/training/clip.py",
         "node/training/evaluate.py",
         "node/training/fit.py",
