@@ -4,8 +4,8 @@ STORES ?= 8
 ROUNDS ?= 40
 KEEP ?= 0
 
-.PHONY: setup demo test bench soak fmt clean
-setup test bench soak fmt clean:
+.PHONY: setup demo test bench bench-privacy bench-secagg soak fmt clean
+setup test bench bench-privacy bench-secagg soak fmt clean:
 	@$(PYTHON) deploy/dev.py $@ $(ARGS)
 
 demo:

@@ -90,11 +90,18 @@ def soak(rest: list[str]) -> None:
 
 
 def bench(rest: list[str]) -> None:
-    """Every benchmark prints its table."""
-    for script in sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py")):
-        if not rest or script.stem.removeprefix("bench_") in rest:
-            say(f"{script.name}")
-            run(PYTHON, script)
+    """Every benchmark prints its table; or those that are named, with the options that follow."""
+    scripts = {
+        script.stem.removeprefix("bench_"): script
+        for script in sorted((ROOT / "tests" / "benchmarks").glob("bench_*.py"))
+    }
+    options = next((at for at, word in enumerate(rest) if word.startswith("-")), len(rest))
+    names, given = rest[:options] or [*scripts], rest[options:]
+    if unknown := [name for name in names if name not in scripts]:
+        raise SystemExit(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(scripts)}")
+    for name in names:
+        say(f"{scripts[name].name}")
+        run(PYTHON, scripts[name], *given)
 
 
 def fmt(rest: list[str]) -> None:
@@ -119,6 +126,8 @@ COMMANDS = {
     "test": test,
     "soak": soak,
     "bench": bench,
+    "bench-privacy": lambda rest: bench(["privacy", *rest]),
+    "bench-secagg": lambda rest: bench(["secagg", *rest]),
     "fmt": fmt,
 }
 

@@ -1,22 +1,34 @@
-"""Secure aggregation: CPU of one member and of the coordinator, and the mask kernel.
+"""Secure aggregation: masks, one member, the coordinator, beside Flower's SecAgg+ and OpenSSL.
 
-    python tests/benchmarks/bench_secagg.py
+    python tests/benchmarks/bench_secagg.py [--most-members 100]
 
-Prints a table; times are CPU milliseconds of one round without training or network, the least of
-``REPEATS`` rounds. The kernel is compared with the linked OpenSSL's raw AES-128-CTR in the same,
-interleaved run.
+Times are CPU, without training and network, everything measured in this run and interleaved. The
+coordinator works in a process of its own, so that its peak memory is its own; vectors are made,
+sent and added one by one, and the sum is compared with the plain one. Of the members one is timed;
+the others do everything that makes their messages, but do not verify signatures (it would only
+make the run longer). Flower's figures come from the kernels of the installed package; a whole
+Flower round is composed of them, and the line says so. Each line prints its goal and whether the
+measured figure meets it.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
+import multiprocessing
 import os
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TypeVar
+from unittest import mock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -32,19 +44,21 @@ from protocols.secagg import (
     make_descriptor,
 )
 from protocols.secagg import masks as m
-from protocols.secagg.messages import MaskRequest
+from protocols.secagg.fixedpoint import Sums
+from protocols.secagg.messages import MaskRequest, Request
 from protocols.signing import SigningKey, identity_of
 
-REPEATS = 3
+REPEATS = 5  # rounds of a small setting; the least counts
 ROUNDS = [  # members, colluders, dimension, members that vanish after stage 1
     (8, 1, 10_000, 0),
-    (8, 1, 10_000, 1),
-    (30, 5, 100_000, 0),
     (30, 5, 100_000, 3),
     (100, 20, 1_000_000, 0),
     (100, 20, 1_000_000, 10),
+    (1000, 200, 1_000_000, 100),
 ]
 SCALE = 2**15
+OFFICE = SigningKey(hashlib.sha256(b"office").digest())
+STAGES = (Stage.ADVERTISE, Stage.SHARE, Stage.MASK, Stage.AGREE, Stage.UNMASK)
 T = TypeVar("T")
 
 
@@ -60,9 +74,20 @@ class Clock:
         self.spent[name] = self.spent.get(name, 0.0) + time.process_time() - start
         return out
 
+    @property
+    def total(self) -> float:
+        return sum(self.spent.values())
+
+
+def verdict(met: bool) -> str:
+    return "met" if met else "NOT MET"
+
+
+# ------------------------------------------------------------------ one round
+
 
 def setting(n: int, colluders: int, dim: int) -> tuple[RoundDescriptor, dict[bytes, SigningKey]]:
-    """A descriptor and the keys of its members."""
+    """A descriptor and the keys of its members, the same in every process."""
     made = [SigningKey(hashlib.sha256(f"bench {i}".encode()).digest()) for i in range(n)]
     keys = {bytes.fromhex(identity_of(key.public)): key for key in made}
     blank = bytes(32)
@@ -85,7 +110,8 @@ def setting(n: int, colluders: int, dim: int) -> tuple[RoundDescriptor, dict[byt
         scale=SCALE,
         clip=1.0,
         w_max=1,
-        stage_timeout_s=60,
+        max_dropout=10,
+        stage_timeouts_s=(60,) * 6,
     )
     return descriptor, keys
 
@@ -107,114 +133,364 @@ def expected(d: RoundDescriptor) -> Expected:
         scale=d.scale,
         clip=d.clip,
         w_max=d.w_max,
+        max_dropout=d.max_dropout,
+        stage_timeouts_s=d.stage_timeouts_s,
     )
 
 
-def one_round(n: int, colluders: int, dim: int, gone: int) -> tuple[float, float, int]:
-    """CPU seconds of the first member and of the coordinator, and the member's upload in bytes.
+@dataclass(frozen=True)
+class OfficeFigures:
+    """What the coordinator's process reports: CPU seconds by step, peak bytes, survivors, sum."""
 
-    Members other than the first are not timed. Encoding and decoding are included on both sides.
-    """
+    spent: Mapping[str, float]
+    peak_bytes: int
+    survivors: int
+    total: Sums = field(repr=False)
+
+
+def peak_bytes() -> int:
+    """Largest resident size of this process so far."""
+    if sys.platform == "linux":  # getrusage would count what the parent had before the start
+        status = Path("/proc/self/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def office_process(line: Connection, n: int, colluders: int, dim: int) -> None:
+    """The coordinator: (stage, member, bytes) is an answer, None closes the stage."""
     descriptor, keys = setting(n, colluders, dim)
     roster = {one: key.public for one, key in keys.items()}
-    office_key = SigningKey(hashlib.sha256(b"office").digest())
     clock = Clock()
+    m.check_primitives()
+    office = clock.run("open", lambda: Aggregator(descriptor, OFFICE, roster))
+
+    def send(out: Mapping[bytes, Request], name: str) -> None:
+        wire: dict[int, bytes] = {}  # the same request for all is encoded once
+        for request in out.values():
+            if id(request) not in wire:
+                wire[id(request)] = clock.run(name, lambda r=request: encode_message(r))
+        line.send([(one, id(request)) for one, request in out.items()])
+        line.send(wire)
+
+    send(clock.run("open", office.open), "open")
+    for stage in STAGES:
+        name = stage.name.lower()
+        while (sent := line.recv()) is not None:
+            one, data = sent
+            reply = clock.run(name, lambda s=stage, o=one, d=data: decode_reply(s, d, o.hex()))
+            clock.run(name, lambda o=one, r=reply: office.receive(o, r))
+        send(clock.run(f"{name} close", office.close_stage), f"{name} close")
+    result = office.result()
+    line.send(OfficeFigures(clock.spent, peak_bytes(), len(result.u3), result.sum))
+
+
+@contextmanager
+def unverified() -> Iterator[None]:
+    """Members that are not timed take signatures as they come."""
+    with ExitStack() as stack:
+        for room in ("_phases", "messages"):
+            stack.enter_context(mock.patch(f"protocols.secagg.{room}.verify"))
+        yield
+
+
+@dataclass(frozen=True)
+class RoundFigures:
+    """CPU seconds and bytes of one round."""
+
+    descriptor: RoundDescriptor
+    member: Mapping[str, float]
+    office: OfficeFigures
+    upload: int
+
+    @property
+    def member_s(self) -> float:
+        return sum(self.member.values())
+
+    @property
+    def office_s(self) -> float:
+        return sum(self.office.spent.values())
+
+
+def one_round(n: int, colluders: int, dim: int, gone: int) -> RoundFigures:
+    """One round through the codec; AssertionError if the sum is not the plain sum."""
+    descriptor, keys = setting(n, colluders, dim)
+    roster = {one: key.public for one, key in keys.items()}
+    clock = Clock()
+    timed, lost = descriptor.ids[0], set(descriptor.ids[n - gone :])
+    truth = np.zeros(dim, dtype=np.int64)
+    upload = 0
+    decoded: dict[bytes, Request] = {}  # what all others are sent alike is decoded once
 
     def join(key: SigningKey) -> Member:
         return Member(
             identity=key,
             demands=Demands(colluders, 3, 1),
             roster=roster,
-            coordinator_key=office_key.public,
+            coordinator_key=OFFICE.public,
             expected=expected(descriptor),
             entropy=os.urandom,
             mark_spent=lambda run, number: None,
         )
 
-    members = {one: join(key) for one, key in sorted(keys.items())}
-    timed, lost = descriptor.ids[0], set(descriptor.ids[n - gone :])
-    rng = np.random.default_rng(7)
-    updates = {one: rng.uniform(-1, 1, dim).astype(np.float32) for one in members}
+    def update(one: bytes) -> np.ndarray:
+        """Whole multiples of 1 / scale, so that rounding leaves them as they are."""
+        nonlocal truth
+        draw = np.random.default_rng(list(one[:8]))
+        units = draw.integers(-SCALE, SCALE + 1, dim)
+        truth += units
+        return (units / SCALE).astype(np.float32)
 
-    def answer(one: bytes, stage: Stage, data: bytes) -> bytes:
-        request = decode_request(stage, data)
-        reply = members[one].step(request)
+    def measured(stage: Stage, data: bytes) -> bytes:
+        name = stage.name.lower()
+        request = clock.run(name, lambda: decode_request(stage, data))
+        reply = clock.run(name, lambda: members[timed].step(request))
         if isinstance(request, MaskRequest):
-            reply = members[one].mask(updates[one], 1)
+            values = update(timed)
+            reply = clock.run(name, lambda: members[timed].mask(values, 1))
+        assert reply is not None
+        return clock.run(name, lambda: encode_message(reply))
+
+    def other(one: bytes, stage: Stage, data: bytes) -> bytes:
+        request = decoded.get(data) or decode_request(stage, data)
+        if not isinstance(request, MaskRequest):
+            decoded[data] = request
+        with unverified():
+            reply = members[one].step(request)
+            if isinstance(request, MaskRequest):
+                reply = members[one].mask(update(one), 1)
         assert reply is not None
         return encode_message(reply)
 
-    def take(stage: Stage, one: bytes, data: bytes) -> None:
-        office.receive(one, decode_reply(stage, data, one.hex()))
-
-    office = Aggregator(descriptor, office_key, roster)
-    upload = 0
-    out = clock.run("office", office.open)
-    for stage in (Stage.ADVERTISE, Stage.SHARE, Stage.MASK, Stage.AGREE, Stage.UNMASK):
-        cache: dict[int, bytes] = {}  # the same request for all is encoded once
-        for one, request in out.items():
+    members = {one: join(key) for one, key in sorted(keys.items())}
+    spawn = multiprocessing.get_context("spawn")
+    line, far = spawn.Pipe()
+    process = spawn.Process(target=office_process, args=(far, n, colluders, dim))
+    process.start()
+    far.close()
+    asked, wire = line.recv(), line.recv()
+    for stage in STAGES:
+        decoded.clear()
+        for one, number in asked:
             if one in lost and stage >= Stage.MASK:
                 continue
-            if id(request) not in cache:
-                cache[id(request)] = clock.run("office", lambda r=request: encode_message(r))
-            data = cache[id(request)]
-            name = "member" if one == timed else "others"
-            sent = clock.run(name, lambda o=one, s=stage, d=data: answer(o, s, d))
-            upload += len(sent) if one == timed else 0
-            clock.run("office", lambda o=one, s=stage, d=sent: take(s, o, d))
-        out = clock.run("office", office.close_stage)
-    assert len(office.result().u3) == n - gone
-    return clock.spent["member"], clock.spent["office"], upload
+            if one == timed:
+                sent = measured(stage, wire[number])
+                upload += len(sent)
+            else:
+                sent = other(one, stage, wire[number])
+            line.send((one, sent))
+        line.send(None)
+        asked, wire = line.recv(), line.recv()
+    office: OfficeFigures = line.recv()
+    process.join()
+    assert office.survivors == n - gone
+    assert (office.total == truth).all()
+    return RoundFigures(descriptor, clock.spent, office, upload)
 
 
-def rounds_table() -> None:
-    """Prints one line per setting."""
-    print(f"{'n':>4} {'C':>3} {'dim':>9} {'gone':>4} {'member ms':>10} {'office ms':>10} "
-          f"{'upload kB':>10} {'of 64 bit':>9}")  # fmt: skip
-    for n, colluders, dim, gone in ROUNDS:
-        times = [one_round(n, colluders, dim, gone) for _ in range(REPEATS if n < 100 else 1)]
-        member, office, upload = (min(column) for column in zip(*times, strict=True))
-        print(
-            f"{n:>4} {colluders:>3} {dim:>9} {gone:>4} {member * 1e3:>10.1f} "
-            f"{office * 1e3:>10.1f} {upload / 1e3:>10.1f} {upload / (8 * dim):>9.0%}"
-        )
+# ------------------------------------------------------------------ Flower and OpenSSL
 
 
-def kernel_table() -> None:
-    """Masks expanded and added per second, beside OpenSSL's CTR stream alone."""
-    print(f"\n{'lanes':>9} {'kernel GB/s':>12} {'raw CTR GB/s':>13} {'ratio':>6}")
-    chunk = bytes(m.CHUNK_BYTES)
-    scratch = bytearray(m.CHUNK_BYTES + 16)
+def flower_mask(total: np.ndarray, seeds: Sequence[bytes]) -> np.ndarray:
+    """Flower's own generator and its addition of the mask, once for every seed."""
+    from flwr.common.secure_aggregation.ndarrays_arithmetic import parameters_addition
+    from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
+
+    parameters = [total]
+    for seed in seeds:
+        mask = pseudo_rand_gen(seed, 2**32, [total.shape])
+        parameters = parameters_addition(parameters, mask)
+    return parameters[0]
+
+
+def openssl(keys: Sequence[bytes], size: int) -> None:
+    """The linked OpenSSL's AES-128-CTR key stream, ``size`` bytes for every key."""
+    chunk, scratch = memoryview(bytes(m.CHUNK_BYTES)), bytearray(m.CHUNK_BYTES + 16)
+    for key in keys:
+        stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        for start in range(0, size, m.CHUNK_BYTES):
+            stream.update_into(chunk[: size - start], scratch)
+
+
+def least(works: Mapping[str, Callable[[], object]], times: int) -> dict[str, float]:
+    """Least CPU seconds of each, taken in turns."""
+    best = dict.fromkeys(works, float("inf"))
+    for _ in range(times):
+        for name, work in works.items():
+            clock = Clock()
+            clock.run(name, work)
+            best[name] = min(best[name], clock.total)
+    return best
+
+
+def kernel_table() -> dict[int, dict[str, float]]:
+    """Masks expanded and added; returns CPU seconds of one mask by dimension and generator."""
+    print("## Mask kernel: expand and add, GB/s of 32-bit coordinates\n")
+    print("| dim | ours | Flower's generator + add | raw OpenSSL AES-128-CTR | of OpenSSL, goal >= "
+          "80 % | of Flower, goal >= 5.5x |\n|---|---|---|---|---|---|")  # fmt: skip
+    found = {}
     for lanes in (10_000, 100_000, 1_000_000, 10_000_000):
-        count = max(1, 20_000_000 // lanes)
-        keys = [hashlib.sha256(str(i).encode()).digest()[:16] for i in range(count)]
-        total = np.zeros(lanes, dtype=np.uint32)
-
-        def raw(keys: list[bytes] = keys, lanes: int = lanes) -> None:
-            for key in keys:
-                stream = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
-                left = 4 * lanes
-                while left:
-                    part = min(left, len(chunk))
-                    stream.update_into(memoryview(chunk)[:part], scratch)
-                    left -= part
-
-        works: Mapping[str, Callable[[], None]] = {
-            "kernel": lambda k=keys, t=total: m.add_masks(t, k, []),
-            "raw": raw,
+        count = max(1, 1_000_000 // lanes)
+        keys = [hashlib.sha256(f"{lanes} {i}".encode()).digest()[:16] for i in range(count)]
+        seeds = [hashlib.sha256(key).hexdigest()[:44].encode() for key in keys]
+        total, flower = np.zeros(lanes, np.uint32), np.zeros(lanes, np.int64)
+        works: dict[str, Callable[[], object]] = {
+            "ours": lambda t=total, k=keys: m.add_masks(t, k, []),
+            "flower": lambda t=flower, s=seeds: flower_mask(t, s),
+            "openssl": lambda k=keys, size=4 * lanes: openssl(k, size),
         }
-        best = dict.fromkeys(works, float("inf"))
-        for _ in range(2 * REPEATS):
-            for name, work in works.items():
-                clock = Clock()
-                clock.run(name, work)
-                best[name] = min(best[name], clock.spent[name])
-        rate = {name: 4e-9 * lanes * count / spent for name, spent in best.items()}
-        print(f"{lanes:>9} {rate['kernel']:>12.1f} {rate['raw']:>13.1f} "
-              f"{rate['kernel'] / rate['raw']:>6.2f}")  # fmt: skip
+        best = {name: spent / count for name, spent in least(works, 25).items()}
+        found[lanes] = best
+        rate = {name: 4e-9 * lanes / spent for name, spent in best.items()}
+        of_ssl, of_flower = rate["ours"] / rate["openssl"], rate["ours"] / rate["flower"]
+        print(
+            f"| {lanes:,} | {rate['ours']:.2f} | {rate['flower']:.2f} | {rate['openssl']:.2f} "
+            f"| {of_ssl:.0%}, {verdict(of_ssl >= 0.8)} "
+            f"| {of_flower:.1f}x, {verdict(of_flower >= 5.5)} |"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class FlowerRound:
+    """CPU seconds of Flower's SecAgg+, composed; bytes of one parameter on the wire."""
+
+    member_s: float
+    office_s: float
+    bytes_each: float
+
+
+def flower_round(n: int, threshold: int, dim: int, gone: int, mask_s: float) -> FlowerRound:
+    """Flower's round on a complete graph, from its own kernels, each measured once or more."""
+    from flwr.common import bytes_to_ndarray, ndarray_to_bytes
+    from flwr.common.secure_aggregation.crypto.shamir import combine_shares, create_shares
+    from flwr.common.secure_aggregation.crypto.symmetric_encryption import (
+        decrypt,
+        encrypt,
+        generate_shared_key,
+    )
+    from flwr.common.secure_aggregation.ndarrays_arithmetic import (
+        parameters_addition,
+        parameters_mod,
+        parameters_multiply,
+    )
+    from flwr.common.secure_aggregation.quantization import dequantize, quantize
+    from flwr.supercore.primitives.asymmetric import generate_key_pairs
+
+    (own, _), (_, other) = generate_key_pairs(), generate_key_pairs()
+    shared = generate_shared_key(own, other)
+    shares = create_shares(os.urandom(32), threshold, n)
+    plain = bytes(20) + shares[0] * 2
+    sealed = encrypt(shared, plain)
+    update = [np.random.default_rng(1).uniform(-1, 1, dim)]
+    units = quantize(update, 1.0, 2**22)
+    masked = [units[0].astype(np.int64)]
+    wire = ndarray_to_bytes(masked[0])
+    once = {
+        "split": lambda: create_shares(os.urandom(32), threshold, n),
+        "combine": lambda: combine_shares(shares[: n - gone]),
+    }
+    often: dict[str, Callable[[], object]] = {
+        "pair": generate_key_pairs,
+        "exchange": lambda: generate_shared_key(own, other),
+        "seal": lambda: encrypt(shared, plain),
+        "open": lambda: decrypt(shared, sealed),
+        "quantise": lambda: quantize(parameters_multiply(update, 1.0), 1.0, 2**22),
+        "mod": lambda: parameters_mod(masked, 2**32),
+        "write": lambda: ndarray_to_bytes(masked[0]),
+        "read": lambda: bytes_to_ndarray(wire),
+        "add": lambda: parameters_addition(masked, masked),
+        "finish": lambda: dequantize(masked, 1.0, 2**22),
+    }
+    s = {**least(once, 1), **least(often, 5), "mask": mask_s}
+    near = n - 1
+    member = 2 * s["pair"] + 2 * s["split"] + near * (2 * s["exchange"] + s["seal"] + s["open"])
+    member += s["quantise"] + n * s["mask"] + s["mod"] + s["write"]
+    there = n - gone
+    office = there * (s["read"] + s["add"]) + n * s["combine"] + there * s["mask"]
+    office += gone * near * (s["exchange"] + s["mask"]) + s["mod"] + s["finish"]
+    return FlowerRound(member, office, len(wire) / dim)
+
+
+# ------------------------------------------------------------------ tables
+
+
+def rounds_table(most: int, kernels: Mapping[int, Mapping[str, float]]) -> None:
+    """One line per setting, then the goals."""
+    print("\n## One round: CPU of one member and of the coordinator\n")
+    print("| members | k, t | bits, on the wire | dim | gone | member ms | coordinator s "
+          "| its peak MB | upload kB |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
+    found: dict[tuple[int, int], RoundFigures] = {}
+    for n, colluders, dim, gone in ROUNDS:
+        if n > most:
+            continue
+        runs = [one_round(n, colluders, dim, gone) for _ in range(REPEATS if n < 100 else 1)]
+        d = runs[0].descriptor
+        member_s = min(run.member_s for run in runs)
+        office_s = min(run.office_s for run in runs)
+        found[n, gone] = runs[0]
+        print(
+            f"| {n} | {d.degree}, {d.threshold} | {d.bits}, {d.width} | {dim:,} | {gone} "
+            f"| {member_s * 1e3:.1f} | {office_s:.3f} | {runs[0].office.peak_bytes / 1e6:.0f} "
+            f"| {runs[0].upload / 1e3:.1f} |",
+            flush=True,
+        )
+    print("\nWhere the time goes, milliseconds of CPU:\n")
+    for (n, gone), run in found.items():
+        for who, spent in (("member", run.member), ("coordinator", run.office.spent)):
+            parts = ", ".join(f"{name} {1e3 * s:.1f}" for name, s in spent.items())
+            print(f"- {n} members, {gone} gone, {who}: {parts}")
+    hundred = flower_round(100, found[100, 0].descriptor.threshold, 1_000_000, 10,
+                           kernels[1_000_000]["flower"])  # fmt: skip
+    goals(found, hundred)
+
+
+def goals(found: Mapping[tuple[int, int], RoundFigures], flower: FlowerRound) -> None:
+    """The goals of the design beside what was measured."""
+    full, tenth = found[100, 0], found[100, 10]
+    print("\n## Goals, 1,000,000 coordinates\n")
+    print("| what | measured | goal | | Flower's SecAgg+, composed of its kernels, 100 members |\n"
+          "|---|---|---|---|---|")  # fmt: skip
+    print(
+        f"| member CPU, 100 members | {full.member_s * 1e3:.0f} ms | <= 80 ms "
+        f"| {verdict(full.member_s <= 0.08)} | {flower.member_s:.2f} s, "
+        f"{flower.member_s / full.member_s:.0f}x |"
+    )
+    print(
+        f"| coordinator CPU, 100 members, 10 gone | {tenth.office_s:.2f} s | <= 1.2 s "
+        f"| {verdict(tenth.office_s <= 1.2)} | {flower.office_s:.1f} s, "
+        f"{flower.office_s / tenth.office_s:.0f}x |"
+    )
+    if (large := found.get((1000, 100))) is not None:
+        peak = large.office.peak_bytes
+        print(
+            f"| coordinator CPU, 1000 members, 100 gone | {large.office_s:.1f} s | <= 10 s "
+            f"| {verdict(large.office_s <= 10)} | |"
+        )
+        print(f"| its peak memory | {peak / 1e6:.0f} MB | < 1000 MB | {verdict(peak < 1e9)} | |")
+    d = full.descriptor
+    each, limit = full.upload / d.dim, 1.02 * d.bits / 8 + 100 * d.degree / d.dim
+    ratio = each / flower.bytes_each
+    print(
+        f"| upload, 100 members, bytes a coordinate | {each:.3f} | <= {limit:.3f} "
+        f"| {verdict(each <= limit)} | {flower.bytes_each:.2f} |"
+    )
+    print(f"| upload beside Flower's | {ratio:.3f}x | <= 0.42x | {verdict(ratio <= 0.42)} | |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--most-members", type=int, default=1000)
+    args = parser.parse_args()
+    m.check_primitives()
+    rounds_table(max(100, args.most_members), kernel_table())
 
 
 if __name__ == "__main__":
-    m.check_primitives()
-    rounds_table()
-    kernel_table()
+    main()
