@@ -1,10 +1,11 @@
 """THE DATA'S WAY, on one page: from the vault to a bounded update, under one permit.
 
-    Permit -> ConsentedRows -> CheckedRows -> TrainingTable -> delta -> BoundedUpdate -> masked
+    demand  Permit -> ConsentedRows  -> CheckedRows  -> TrainingTable -> delta -> BoundedUpdate
+    churn   Permit + Standing -> ConsentedLines -> CheckedLines -> CustomerTable -> WholeUnits
 
 Each arrow is a function that takes the type before and makes the type after, so a step that is
-left out does not type-check. Masking itself is the machine of ``protocols.secagg``; the bounded
-update never leaves this process in any other way.
+left out does not type-check. Masking itself is the machine of ``protocols.secagg``, which adds
+the noise to whole units; neither leaves this process in any other way.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from node import files
-from node.data import consent, features, quality
+from node.data import consent, customers, features, line_quality, quality
+from node.data.customers import CustomerTable
 from node.data.features import TrainingTable
-from node.data.stages import CheckedRows
+from node.data.stages import CheckedRows, Standing
 from node.data.vault import Vault
-from node.training import clip, evaluate, fit
+from node.training import churn_evaluate, churn_fit, clip, evaluate, fit
 from node.training.clip import BoundedUpdate
 from protocols.audit.entries import Kind
 from protocols.course import Course
 from protocols.errors import InputError, LocalError
 from protocols.ids import MemberId
 from protocols.permit import Permit
+from protocols.workloads.churn import Churn, ChurnConfig
 from protocols.workloads.demand import Demand, DemandConfig
 from protocols.workloads.server import ServerState
 
 Journal = Callable[[str, Mapping[str, object]], None]
 Entropy = Callable[[int], bytes]
+Stands = Callable[[str, datetime], Standing]  # purpose, now -> who of the customers stands in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,24 @@ class PreparedDemand:
     cache: Path
 
 
-Prepared = PreparedDemand
+@dataclass(frozen=True, slots=True)
+class PreparedChurn:
+    """What a churn run needs of this member's customers; ``held_out`` are the days after."""
+
+    course: Course
+    config: ChurnConfig
+    table: CustomerTable = field(repr=False)
+    held_out: CustomerTable = field(repr=False)
+
+
+Prepared = PreparedDemand | PreparedChurn
+
+
+@dataclass(frozen=True, slots=True)
+class WholeUnits:
+    """A sum over customers, each of them clipped and rounded alone: int64 (dim,), no noise yet."""
+
+    values: NDArray[np.int64] = field(repr=False)
 
 
 def prepare(
@@ -62,6 +83,7 @@ def prepare(
     now: datetime,
     journal: Journal,
     cache: Path,
+    stands: Stands,
 ) -> Prepared:
     """Permit -> consented -> checked -> table; and the own baseline, so that no round waits.
 
@@ -69,9 +91,15 @@ def prepare(
         Refused: the permit does not open these rows.
         InputError: too few or too poor rows, with the fix.
     """
+    if isinstance(course.recipe, Churn):
+        config = course.recipe.config
+        return _churn(permit, vault, course, config, now, journal, stands(permit.purpose, now))
     if isinstance(course.recipe, Demand):
         return _demand(permit, vault, course, course.recipe.config, now, journal, cache)
-    raise _unknown(course)
+    raise LocalError(
+        f"this node knows no way from its rows to {course.recipe.workload.id}.",
+        fix="Install the version of datacoop that the agreement names.",
+    )
 
 
 def _demand(
@@ -84,9 +112,7 @@ def _demand(
     cache: Path,
 ) -> PreparedDemand:
     consented = consent.consented_rows(vault, permit, now, week_start=config.week_start)
-    journal(
-        Kind.SNAPSHOT, {"run": permit.run, "root": consented.snapshot_root, "basis": "no-customers"}
-    )
+    _note(journal, permit, consented.snapshot_root, "no-customers")
     checked = quality.checked_rows(consented)
     table = features.training_table(checked, now, config)
     known_until = vault.last_day()
@@ -96,25 +122,60 @@ def _demand(
     return PreparedDemand(course, config, checked, table, now, known_until, cache)
 
 
+def _churn(
+    permit: Permit,
+    vault: Vault,
+    course: Course,
+    config: ChurnConfig,
+    now: datetime,
+    journal: Journal,
+    standing: Standing,
+) -> PreparedChurn:
+    customers.require_days(vault.first_day(), vault.last_day(), config)
+    consented = consent.consented_lines(
+        vault,
+        permit,
+        now,
+        standing,
+        since=config.snapshot_days[0] - timedelta(weeks=config.history_weeks),
+        until=config.train_until + timedelta(weeks=config.horizon_weeks),
+    )
+    _note(journal, permit, consented.snapshot_root, standing.basis.value)
+    checked = line_quality.checked_lines(consented)
+    return PreparedChurn(
+        course,
+        config,
+        customers.training_table(checked, now, config),
+        customers.held_out_table(checked, now, config),
+    )
+
+
+def _note(journal: Journal, permit: Permit, root: str, basis: str) -> None:
+    journal(Kind.SNAPSHOT, {"run": permit.run, "root": root, "basis": basis})
+
+
 def update(
     prepared: Prepared, state: ServerState, number: int, member: MemberId, entropy: Entropy
-) -> BoundedUpdate:
-    """Table -> delta -> bounded update of one training round.
+) -> BoundedUpdate | WholeUnits:
+    """Table -> what this member adds to the sum of one training round.
 
     Args:
         prepared: of this run.
         state: the model that the round starts from, derived here.
         number: of the round, from 1.
         member: this member.
-        entropy: the operating system's; what a noised recipe draws its sample and rounding from.
+        entropy: the operating system's: which customers are in a step must not be guessed.
     """
+    if isinstance(prepared, PreparedChurn):
+        return WholeUnits(
+            churn_fit.step(np.array(state.params), prepared.table, prepared.config, entropy)
+        )
     config = prepared.config
-    seed = prepared.course.training_seed(number, member)
     delta = fit.train(
         np.array(state.params),
         prepared.table,
         config,
-        seed,
+        prepared.course.training_seed(number, member),
         round_no=number - 1,
         rounds=prepared.course.training_rounds,
     )
@@ -125,18 +186,22 @@ def update(
 class Scored:
     """The evaluation round's vector, and the figures behind it that stay here.
 
-    ``errors`` by method (own, shared, blend) in the recipe's measure, empty if this member has
-    nothing to evaluate on; ``details`` go into the member's own file beside them.
+    ``vector`` float32, or int64 whole units if the recipe adds noise. ``errors`` by method (own,
+    shared, blend) in the recipe's measure, empty if this member has nothing to evaluate on;
+    ``details`` go into the member's own file beside them.
     """
 
-    vector: NDArray[np.float32] = field(repr=False)
+    vector: NDArray[np.float32] | NDArray[np.int64] = field(repr=False)
     measure: str
     errors: Mapping[str, float]
     details: Mapping[str, Any]
 
 
-def report(prepared: Prepared, state: ServerState, entropy: Entropy) -> Scored:
-    """Own baseline, shared model and blend on the member's own held-out weeks."""
+def report(prepared: Prepared, state: ServerState) -> Scored:
+    """Own baseline, shared model and blend on what training has not seen."""
+    measure = prepared.course.recipe.workload.measure
+    if isinstance(prepared, PreparedChurn):
+        return _score_churn(prepared, state, measure)
     vector, found = evaluate.run_metrics(
         prepared.checked,
         prepared.now,
@@ -145,17 +210,37 @@ def report(prepared: Prepared, state: ServerState, entropy: Entropy) -> Scored:
         cache=prepared.cache,
         known_until=prepared.known_until,
     )
-    errors, details = {}, {}
-    if found is not None:
-        errors = {name: one.wape for name, one in found.scores.items()}
-        details = {
-            "history_weeks": found.history_weeks,
-            "cold": found.cold,
-            "own_method": found.own_method,
-            "scores": {name: asdict(one) for name, one in found.scores.items()},
-        }
-    measure = prepared.course.recipe.workload.measure
-    return Scored(vector.astype(np.float32), measure, errors, details)
+    floats = vector.astype(np.float32)
+    if found is None:
+        return Scored(floats, measure, {}, {})
+    details = {
+        "history_weeks": found.history_weeks,
+        "cold": found.cold,
+        "own_method": found.own_method,
+        "scores": {name: asdict(one) for name, one in found.scores.items()},
+    }
+    errors = {name: one.wape for name, one in found.scores.items()}
+    return Scored(floats, measure, errors, details)
+
+
+def _score_churn(prepared: PreparedChurn, state: ServerState, measure: str) -> Scored:
+    whole, found = churn_evaluate.run_metrics(
+        np.array(state.params), prepared.table, prepared.held_out, prepared.config
+    )
+    if found is None:
+        return Scored(whole, measure, {}, {})
+    details = {
+        "customers": found.customers,
+        "left": found.left,
+        "own_method": found.own_method,
+        "own_weight": found.own_weight,
+        "scores": {
+            name: {key: value for key, value in asdict(one).items() if np.isfinite(value)}
+            for name, one in found.figures.items()
+        },
+    }
+    errors = {name: one.brier for name, one in found.figures.items()}
+    return Scored(whole, measure, errors, details)
 
 
 def keep_report(scored: Scored, folder: Path) -> None:
@@ -167,10 +252,3 @@ def keep_report(scored: Scored, folder: Path) -> None:
         **scored.details,
     }
     files.write(folder / files.SCORES, json.dumps(document, indent=1, sort_keys=True).encode())
-
-
-def _unknown(course: Course) -> LocalError:
-    return LocalError(
-        f"this node has no way from its rows to the workload {course.recipe.workload.id}.",
-        fix="Install the version of datacoop that the agreement names.",
-    )

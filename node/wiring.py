@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from importlib.metadata import version
@@ -29,6 +30,7 @@ from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import RunId
+from protocols.privacy.noise import discrete_gaussian
 from protocols.workloads import catalogue
 
 MAIL_S = 1.0
@@ -81,6 +83,8 @@ class Daemon:
             identity=home.keys.identity,
             member=member.membership.member,
             entropy=secrets.token_bytes,
+            noise=lambda sigma, count: discrete_gaussian(sigma, count, secrets.token_bytes),
+            monotonic=time.monotonic,
             ledgers=_Ledgers(member, self._allowance),
             fetch_round=self._fetch_round,
             prepare=self._prepare,
@@ -196,7 +200,13 @@ class Daemon:
         self._tickets[ticket.run] = ticket
         home = self._member.home
         return way.prepare(
-            ticket.permit, home.vault(), ticket.course, home.clock(), home.journal, home.cache
+            ticket.permit,
+            home.vault(),
+            ticket.course,
+            home.clock(),
+            home.journal,
+            home.cache,
+            home.consents(self._member.database).standing,
         )
 
     def _allowance(self, run: str) -> int | None:

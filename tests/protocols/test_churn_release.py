@@ -32,7 +32,15 @@ from small_coop import COORDINATOR, MEMBERS, NOW, Coop, churn_order, office_log
 def churn_coop(config: Mapping[str, Any] | None = None, **figures: Any) -> Coop:
     terms = small_coop.agreement(**figures)
     signed, roster = small_coop.rosters()
-    whole = {**churn.DEFAULTS, "train_until": "2025-12-01", "expected_customers": 1000}
+    whole = {
+        **churn.DEFAULTS,
+        "train_until": "2025-12-01",
+        "expected_customers": 1000,
+        "customer_clip": 1.0,
+        "noise_multiplier": 40.0,
+        "evaluation_noise_multiplier": 8.0,
+        "delta": 1e-5,
+    }
     order = churn_order(terms, roster, config={**whole, **(config or {})})
     return Coop(terms, signed, roster, order)
 

@@ -156,8 +156,9 @@ def churn_evaluation(members: int) -> Any:
     """The sum of an evaluation in which the shared model knows more; noise of 0 is noise too."""
     left = np.arange(200) % 4 == 0
     own, shared = np.where(left, 0.4, 0.3), np.where(left, 0.7, 0.2)
-    scores = {"own": own, "shared": shared, "blend": (own + 2 * shared) / 3}
-    return members * churn_metrics.member_vector(churn_metrics.customer_rows(scores, left))
+    rows = churn_metrics.customer_rows(shared, left)
+    figures = churn_metrics.member_figures(own, (own + 2 * shared) / 3, left)
+    return members * churn_metrics.member_vector(rows, figures)
 
 
 def demand_config(course: Course) -> demand.DemandConfig:
