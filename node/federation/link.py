@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import grpc
 
@@ -61,7 +62,8 @@ def remote_error(error: grpc.RpcError) -> RemoteError:
                 fix=printable(said.fix, MAX_SAID),
             )
     status = error.code() if hasattr(error, "code") else grpc.StatusCode.UNKNOWN
-    if status is grpc.StatusCode.UNAVAILABLE:
+    # cancelled: our own side closed the connection, so what was sent may not have arrived
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return RemoteError(
             "the coordinator does not answer.",
             peer=PEER,
@@ -80,6 +82,16 @@ def remote_error(error: grpc.RpcError) -> RemoteError:
     return RemoteError(f"the call failed ({status.name}): {details}", peer=PEER, where=PEER)
 
 
+def _begin(method: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Begin a call; RemoteError if another thread has closed the channel meanwhile."""
+    try:
+        return method(*args, **options)
+    except ValueError as error:  # gRPC's word for a closed channel; it has no class of its own
+        raise RemoteError(
+            "the connection was closed.", peer=PEER, code=Code.UNAVAILABLE, where=PEER
+        ) from error
+
+
 class Calls:
     """Short calls on the mTLS channel; every one has a deadline."""
 
@@ -91,7 +103,7 @@ class Calls:
         assembler: Assembler | None = None
         sha256 = b""
         try:
-            for item in self._stub.Mail(pb.MailRequest(after=after), timeout=CALL_S * 4):
+            for item in _begin(self._stub.Mail, pb.MailRequest(after=after), timeout=CALL_S * 4):
                 if item.part == 0:
                     assembler, sha256 = Assembler(PEER, MAX_LETTER_BYTES), item.sha256
                 if assembler is None:
@@ -118,7 +130,7 @@ class Calls:
                 yield chunk
 
         try:
-            receipt = self._stub.Submit(parts(), timeout=CALL_S)
+            receipt = _begin(self._stub.Submit, parts(), timeout=CALL_S)
         except grpc.RpcError as error:
             raise remote_error(error) from error
         if receipt.sha256 != sha256:
@@ -129,7 +141,7 @@ class Calls:
         assembler, sha256 = Assembler(PEER, max_bytes), b""
         try:
             request = pb.FetchRequest(kind=kind, run=run, name=name)
-            for chunk in self._stub.Fetch(request, timeout=CALL_S * 4):
+            for chunk in _begin(self._stub.Fetch, request, timeout=CALL_S * 4):
                 sha256 = chunk.sha256 if chunk.seq == 0 else sha256
                 body = assembler.add(Piece(chunk.seq, chunk.last, chunk.size, chunk.data))
                 if body is not None:
@@ -174,7 +186,7 @@ class Session:
         outbox: SimpleQueue[pb.NodeFrame | None] = SimpleQueue()
         self._outbox = outbox
         stub = LinkStub(channel)  # type: ignore[no-untyped-call]
-        call = stub.Session(self._frames(outbox, stop))
+        call = _begin(stub.Session, self._frames(outbox, stop))
         watch = _Watchdog(call, stop, SILENCE_S)
         try:
             parts: dict[str, Assembler] = {}
