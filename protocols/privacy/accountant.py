@@ -28,7 +28,7 @@ from protocols.privacy.events import MAX_STEPS, Event, NoisedSums, Unit
 WHOLE_ORDERS = (*range(2, 129), 144, 160, 192, 224, 256, 320, 384, 512, 768, 1024)
 ORDERS = tuple(sorted({1 + part / 10 for part in range(1, 100)} | set(WHOLE_ORDERS)))
 
-MAX_EPSILON = 64.0  # beyond, nothing tighter is looked for: no agreement promises it
+MAX_EPSILON = 32.0  # beyond, nothing tighter is looked for: no agreement promises it
 LEAST_PLD_MULTIPLIER = 0.25  # below, a privacy loss distribution takes memory without end
 MAX_PLD_STEPS = 100_000
 MAX_MULTIPLIER = 10_000.0  # beyond, the closed form of one Gaussian loses its digits

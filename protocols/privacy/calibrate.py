@@ -8,22 +8,22 @@ from collections.abc import Callable
 from protocols.errors import InputError
 
 RESOLUTION = 10_000  # a calibrated noise multiplier has four decimals
-MAX_MULTIPLIER = 1_000_000
+MAX_MULTIPLIER = 1e6
 
 Cost = Callable[[float], float]
 
 
-def least_multiplier(cost: Cost, quick: Cost, limit: float) -> float:
+def least_multiplier(cost: Cost, quick: Cost, limit: float, most: float = MAX_MULTIPLIER) -> float:
     """The least z of four decimals with ``cost(z) <= limit``; both costs fall as z grows.
 
     ``quick`` is cheap and never below ``cost``: it finds where the dear search begins.
 
     Raises:
-        InputError: no z up to a million fits.
+        InputError: no z up to ``most`` fits.
     """
     if not (math.isfinite(limit) and limit > 0):
         raise InputError(f"an epsilon of {limit} cannot be aimed at.", where="privacy account")
-    high = _start(quick, limit)
+    high = _start(quick, limit, most)
     at_high = cost(high / RESOLUTION)
     low, at_low = 0, math.inf
     while high > 1:  # sixteenths down until it costs too much
@@ -45,17 +45,18 @@ def least_multiplier(cost: Cost, quick: Cost, limit: float) -> float:
     return high / RESOLUTION
 
 
-def _start(quick: Cost, limit: float) -> int:
+def _start(quick: Cost, limit: float, most: float) -> int:
     """A z, in steps, with ``quick(z) <= limit``, within a sixty-fourth of the least such."""
-    high = RESOLUTION
+    top = math.floor(most * RESOLUTION)
+    high = min(RESOLUTION, top)
     while quick(high / RESOLUTION) > limit:
-        high *= 2
-        if high > MAX_MULTIPLIER * RESOLUTION:
+        if high == top:
             raise InputError(
-                f"no noise brings the cost down to an epsilon of {limit:g}.",
+                f"no noise that can be made brings the cost down to an epsilon of {limit:g}.",
                 where="privacy account",
                 fix="Allow a larger epsilon, or plan fewer rounds or a finer scale.",
             )
+        high = min(2 * high, top)
     low = 0
     while high - low > max(1, high // 64):
         middle = (low + high) // 2

@@ -13,6 +13,7 @@ Unit = Literal["customer", "member"]
 KIND = "noised-sums"
 VERSION = 1
 MAX_STEPS = 10_000_000
+MAX_FIGURE = 2**1000  # larger whole numbers do not fit a float
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -107,10 +108,8 @@ def _number(value: Mapping[str, Any], name: str) -> float:
     # RFC 8785 writes 1.0 as 1, so a whole number is a number too
     number = value[name]
     _need(type(number) in {int, float}, f"{name} is a number")
-    try:
-        return float(number)
-    except OverflowError:
-        raise InputError(f"{name} is too large.", where="privacy event") from None
+    _need(abs(number) < MAX_FIGURE, f"{name} is below 2^1000")
+    return float(number)
 
 
 def _need(condition: bool, rule: str) -> None:

@@ -168,6 +168,7 @@ def aimed_plan(plan: Plan, name: str, epsilon: float) -> Plan:
         lambda trial: accountant.epsilon(events(trial), plan.delta),
         lambda trial: accountant.rdp_epsilon(events(trial), plan.delta),
         epsilon,
+        most=noise.MAX_SIGMA * math.sqrt(plan.shares) / phase.norm_bound,
     )
     aimed = _with(plan, replace(phase, noise_multiplier=multiplier))
     return make_plan(
