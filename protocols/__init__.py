@@ -1,3 +1,3 @@
 """What the parties agreed: pure code, no clock, disk, network, threads or logging."""
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2

@@ -20,30 +20,41 @@ from protocols import PROTOCOL_VERSION
 from protocols.errors import Code, InputError, RemoteError
 from protocols.proto import secagg_pb2 as pb
 from protocols.secagg import messages as m
+from protocols.secagg.disclosure import (
+    AuditChunk,
+    AuditHead,
+    AuditPart,
+    AuditReply,
+    AuditRequest,
+)
+from protocols.secagg.merkle import chunk_count
 from protocols.secagg.messages import Stage
 from protocols.secagg.params import (
     HASH_BYTES,
-    MAX_COMPLETE,
     MAX_COORDINATES,
+    MAX_MEMBERS,
     RUN_BYTES,
+    TIMED_STAGES,
     RoundDescriptor,
     Task,
 )
 from protocols.secagg.published import PublishedSum
 from protocols.signing import SigningKey, verify
 
-MAX_ITEMS = MAX_COMPLETE  # of any repeated field: one for each member
-MAX_BITMAP_BYTES = (MAX_COMPLETE + 7) // 8
+MAX_ITEMS = MAX_MEMBERS  # of any repeated field: one for each member
+MAX_BITMAP_BYTES = (MAX_MEMBERS + 7) // 8
 MAX_VECTOR_BYTES = 4 * MAX_COORDINATES
 MAX_TOTAL_BYTES = 8 * MAX_COORDINATES
 MAX_BODY_BYTES = MAX_TOTAL_BYTES + 64 * 1024
-MAX_SMALL_BODY_BYTES = 256 * 1024  # every body except vectors and sums
+MAX_SMALL_BODY_BYTES = 512 * 1024  # every body except vectors, sums and disclosures
+MAX_PATH = 16  # hashes from a chunk to its root
 MAX_ENVELOPE_BYTES = MAX_BODY_BYTES + 1024
 MAX_TEXT = 64
+MAX_CHUNKS = chunk_count(MAX_COORDINATES)
 COORDINATOR = b"coordinator"  # the sender that is no member
 INT32_BYTES, INT64_BYTES = 4, 8
 
-Body = m.Request | m.Reply | PublishedSum
+Body = m.Request | m.Reply | PublishedSum | AuditRequest | AuditReply
 _P = TypeVar("_P", bound=Message)
 
 
@@ -66,6 +77,16 @@ def decode_reply(stage: Stage, data: bytes, peer: str) -> m.Reply:
 def decode_published(data: bytes, peer: str = "coordinator") -> PublishedSum:
     """A published sum, not yet verified (``check_certificate`` does that)."""
     return cast(PublishedSum, _decode({Stage.PUBLISH: PublishedSum}, Stage.PUBLISH, data, peer))
+
+
+def decode_audit_request(data: bytes, peer: str = "coordinator") -> AuditRequest:
+    """A disclosure for an auditor, not yet verified (``check_sum`` does that)."""
+    return cast(AuditRequest, _decode({Stage.AUDIT: AuditRequest}, Stage.AUDIT, data, peer))
+
+
+def decode_audit_reply(data: bytes, peer: str) -> AuditReply:
+    """An auditor's answer, not yet verified (``SumAudit`` does that)."""
+    return cast(AuditReply, _decode({Stage.AUDIT: AuditReply}, Stage.AUDIT, data, peer))
 
 
 # ------------------------------------------------------------------- envelopes
@@ -259,7 +280,7 @@ def _decode(kinds: Mapping[Stage, type[Body]], stage: Stage, data: bytes, peer: 
         if kind is None:
             raise InputError(f"nothing of this kind travels in stage {stage.name.lower()}.")
         wire, read = _FROM_WIRE[kind]
-        large = kind in (m.MaskedInput, PublishedSum)
+        large = kind in (m.MaskedInput, PublishedSum, AuditRequest)
         return read(_exact(wire(), data, MAX_BODY_BYTES if large else MAX_SMALL_BODY_BYTES))
 
 
@@ -275,8 +296,10 @@ def _write_descriptor(value: RoundDescriptor) -> pb.Descriptor:
 def _read_descriptor(found: pb.Descriptor) -> RoundDescriptor:
     _limit(found.protocol, MAX_TEXT, "protocol")
     _limit(found.ids, MAX_ITEMS, "the list of members")
+    _limit(found.stage_timeouts_s, TIMED_STAGES, "the list of time limits", TIMED_STAGES)
     given = {name: getattr(found, name) for name in _DESCRIPTOR}
-    return RoundDescriptor(**{**given, "ids": tuple(found.ids)})
+    lists = {"ids": tuple(found.ids), "stage_timeouts_s": tuple(found.stage_timeouts_s)}
+    return RoundDescriptor(**{**given, **lists})
 
 
 def _write_ad(value: m.Advertisement) -> pb.Advertisement:
@@ -287,6 +310,7 @@ def _write_ad(value: m.Advertisement) -> pb.Advertisement:
         nonce=value.nonce,
         commitment=value.commitment,
         signature=value.signature,
+        early=value.early,
     )
 
 
@@ -298,7 +322,19 @@ def _read_ad(found: pb.Advertisement) -> m.Advertisement:
         found.nonce,
         found.commitment,
         found.signature,
+        found.early,
     )
+
+
+def _write_opening(value: m.AdvertiseRequest) -> pb.AdvertiseRequest:
+    return pb.AdvertiseRequest(
+        descriptor=_write_descriptor(value.descriptor), signature=value.signature
+    )
+
+
+def _read_ads(found: Sequence[pb.Advertisement]) -> tuple[m.Advertisement, ...]:
+    _limit(found, MAX_ITEMS, "the list of advertisements")
+    return tuple(_read_ad(one) for one in found)
 
 
 def _write_sealed(values: Sequence[m.SealedShare]) -> list[pb.SealedShare]:
@@ -323,8 +359,10 @@ def _write_signed(values: Sequence[m.AgreementSignature]) -> list[pb.AgreementSi
     return [pb.AgreementSignature(member=one.member, signature=one.signature) for one in values]
 
 
-def _read_signed(found: Sequence[pb.AgreementSignature]) -> tuple[m.AgreementSignature, ...]:
-    _limit(found, MAX_ITEMS, "the certificate")
+def _read_signed(
+    found: Sequence[pb.AgreementSignature], least: int = 1
+) -> tuple[m.AgreementSignature, ...]:
+    _limit(found, MAX_ITEMS, "the certificate", least)
     return tuple(m.AgreementSignature(one.member, one.signature) for one in found)
 
 
@@ -333,8 +371,15 @@ def _read_advertise(found: pb.AdvertiseRequest) -> m.AdvertiseRequest:
 
 
 def _read_share_request(found: pb.ShareRequest) -> m.ShareRequest:
-    _limit(found.advertisements, MAX_ITEMS, "the list of advertisements")
-    return m.ShareRequest(tuple(_read_ad(one) for one in found.advertisements))
+    opening = _read_advertise(found.opening) if found.HasField("opening") else None
+    return m.ShareRequest(_read_ads(found.advertisements), opening)
+
+
+def _write_share_request(value: m.ShareRequest) -> pb.ShareRequest:
+    opening = None if value.opening is None else _write_opening(value.opening)
+    return pb.ShareRequest(
+        advertisements=[_write_ad(one) for one in value.advertisements], opening=opening
+    )
 
 
 def _read_mask_request(found: pb.MaskRequest) -> m.MaskRequest:
@@ -349,7 +394,22 @@ def _read_masked(found: pb.MaskedInput) -> m.MaskedInput:
 
 def _read_agree(found: pb.AgreeRequest) -> m.AgreeRequest:
     _limit(found.survivors, MAX_BITMAP_BYTES, "the bitmap")
-    return m.AgreeRequest(found.survivors)
+    return m.AgreeRequest(found.survivors, found.vectors_hash)
+
+
+def _write_unmasked(value: m.UnmaskReply) -> pb.UnmaskReply:
+    return pb.UnmaskReply(
+        own_shares=_write_opened(value.own_shares),
+        seed_shares=_write_opened(value.seed_shares),
+        next_ad=None if value.next_ad is None else _write_ad(value.next_ad),
+    )
+
+
+def _read_unmasked(found: pb.UnmaskReply) -> m.UnmaskReply:
+    next_ad = _read_ad(found.next_ad) if found.HasField("next_ad") else None
+    return m.UnmaskReply(
+        _read_opened(found.own_shares, 1), _read_opened(found.seed_shares, 0), next_ad
+    )
 
 
 def _write_published(value: PublishedSum) -> pb.PublishedSum:
@@ -364,11 +424,13 @@ def _write_published(value: PublishedSum) -> pb.PublishedSum:
         ads_hash=value.ads_hash,
         cohort=value.cohort,
         survivor_map=value.survivor_map,
+        vectors_hash=value.vectors_hash,
         width=INT32_BYTES if fits else INT64_BYTES,
         total=value.total.astype("<i4" if fits else "<i8").tobytes(),
         weight_sum=value.weight_sum,
         a3=value.a3,
         certificate=_write_signed(value.certificate),
+        sum_certificate=_write_signed(value.sum_certificate),
     )
 
 
@@ -387,33 +449,87 @@ def _read_published(found: pb.PublishedSum) -> PublishedSum:
         ads_hash=found.ads_hash,
         cohort=found.cohort,
         survivor_map=found.survivor_map,
+        vectors_hash=found.vectors_hash,
         total=np.frombuffer(found.total, dtype=f"<i{found.width}").astype(np.int64),
         weight_sum=found.weight_sum,
         a3=found.a3,
         certificate=_read_signed(found.certificate),
+        sum_certificate=_read_signed(found.sum_certificate, 0),
     )
     if _write_published(value).width != found.width:
         raise InputError("the sum is written in 8-byte numbers though 4 bytes hold it.")
     return value
 
 
+def _write_disclosure(value: AuditRequest) -> pb.AuditRequest:
+    head = value.head
+    return pb.AuditRequest(
+        head=pb.AuditHead(
+            opening=_write_opening(head.opening),
+            published=_write_published(head.published),
+            advertisements=[_write_ad(one) for one in head.advertisements],
+            own_secrets=head.own_secrets,
+            seeds=head.seeds,
+            roots=[
+                pb.VectorRoot(member=one.member, root=one.root, signature=one.signature)
+                for one in head.roots
+            ],
+        ),
+        vectors=value.vectors,
+        chunks=[
+            pb.AuditChunk(
+                index=one.index,
+                parts=[pb.AuditPart(data=part.data, path=part.path) for part in one.parts],
+            )
+            for one in value.chunks
+        ],
+    )
+
+
+def _read_head(found: pb.AuditHead) -> AuditHead:
+    _limit(found.own_secrets, MAX_ITEMS, "the list of opened secrets")
+    _limit(found.seeds, MAX_ITEMS, "the list of seeds", 0)
+    _limit(found.roots, MAX_ITEMS, "the list of roots")
+    return AuditHead(
+        _read_advertise(found.opening),
+        _read_published(found.published),
+        _read_ads(found.advertisements),
+        tuple(found.own_secrets),
+        tuple(found.seeds),
+        tuple(m.VectorRoot(one.member, one.root, one.signature) for one in found.roots),
+    )
+
+
+def _read_chunk(found: pb.AuditChunk) -> AuditChunk:
+    _limit(found.parts, MAX_ITEMS, "the list of parts")
+    for one in found.parts:
+        _limit(one.path, MAX_PATH, "the path of a chunk", 0)
+    parts = tuple(AuditPart(one.data, tuple(one.path)) for one in found.parts)
+    return AuditChunk(found.index, parts)
+
+
+def _read_disclosure(found: pb.AuditRequest) -> AuditRequest:
+    _limit(found.vectors, MAX_ITEMS, "the list of vectors", 0)
+    _limit(found.chunks, MAX_CHUNKS, "the list of chunks", 0)
+    chunks = tuple(_read_chunk(one) for one in found.chunks)
+    return AuditRequest(_read_head(found.head), tuple(found.vectors), chunks)
+
+
 _TO_WIRE: Mapping[type[Body], Callable[..., Message]] = {
-    m.AdvertiseRequest: lambda v: pb.AdvertiseRequest(
-        descriptor=_write_descriptor(v.descriptor), signature=v.signature
-    ),
+    m.AdvertiseRequest: _write_opening,
     m.Advertisement: _write_ad,
-    m.ShareRequest: lambda v: pb.ShareRequest(
-        advertisements=[_write_ad(one) for one in v.advertisements]
-    ),
+    m.ShareRequest: _write_share_request,
     m.ShareReply: lambda v: pb.ShareReply(shares=_write_sealed(v.shares), signature=v.signature),
     m.MaskRequest: lambda v: pb.MaskRequest(cohort=v.cohort, shares=_write_sealed(v.shares)),
     m.MaskedInput: lambda v: pb.MaskedInput(vector=v.vector, signature=v.signature),
-    m.AgreeRequest: lambda v: pb.AgreeRequest(survivors=v.survivors),
+    m.AgreeRequest: lambda v: pb.AgreeRequest(survivors=v.survivors, vectors_hash=v.vectors_hash),
     m.AgreeReply: lambda v: pb.AgreeReply(signature=v.signature),
-    m.UnmaskRequest: lambda v: pb.UnmaskRequest(certificate=_write_signed(v.certificate)),
-    m.UnmaskReply: lambda v: pb.UnmaskReply(
-        own_shares=_write_opened(v.own_shares), seed_shares=_write_opened(v.seed_shares)
+    m.UnmaskRequest: lambda v: pb.UnmaskRequest(
+        certificate=_write_signed(v.certificate), carry=v.carry
     ),
+    m.UnmaskReply: _write_unmasked,
+    AuditRequest: _write_disclosure,
+    AuditReply: lambda v: pb.AuditReply(nonce=v.nonce, signature=v.signature),
     PublishedSum: _write_published,
 }
 
@@ -431,12 +547,11 @@ _FROM_WIRE: Mapping[type[Body], tuple[Callable[[], Message], Callable[..., Body]
     m.AgreeReply: (pb.AgreeReply, lambda f: m.AgreeReply(f.signature)),
     m.UnmaskRequest: (
         pb.UnmaskRequest,
-        lambda f: m.UnmaskRequest(_read_signed(f.certificate)),
+        lambda f: m.UnmaskRequest(_read_signed(f.certificate), f.carry),
     ),
-    m.UnmaskReply: (
-        pb.UnmaskReply,
-        lambda f: m.UnmaskReply(_read_opened(f.own_shares, 1), _read_opened(f.seed_shares, 0)),
-    ),
+    m.UnmaskReply: (pb.UnmaskReply, _read_unmasked),
+    AuditRequest: (pb.AuditRequest, _read_disclosure),
+    AuditReply: (pb.AuditReply, lambda f: AuditReply(f.nonce, f.signature)),
     PublishedSum: (pb.PublishedSum, _read_published),
 }
 

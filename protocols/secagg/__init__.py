@@ -1,5 +1,6 @@
 """SA-Q1: secure aggregation with a quorum certificate. SPEC.md beside this file is normative."""
 
+from protocols.secagg._phases import Carried, Noise
 from protocols.secagg._state import MemberState, OfficeState
 from protocols.secagg.aggregator import Aggregator, Outbound, replay
 from protocols.secagg.checks import check_descriptor
@@ -25,10 +26,12 @@ __all__ = [
     "REFUSAL",
     "Aggregator",
     "Blame",
+    "Carried",
     "Demands",
     "Expected",
     "Member",
     "MemberState",
+    "Noise",
     "OfficeState",
     "Outbound",
     "PublishedSum",

@@ -5,23 +5,23 @@ Each function raises RemoteError naming the member; nothing is changed by a chec
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
 from protocols.errors import RemoteError
 from protocols.secagg import masks, messages, shamir
 from protocols.secagg.fixedpoint import packed_size
+from protocols.secagg.merkle import vector_root
 from protocols.secagg.messages import (
+    EARLY_TAG,
     Advertisement,
     AgreeReply,
     MaskedInput,
-    OpenShare,
     ShareReply,
     UnmaskReply,
+    VectorRoot,
     blaming,
 )
 from protocols.secagg.params import RoundDescriptor
-from protocols.secagg.published import VectorHash
 from protocols.signing import verify
 
 _PROBE = bytes(32)  # any scalar shows a low-order point; this one is nobody's key
@@ -31,35 +31,46 @@ def check_advertisement(
     ad: Advertisement,
     member: bytes,
     public: bytes,
-    rd: bytes,
+    descriptor: RoundDescriptor,
     others: Iterable[Advertisement],
 ) -> None:
     """Own id, signature, usable points, nothing that another member already advertised."""
-    peer = member.hex()
-    if ad.member != member:
-        raise RemoteError("it advertised keys under another member's id.", peer=peer, where=peer)
-    verify(public, ad.signature, "SAQ1 AD", rd, *ad.signed_parts(), peer=peer)
-    with blaming(peer, "advertised keys"):
-        for point in (ad.c_public, ad.s_public):
-            masks.check_point(point)
-            masks.exchange(_PROBE, point)
+    _check_own(ad, member)
+    messages.check_advertised(ad, descriptor, descriptor.digest(), public)
+    _check_points(ad)
     messages.check_distinct((*others, ad))
 
 
+def _check_own(ad: Advertisement, member: bytes) -> None:
+    if ad.member != member:
+        raise RemoteError(
+            "it advertised keys under another member's id.", peer=member.hex(), where=member.hex()
+        )
+
+
+def _check_points(ad: Advertisement) -> None:
+    with blaming(ad.member.hex(), "advertised keys"):
+        for point in (ad.c_public, ad.s_public):
+            masks.check_point(point)
+            masks.exchange(_PROBE, point)
+
+
 def check_shares(
-    reply: ShareReply, member: bytes, public: bytes, a1: bytes, u1: Sequence[bytes]
+    reply: ShareReply, member: bytes, public: bytes, a1: bytes, holders: Sequence[bytes]
 ) -> None:
-    """One sealed share for every other member of U1, signed."""
+    """One sealed share for every neighbour in U1, signed."""
     peer = member.hex()
-    if tuple(one.peer for one in reply.shares) != tuple(one for one in u1 if one != member):
-        raise RemoteError("its shares are not for exactly the others of U1.", peer=peer, where=peer)
+    if tuple(one.peer for one in reply.shares) != tuple(holders):
+        raise RemoteError(
+            "its shares are not for exactly its neighbours in U1.", peer=peer, where=peer
+        )
     hashed = messages.ciphertexts_hash(reply.shares)
     verify(public, reply.signature, "SAQ1 SHARES", a1, hashed, peer=peer)
 
 
 def check_vector(
     reply: MaskedInput, member: bytes, public: bytes, a2: bytes, descriptor: RoundDescriptor
-) -> VectorHash:
+) -> VectorRoot:
     """Right size, signed; returns the evidence to keep."""
     peer = member.hex()
     size = packed_size(descriptor.coordinates, descriptor.width)
@@ -69,9 +80,9 @@ def check_vector(
             peer=peer,
             where=peer,
         )
-    hashed = hashlib.sha256(reply.vector).digest()
-    verify(public, reply.signature, "SAQ1 Y", a2, hashed, peer=peer)
-    return VectorHash(member, hashed, reply.signature)
+    root = vector_root(reply.vector, descriptor.width)
+    verify(public, reply.signature, "SAQ1 Y", a2, root, peer=peer)
+    return VectorRoot(member, root, reply.signature)
 
 
 def check_agreement(reply: AgreeReply, member: bytes, public: bytes, a3: bytes) -> None:
@@ -82,17 +93,24 @@ def check_agreement(reply: AgreeReply, member: bytes, public: bytes, a3: bytes) 
 def check_opened(
     reply: UnmaskReply, member: bytes, survivors: Sequence[bytes], gone: Sequence[bytes]
 ) -> None:
-    """b shares of exactly U3 and seed shares of exactly U2 without U3, well formed."""
+    """b shares of exactly these survivors and seed shares of exactly these others, well formed."""
     peer = member.hex()
     for opened, owners in ((reply.own_shares, survivors), (reply.seed_shares, gone)):
         if tuple(one.owner for one in opened) != tuple(owners):
             raise RemoteError(
                 "its opened shares are not those that the stage asks for.", peer=peer, where=peer
             )
-        _check_form(opened, peer)
+        with blaming(peer, "opened share"):
+            shamir.share_rows([one.share for one in opened])
 
 
-def _check_form(opened: Iterable[OpenShare], peer: str) -> None:
-    with blaming(peer, "opened share"):
-        for one in opened:
-            shamir.share_values(one.share)
+def check_next(
+    ad: Advertisement, member: bytes, public: bytes, descriptor: RoundDescriptor, a3: bytes
+) -> None:
+    """Early keys for the round after ``descriptor``'s, bound to this round's transcript."""
+    _check_own(ad, member)
+    if not ad.early:
+        raise RemoteError("its keys are not for the next round.", peer=member.hex())
+    bound = (descriptor.coop, descriptor.run, descriptor.round + 1, a3)
+    verify(public, ad.signature, EARLY_TAG, *bound, *ad.signed_parts(), peer=member.hex())
+    _check_points(ad)

@@ -7,15 +7,18 @@ are not in it. Every function raises Refused or RemoteError when a check fails, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from protocols.errors import Code, LocalError, RemoteError
 from protocols.secagg import masks, messages, shamir
 from protocols.secagg.checks import check_descriptor
-from protocols.secagg.fixedpoint import Update, pack, quantise
+from protocols.secagg.fixedpoint import Lanes, Sums, Update, add_noise, pack, quantise
+from protocols.secagg.merkle import vector_root
 from protocols.secagg.messages import (
+    EARLY_TAG,
     Advertisement,
     AdvertiseRequest,
     AgreeReply,
@@ -30,10 +33,12 @@ from protocols.secagg.messages import (
     UnmaskRequest,
     blaming,
 )
-from protocols.secagg.params import Demands, Expected, RoundDescriptor
+from protocols.secagg.params import MAX_COMPLETE, Demands, Expected, RoundDescriptor
+from protocols.secagg.topology import Topology
 from protocols.signing import SigningKey, verify
 
 COORDINATOR = "coordinator"
+Noise = Callable[[float, int], Sums]  # (sigma, count) -> whole units of one member's share
 SECRET_BYTES = 32
 
 
@@ -49,6 +54,7 @@ class Party:
     expected: Expected
     entropy: Callable[[int], bytes] = field(repr=False)
     mark_spent: Callable[[bytes, int], None] = field(repr=False)
+    noise: Noise | None = field(repr=False)
 
     def draw(self, count: int) -> bytes:
         """``count`` bytes of entropy; LocalError if the source returns another number."""
@@ -56,6 +62,37 @@ class Party:
         if len(drawn) != count:
             raise LocalError("the entropy source returned fewer bytes than asked for.")
         return drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What a member drew for one attempt."""
+
+    own: Advertisement
+    channel_secret: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+    own_secret: bytes = field(repr=False)
+
+
+class Carried:
+    """Early keys for attempt 0 of one round, sent with the unmask reply of the round before.
+
+    They open once: keys that served two attempts would seal two shares under one nonce.
+    """
+
+    __slots__ = ("_keys", "round", "run")
+
+    def __init__(self, run: bytes, round_number: int, keys: Keys) -> None:
+        self.run = run
+        self.round = round_number
+        self._keys: Keys | None = keys
+
+    def take(self) -> Keys:
+        """The keys, which are gone from here afterwards; LocalError the second time."""
+        keys, self._keys = self._keys, None
+        if keys is None:
+            raise LocalError("keys that were made for one attempt were asked for twice.")
+        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +112,7 @@ class Shared:
 
     descriptor: RoundDescriptor
     a1: bytes
+    topology: Topology
     peers: Mapping[bytes, Advertisement]
     channels: Mapping[bytes, bytes] = field(repr=False)
     own_share: bytes = field(repr=False)
@@ -88,6 +126,7 @@ class Training:
 
     descriptor: RoundDescriptor
     a2: bytes
+    topology: Topology
     cohort: tuple[bytes, ...]
     points: Mapping[bytes, bytes]
     shares: Mapping[bytes, bytes] = field(repr=False)
@@ -101,6 +140,7 @@ class Masked:
 
     descriptor: RoundDescriptor
     a2: bytes
+    topology: Topology
     cohort: tuple[bytes, ...]
     shares: Mapping[bytes, bytes] = field(repr=False)
 
@@ -111,6 +151,7 @@ class Agreed:
 
     descriptor: RoundDescriptor
     a3: bytes
+    topology: Topology
     cohort: tuple[bytes, ...]
     survivors: tuple[bytes, ...]
     shares: Mapping[bytes, bytes] = field(repr=False)
@@ -127,12 +168,51 @@ def _check_size(count: int, descriptor: RoundDescriptor, what: str) -> None:
         )
 
 
+def _check_neighbours(
+    topology: Topology, present: tuple[bytes, ...], descriptor: RoundDescriptor, what: str
+) -> None:
+    """In a sparse graph nobody may be cut off by dropouts that somebody chose (section 4.2)."""
+    if descriptor.members <= MAX_COMPLETE:
+        return  # the size of the set says it all
+    least = topology.least_degree(present)
+    if least < descriptor.threshold:
+        raise _broken(
+            f"a member of {what} has {least} neighbours in it, {descriptor.threshold} are needed."
+        )
+
+
 def advertise(party: Party, request: AdvertiseRequest) -> tuple[Advertised, Advertisement]:
     """Stage 0 (SPEC.md sections 2.2 and 4.0)."""
+    rd = _check_opening(party, request)
+    keys = _fresh_keys(party, "SAQ1 AD", rd)
+    return _advertised(request.descriptor, keys), keys.own
+
+
+def reopen(party: Party, carried: Carried, request: AdvertiseRequest) -> Advertised:
+    """Stage 0 of a member whose early keys serve this attempt: the same checks, no answer."""
+    descriptor = request.descriptor
+    keys = carried.take()
+    _check_opening(party, request)
+    if (carried.run, carried.round, 0) != (descriptor.run, descriptor.round, descriptor.attempt):
+        raise _broken("this member's early keys are for another attempt.")
+    return _advertised(descriptor, keys)
+
+
+def _advertised(descriptor: RoundDescriptor, keys: Keys) -> Advertised:
+    return Advertised(descriptor, keys.own, keys.channel_secret, keys.seed, keys.own_secret)
+
+
+def _check_opening(party: Party, request: AdvertiseRequest) -> bytes:
     descriptor = request.descriptor
     rd = descriptor.digest()
     verify(party.coordinator_key, request.signature, "SAQ1 RD", rd, peer=COORDINATOR)
     check_descriptor(descriptor, party.demands, party.expected, party.roster, party.me)
+    if descriptor.sigma_local and party.noise is None:
+        raise LocalError("the round asks for noise and this node has no source of it.")
+    return rd
+
+
+def _fresh_keys(party: Party, tag: str, *bound: bytes | int) -> Keys:
     channel_secret, seed, own_secret, nonce = (party.draw(SECRET_BYTES) for _ in range(4))
     parts = (
         party.me,
@@ -141,8 +221,9 @@ def advertise(party: Party, request: AdvertiseRequest) -> tuple[Advertised, Adve
         nonce,
         masks.commitment(own_secret),
     )
-    own = Advertisement(*parts, signature=party.identity.sign("SAQ1 AD", rd, *parts))
-    return Advertised(descriptor, own, channel_secret, seed, own_secret), own
+    signature = party.identity.sign(tag, *bound, *parts)
+    own = Advertisement(*parts, signature=signature, early=tag == EARLY_TAG)
+    return Keys(own, channel_secret, seed, own_secret)
 
 
 def share(party: Party, phase: Advertised, request: ShareRequest) -> tuple[Shared, ShareReply]:
@@ -150,28 +231,30 @@ def share(party: Party, phase: Advertised, request: ShareRequest) -> tuple[Share
     descriptor, ads = phase.descriptor, request.advertisements
     _check_advertisements(party, phase, ads)
     a1 = messages.first_transcript(descriptor.digest(), messages.advertisements_hash(ads))
-    dealt = shamir.deal(
-        phase.seed + phase.own_secret, descriptor.members, descriptor.threshold, party.draw
-    )
+    topology = Topology(descriptor, a1)
+    peers = {ad.member: ad for ad in ads}
+    _check_neighbours(topology, tuple(peers), descriptor, "U1")
+    holders = topology.among(party.me, tuple(peers))
+    points = [topology.index(one) + 1 for one in (party.me, *holders)]
+    secret = phase.seed + phase.own_secret
+    own_share, *dealt = shamir.deal(secret, points, descriptor.threshold, party.draw)
     channels: dict[bytes, bytes] = {}
     sealed: list[SealedShare] = []
-    for ad in ads:
-        if ad.member == party.me:
-            continue
-        with blaming(ad.member.hex(), "channel key"):
-            shared = masks.exchange(phase.channel_secret, ad.c_public)
-        key = masks.channel_key(shared, a1, party.me, ad.member)
-        channels[ad.member] = key
-        plain = _both(dealt[descriptor.index(ad.member)])
-        sealed.append(SealedShare(ad.member, masks.seal(key, a1, party.me, ad.member, plain)))
+    for holder, values in zip(holders, dealt, strict=True):
+        with blaming(holder.hex(), "channel key"):
+            shared = masks.exchange(phase.channel_secret, peers[holder].c_public)
+        key = masks.channel_key(shared, a1, party.me, holder)
+        channels[holder] = key
+        sealed.append(SealedShare(holder, masks.seal(key, a1, party.me, holder, _both(values))))
     shares = tuple(sealed)
     signature = party.identity.sign("SAQ1 SHARES", a1, messages.ciphertexts_hash(shares))
     after = Shared(
         descriptor,
         a1,
-        {ad.member: ad for ad in ads},
+        topology,
+        peers,
         channels,
-        _both(dealt[descriptor.index(party.me)]),
+        _both(own_share),
         phase.seed,
         phase.own_secret,
     )
@@ -200,8 +283,7 @@ def _check_advertisements(party: Party, phase: Advertised, ads: tuple[Advertisem
         with blaming(peer, "advertised keys"):
             masks.check_point(ad.c_public)
             masks.check_point(ad.s_public)
-        public = party.roster[ad.member]
-        verify(public, ad.signature, "SAQ1 AD", rd, *ad.signed_parts(), peer=peer)
+        messages.check_advertised(ad, descriptor, rd, party.roster[ad.member])
 
 
 def accept(party: Party, phase: Shared, request: MaskRequest) -> Training:
@@ -214,9 +296,10 @@ def accept(party: Party, phase: Shared, request: MaskRequest) -> Training:
     if party.me not in cohort:
         raise _broken("U2 does not hold this member.")
     _check_size(len(cohort), descriptor, "U2")
-    others = tuple(one for one in cohort if one != party.me)
+    others = phase.topology.among(party.me, cohort)
+    _check_neighbours(phase.topology, cohort, descriptor, "U2")
     if tuple(one.peer for one in request.shares) != others:  # ascending, as others is
-        raise _broken("the shares are not exactly those of the other members of U2.")
+        raise _broken("the shares are not exactly those of this member's neighbours in U2.")
     shares = {party.me: phase.own_share}
     for one in request.shares:
         with blaming(one.peer.hex(), "sealed share"):
@@ -227,6 +310,7 @@ def accept(party: Party, phase: Shared, request: MaskRequest) -> Training:
     return Training(
         descriptor,
         messages.second_transcript(phase.a1, request.cohort),
+        phase.topology,
         cohort,
         {one: phase.peers[one].s_public for one in others},
         shares,
@@ -235,11 +319,12 @@ def accept(party: Party, phase: Shared, request: MaskRequest) -> Training:
     )
 
 
-def mask(party: Party, phase: Training, update: Update, weight: int) -> tuple[Masked, MaskedInput]:
-    """The masked vector of stage 2 (SPEC.md section 4.2). ``check_input`` has passed."""
+def mask(
+    party: Party, phase: Training, update: Update | Sums, weight: int
+) -> tuple[Masked, MaskedInput, bytes]:
+    """The masked vector of stage 2 (SPEC.md section 4.2) and its root. ``check_input`` passed."""
     descriptor = phase.descriptor
-    rounding = masks.prg(party.draw(masks.KEY_BYTES), descriptor.dim)
-    lanes = quantise(update, weight, rounding, descriptor)
+    lanes = _lanes(party, descriptor, update, weight)
     plus = [masks.self_key(phase.own_secret, phase.a2, party.me)]
     minus: list[bytes] = []
     secret = masks.mask_secret(phase.seed)
@@ -251,9 +336,20 @@ def mask(party: Party, phase: Training, update: Update, weight: int) -> tuple[Ma
     masks.add_masks(lanes, plus, minus)
     lanes &= masks.low_bits(descriptor.bits)
     vector = pack(lanes, descriptor.width)
-    signature = party.identity.sign("SAQ1 Y", phase.a2, hashlib.sha256(vector).digest())
-    after = Masked(descriptor, phase.a2, phase.cohort, phase.shares)
-    return after, MaskedInput(vector, signature)
+    root = vector_root(vector, descriptor.width)
+    signature = party.identity.sign("SAQ1 Y", phase.a2, root)
+    after = Masked(descriptor, phase.a2, phase.topology, phase.cohort, phase.shares)
+    return after, MaskedInput(vector, signature), root
+
+
+def _lanes(party: Party, descriptor: RoundDescriptor, update: Update | Sums, weight: int) -> Lanes:
+    if not descriptor.sigma_local:
+        rounding = masks.prg(party.draw(masks.KEY_BYTES), descriptor.dim)
+        return quantise(update.astype(np.float32, copy=False), weight, rounding, descriptor)
+    if party.noise is None:
+        raise LocalError("the round asks for noise and this node has no source of it.")
+    noise = party.noise(descriptor.sigma_local, descriptor.dim)
+    return add_noise(update.astype(np.int64, copy=False), noise, descriptor)
 
 
 def agree(party: Party, phase: Masked, request: AgreeRequest) -> tuple[Agreed, AgreeReply]:
@@ -266,22 +362,30 @@ def agree(party: Party, phase: Masked, request: AgreeRequest) -> tuple[Agreed, A
     if party.me not in survivors:
         raise _broken("U3 does not hold this member, who sent its vector.")
     _check_size(len(survivors), descriptor, "U3")
-    a3 = messages.third_transcript(phase.a2, request.survivors)
+    _check_neighbours(phase.topology, survivors, descriptor, "U3")
+    a3 = messages.third_transcript(phase.a2, request.survivors, request.vectors_hash)
     party.mark_spent(descriptor.run, descriptor.round)
     reply = AgreeReply(party.identity.sign("SAQ1 A3", a3))
-    return Agreed(descriptor, a3, phase.cohort, survivors, phase.shares), reply
+    return Agreed(descriptor, a3, phase.topology, phase.cohort, survivors, phase.shares), reply
 
 
-def unmask(party: Party, phase: Agreed, request: UnmaskRequest) -> UnmaskReply:
+def unmask(
+    party: Party, phase: Agreed, request: UnmaskRequest
+) -> tuple[UnmaskReply, Carried | None]:
     """Stage 4: verifies the quorum on its own A3, then opens shares (SPEC.md section 4.4)."""
-    check_quorum(phase.descriptor, phase.a3, phase.survivors, request.certificate, party.roster)
-    half = shamir.SHARE_BYTES
+    descriptor = phase.descriptor
+    check_quorum(descriptor, phase.a3, phase.survivors, request.certificate, party.roster)
     there = frozenset(phase.survivors)
-    gone = tuple(one for one in phase.cohort if one not in there)
-    return UnmaskReply(
-        tuple(OpenShare(one, phase.shares[one][half:]) for one in phase.survivors),
-        tuple(OpenShare(one, phase.shares[one][:half]) for one in gone),
-    )
+    mine = phase.topology.owners(party.me, phase.cohort)
+    half = shamir.SHARE_BYTES
+    own = tuple(OpenShare(one, phase.shares[one][half:]) for one in mine if one in there)
+    seeds = tuple(OpenShare(one, phase.shares[one][:half]) for one in mine if one not in there)
+    if not request.carry:
+        return UnmaskReply(own, seeds), None
+    after = descriptor.round + 1
+    bound = (descriptor.coop, descriptor.run, after, phase.a3)
+    keys = _fresh_keys(party, EARLY_TAG, *bound)
+    return UnmaskReply(own, seeds, keys.own), Carried(descriptor.run, after, keys)
 
 
 def check_quorum(

@@ -32,6 +32,7 @@ class MemberEvent(StrEnum):
 
     ADVERTISE = "advertise request"
     SHARE = "share request"
+    EARLY = "share request with its opening"
     MASK = "mask request"
     INPUT = "own input"
     AGREE = "agree request"
@@ -68,6 +69,7 @@ _M, _ME, _O, _OE = MemberState, MemberEvent, OfficeState, OfficeEvent
 MEMBER: Mapping[tuple[MemberState, MemberEvent], MemberState] = {
     (_M.START, _ME.ADVERTISE): _M.ADVERTISED,
     (_M.ADVERTISED, _ME.SHARE): _M.SHARED,
+    (_M.START, _ME.EARLY): _M.SHARED,
     (_M.SHARED, _ME.MASK): _M.TRAINING,
     (_M.TRAINING, _ME.INPUT): _M.MASKED,
     (_M.MASKED, _ME.AGREE): _M.AGREED,

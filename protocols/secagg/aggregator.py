@@ -32,11 +32,13 @@ from protocols.secagg.messages import (
     ShareRequest,
     UnmaskReply,
     UnmaskRequest,
+    VectorRoot,
     blaming,
 )
-from protocols.secagg.params import RoundDescriptor, check_figures
-from protocols.secagg.published import PublishedSum, RoundResult, VectorHash
+from protocols.secagg.params import MAX_COMPLETE, RoundDescriptor, check_figures
+from protocols.secagg.published import PublishedSum, RoundResult
 from protocols.secagg.recovery import Blame
+from protocols.secagg.topology import Topology
 from protocols.signing import SigningKey, identity_of
 
 Outbound = Mapping[bytes, Request]  # member id -> what to send it
@@ -60,6 +62,9 @@ class Aggregator:
         descriptor: as every member will see it.
         key: the coordinator's Ed25519 key, which signs the descriptor.
         roster: member id -> Ed25519 public key of the roster epoch that the descriptor names.
+        carried: early keys from the unmask replies of the round before (``RoundResult.carried``),
+            for attempt 0; whose keys do not verify is asked in stage 0 like everybody else.
+        carry: whether the last stage asks for early keys for the next round.
 
     Raises:
         Refused: the descriptor's figures break SPEC.md section 2.
@@ -67,7 +72,12 @@ class Aggregator:
     """
 
     def __init__(
-        self, descriptor: RoundDescriptor, key: SigningKey, roster: Mapping[bytes, bytes]
+        self,
+        descriptor: RoundDescriptor,
+        key: SigningKey,
+        roster: Mapping[bytes, bytes],
+        carried: Mapping[bytes, Advertisement] | None = None,
+        carry: bool = False,
     ) -> None:
         check_primitives()
         check_figures(descriptor)
@@ -75,12 +85,16 @@ class Aggregator:
             if one not in roster or identity_of(roster[one]) != one.hex():
                 raise LocalError(f"{one.hex()[:16]} of the cohort is not in the roster.")
         self.descriptor = descriptor
-        self._key = key
         self._roster = roster
+        self._carry = carry
         self._rd = descriptor.digest()
+        self._opening = AdvertiseRequest(descriptor, key.sign("SAQ1 RD", self._rd))
         self._state = OfficeState.START
-        self._asked: tuple[bytes, ...] = descriptor.ids
-        self._answers: dict[bytes, Reply] = {}
+        self._early = self._usable(carried or {})
+        self._asked: tuple[bytes, ...] = tuple(
+            one for one in descriptor.ids if one not in self._early
+        )
+        self._answers: dict[bytes, Reply] = dict(self._early)
         self._blamed: dict[bytes, Blame] = {}
         self._ads: dict[bytes, Advertisement] = {}
         self._u1: tuple[bytes, ...] = ()
@@ -88,7 +102,9 @@ class Aggregator:
         self._u3: tuple[bytes, ...] = ()
         self._ads_hash = self._a1 = self._a2 = self._a3 = b""
         self._total = np.zeros(descriptor.coordinates, dtype=np.uint32)
-        self._hashes: dict[bytes, VectorHash] = {}
+        self._roots: dict[bytes, VectorRoot] = {}
+        self._vectors_hash = b""
+        self._topology: Topology | None = None
         self._certificate: tuple[AgreementSignature, ...] = ()
         self._result: RoundResult | None = None
 
@@ -123,10 +139,9 @@ class Aggregator:
         return self._state in _ANSWER and len(self._answers) >= self._needed()
 
     def open(self) -> Outbound:
-        """Start: the descriptor for everybody in it."""
+        """Start: the descriptor for everybody in it whose keys are not here yet."""
         self._state = office_next(self._state, OfficeEvent.OPEN)
-        request = AdvertiseRequest(self.descriptor, self._key.sign("SAQ1 RD", self._rd))
-        return dict.fromkeys(self.descriptor.ids, request)
+        return dict.fromkeys(self._asked, self._opening)
 
     def receive(self, member: bytes, message: Reply) -> None:
         """Take one answer, whose sender the envelope has proved.
@@ -225,18 +240,62 @@ class Aggregator:
                 others = tuple(
                     one for one in self._answers.values() if isinstance(one, Advertisement)
                 )
-                _answers.check_advertisement(message, member, public, self._rd, others)
+                _answers.check_advertisement(message, member, public, self.descriptor, others)
+                if message.early:
+                    raise RemoteError("it sent early keys in stage 0.", peer=member.hex())
             case ShareReply():
-                _answers.check_shares(message, member, public, self._a1, self._u1)
+                holders = self._graph.among(member, self._u1)
+                _answers.check_shares(message, member, public, self._a1, holders)
             case MaskedInput():
-                evidence = _answers.check_vector(message, member, public, self._a2, self.descriptor)
+                root = _answers.check_vector(message, member, public, self._a2, self.descriptor)
                 with blaming(member.hex(), "masked vector"):
                     unpack_into(message.vector, self.descriptor.width, self._total)
-                self._hashes[member] = evidence
+                self._roots[member] = root
             case AgreeReply():
                 _answers.check_agreement(message, member, public, self._a3)
             case UnmaskReply():
-                _answers.check_opened(message, member, self._u3, self._gone())
+                self._check_opened(member, public, message)
+
+    def _check_opened(self, member: bytes, public: bytes, message: UnmaskReply) -> None:
+        survivors = self._graph.owners(member, self._u3)
+        gone = self._graph.owners(member, self._gone())
+        _answers.check_opened(message, member, survivors, gone)
+        ad = message.next_ad
+        if ad is None:
+            return
+        if not self._carry:
+            raise RemoteError("it sent keys that nobody asked for.", peer=member.hex())
+        _answers.check_next(ad, member, public, self.descriptor, self._a3)
+
+    def _usable(self, carried: Mapping[bytes, Advertisement]) -> dict[bytes, Advertisement]:
+        found: dict[bytes, Advertisement] = {}
+        for member in sorted(set(carried) & set(self.descriptor.ids)):
+            ad, public = carried[member], self._roster[member]
+            try:
+                _answers.check_advertisement(ad, member, public, self.descriptor, found.values())
+            except RemoteError:
+                continue  # it is asked again, which costs one exchange and no more
+            found[member] = ad
+        return found
+
+    @property
+    def _graph(self) -> Topology:
+        if self._topology is None:
+            raise LocalError("the keys of the round are not fixed yet.")
+        return self._topology
+
+    def _check_graph(self, present: tuple[bytes, ...]) -> None:
+        """As members do: nobody may be left with fewer neighbours than reconstruct a secret."""
+        least = self._graph.least_degree(present)
+        if self.descriptor.members > MAX_COMPLETE and least < self.descriptor.threshold:
+            self.abort()
+            raise RemoteError(
+                f"a member has only {least} neighbours left, {self.descriptor.threshold} "
+                "are needed.",
+                code=Code.UNAVAILABLE,
+                where=f"round {self.descriptor.round}, attempt {self.descriptor.attempt}",
+                fix="Start a new attempt when more members are there.",
+            )
 
     def _gone(self) -> tuple[bytes, ...]:
         return tuple(one for one in self._u2 if one not in self._u3)
@@ -276,10 +335,14 @@ class Aggregator:
         ads = tuple(self._ads[one] for one in there)
         self._ads_hash = messages.advertisements_hash(ads)
         self._a1 = messages.first_transcript(self._rd, self._ads_hash)
-        return dict.fromkeys(there, ShareRequest(ads))
+        self._topology = Topology(self.descriptor, self._a1)
+        self._check_graph(there)
+        plain, opened = ShareRequest(ads), ShareRequest(ads, self._opening)
+        return {one: opened if one in self._early else plain for one in there}
 
     def _close_share(self, there: tuple[bytes, ...]) -> Outbound:
         self._u2 = there
+        self._check_graph(there)
         cohort = messages.bitmap(there, self.descriptor.ids)
         self._a2 = messages.second_transcript(self._a1, cohort)
         inbox: dict[bytes, list[SealedShare]] = {one: [] for one in there}
@@ -293,9 +356,11 @@ class Aggregator:
 
     def _close_mask(self, there: tuple[bytes, ...]) -> Outbound:
         self._u3 = there
+        self._check_graph(there)
         survivors = messages.bitmap(there, self.descriptor.ids)
-        self._a3 = messages.third_transcript(self._a2, survivors)
-        return dict.fromkeys(there, AgreeRequest(survivors))
+        self._vectors_hash = messages.vectors_hash(self._roots[one] for one in there)
+        self._a3 = messages.third_transcript(self._a2, survivors, self._vectors_hash)
+        return dict.fromkeys(there, AgreeRequest(survivors, self._vectors_hash))
 
     def _close_agree(self, there: tuple[bytes, ...]) -> Outbound:
         signed = []
@@ -304,14 +369,16 @@ class Aggregator:
             assert isinstance(reply, AgreeReply)
             signed.append(AgreementSignature(one, reply.signature))
         self._certificate = tuple(signed)
-        return dict.fromkeys(there, UnmaskRequest(self._certificate))
+        return dict.fromkeys(there, UnmaskRequest(self._certificate, self._carry))
 
     def _finish(self) -> None:
         replies = {
             one: reply for one, reply in self._answers.items() if isinstance(reply, UnmaskReply)
         }
         try:
-            secrets = recovery.recover(self.descriptor, self._ads, self._u3, self._gone(), replies)
+            secrets = recovery.recover(
+                self.descriptor, self._graph, self._ads, self._u3, self._gone(), replies
+            )
         except RemoteError:
             if not self.waiting_for:  # otherwise one more answer may still finish the round
                 self.abort()
@@ -329,17 +396,28 @@ class Aggregator:
             ads_hash=self._ads_hash,
             cohort=messages.bitmap(self._u2, descriptor.ids),
             survivor_map=messages.bitmap(self._u3, descriptor.ids),
+            vectors_hash=self._vectors_hash,
             total=values,
             weight_sum=weight_sum,
             a3=self._a3,
             certificate=self._certificate,
         )
-        hashes = tuple(self._hashes[one] for one in self._u3)
-        self._result = RoundResult(published, self._u1, self._u2, self._u3, hashes, self.blamed)
+        self._result = RoundResult(
+            opening=self._opening,
+            published=published,
+            advertisements=tuple(self._ads[one] for one in self._u1),
+            u2=self._u2,
+            u3=self._u3,
+            roots=tuple(self._roots[one] for one in self._u3),
+            secrets=secrets,
+            blamed=self.blamed,
+            carried={one: r.next_ad for one, r in replies.items() if r.next_ad is not None},
+        )
 
     def _unmasked(self, secrets: recovery.Secrets) -> tuple[Sums, int]:
         try:
-            recovery.take_off(self._total, self._a2, self._ads, secrets)
+            plus, minus = recovery.mask_keys(self._graph, self._a2, self._ads, secrets)
+            recovery.take_off(self._total, plus, minus)
             return recovery.read_sum(self._total, len(self._u3), self.descriptor)
         except RemoteError:
             self.abort()
@@ -350,7 +428,7 @@ def replay(machine: Aggregator, events: Iterable[tuple[bytes, Reply] | None]) ->
     """Bring a fresh machine to where a crashed one stood.
 
     Args:
-        machine: new, from the same descriptor, key and roster.
+        machine: new, made from the same arguments.
         events: what was stored, in order: (member, message) for every message handed to
             ``receive``, None for every ``close_stage``.
 

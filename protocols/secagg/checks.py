@@ -29,6 +29,9 @@ _PINNED = (
     "scale",
     "clip",
     "w_max",
+    "max_dropout",
+    "stage_timeouts_s",
+    "sigma_local",
 )
 
 
@@ -118,6 +121,7 @@ _CLAUSE_OF: Mapping[str, str] = {
     "task_hash": "c13",
     "order_hash": "c13",
     "w_max": "c17",
+    "sigma_local": "c14",
 }
 
 

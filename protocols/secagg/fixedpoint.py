@@ -16,23 +16,28 @@ _BLOCK = 32  # 32 values of b bits are exactly b words of 32 bits
 _CHUNK = 1 << 15  # coordinates handled at a time: the working set stays in cache
 
 
-def check_input(update: Update, weight: int, descriptor: RoundDescriptor) -> None:
+def check_input(update: Update | Sums, weight: int, descriptor: RoundDescriptor) -> None:
     """The member's own vector and weight, before anything is computed from them.
 
+    Without noise a float32 vector within the clip, with noise an int64 vector of whole units
+    within ``value_bound``: rounding that a privacy figure rests on is not done here.
+
     Raises:
-        InputError: wrong shape or type, not finite, above the clip, or a weight out of range.
+        InputError: wrong shape or type, not finite, above the bound, or a weight out of range.
     """
-    where = "update"
-    if not isinstance(update, np.ndarray) or update.dtype != np.float32:
-        raise InputError("the update is not a float32 array.", where=where)
+    where, noised = "update", descriptor.sigma_local > 0
+    kind = np.int64 if noised else np.float32
+    if not isinstance(update, np.ndarray) or update.dtype != kind:
+        raise InputError(f"the update is not an array of {kind.__name__}.", where=where)
     if update.shape != (descriptor.dim,):
         raise InputError(
             f"the update has shape {update.shape}, expected ({descriptor.dim},).", where=where
         )
-    largest = float(np.max(np.abs(update)))  # NaN if any coordinate is NaN
-    if not largest <= descriptor.clip:
+    bound = value_bound(descriptor.scale, descriptor.clip) if noised else descriptor.clip
+    largest = max(float(update.max()), -float(update.min()))
+    if not largest <= bound:  # also where a coordinate is NaN
         raise InputError(
-            f"the largest coordinate of the update is {largest}, the clip is {descriptor.clip}.",
+            f"the largest coordinate of the update is {largest}, the clip is {bound}.",
             where=where,
             fix="Clip the update before it is masked.",
         )
@@ -41,6 +46,25 @@ def check_input(update: Update, weight: int, descriptor: RoundDescriptor) -> Non
             f"the weight is {weight}, whole numbers from 1 to {descriptor.w_max} are allowed.",
             where=where,
         )
+
+
+def add_noise(units: Sums, noise: Sums, descriptor: RoundDescriptor) -> Lanes:
+    """``v`` of a round with noise: whole units and this member's share of noise, modulo 2^32.
+
+    Args:
+        units: int64 ``(dim,)``, checked by ``check_input``.
+        noise: int64 ``(dim,)``, fresh.
+        descriptor: gives dim.
+
+    Returns:
+        uint32 ``(dim + 1,)``; the weight, 1 and without noise, stands last.
+    """
+    if noise.dtype != np.int64 or noise.shape != units.shape:
+        raise LocalError("the noise is not one whole number for each coordinate.")
+    out = np.empty(descriptor.coordinates, dtype=np.uint32)
+    out[: descriptor.dim] = (units + noise).astype(np.uint32)
+    out[descriptor.dim] = 1
+    return out
 
 
 def quantise(update: Update, weight: int, rounding: Lanes, descriptor: RoundDescriptor) -> Lanes:

@@ -98,9 +98,15 @@ def unseal(key: bytes, a1: bytes, sender: bytes, recipient: bytes, sealed: bytes
         raise InputError("a sealed share does not open.") from error
 
 
-def _stream(key: bytes) -> CipherContext:
-    # The GCM key stream under a zero nonce is CTR from block 2; OpenSSL interleaves it better.
-    return Cipher(algorithms.AES(key), modes.GCM(bytes(12))).encryptor()
+def _stream(key: bytes, first: int) -> CipherContext:
+    if not first:
+        # The GCM key stream under a zero nonce is CTR from block 2; OpenSSL interleaves it better.
+        return Cipher(algorithms.AES(key), modes.GCM(bytes(12))).encryptor()
+    block, rest = divmod(first, 4)
+    if rest:
+        raise LocalError("a mask can only be entered at a whole block.")
+    counter = (2 + block).to_bytes(16, "big")
+    return Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor()
 
 
 def low_bits(bits: int) -> np.uint32:
@@ -115,15 +121,16 @@ def prg(key: bytes, count: int) -> Lanes:
     return out
 
 
-def add_masks(total: Lanes, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+def add_masks(total: Lanes, plus: Sequence[bytes], minus: Sequence[bytes], first: int = 0) -> None:
     """Add and subtract the masks of many keys to ``total``, modulo 2^32, in place.
 
     All masks are taken through one chunk before the next, so that the chunk stays in cache.
+    ``total`` stands for the coordinates from ``first`` on, a multiple of 4.
     """
-    if total.size > MAX_COORDINATES:
+    if first + total.size > MAX_COORDINATES:
         raise LocalError(f"a mask covers at most {MAX_COORDINATES} coordinates.")
-    streams: list[tuple[CipherContext, np.ufunc]] = [(_stream(key), np.add) for key in plus]
-    streams += [(_stream(key), np.subtract) for key in minus]
+    streams: list[tuple[CipherContext, np.ufunc]] = [(_stream(key, first), np.add) for key in plus]
+    streams += [(_stream(key, first), np.subtract) for key in minus]
     scratch = bytearray(CHUNK_BYTES + 16)  # update_into wants a spare block
     buffer = np.frombuffer(scratch, dtype="<u4")
     for start in range(0, total.size, CHUNK_BYTES // 4):

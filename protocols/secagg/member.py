@@ -12,9 +12,18 @@ from contextlib import contextmanager
 
 from protocols.errors import LocalError, RemoteError
 from protocols.secagg import _phases
-from protocols.secagg._phases import Advertised, Agreed, Masked, Party, Shared, Training
+from protocols.secagg._phases import (
+    Advertised,
+    Agreed,
+    Carried,
+    Masked,
+    Noise,
+    Party,
+    Shared,
+    Training,
+)
 from protocols.secagg._state import MEMBER, MemberEvent, MemberState, member_next
-from protocols.secagg.fixedpoint import Update, check_input
+from protocols.secagg.fixedpoint import Sums, Update, check_input
 from protocols.secagg.masks import check_primitives
 from protocols.secagg.messages import (
     AdvertiseRequest,
@@ -57,6 +66,10 @@ class Member:
         mark_spent: ``mark_spent(run, round)`` records durably that this member signs an A3 in that
             round, and raises Refused if it already did, in any attempt. It returns only after
             the record is on disk.
+        noise: ``noise(sigma_local, dim)`` gives this member's share of the noise, int64 whole
+            units from the system's CSPRNG; needed where a descriptor asks for noise.
+        carried: ``carried`` of the machine of the round before, if this is attempt 0. Whether it
+            is used depends on how the coordinator begins; it is gone afterwards.
     """
 
     def __init__(
@@ -69,12 +82,17 @@ class Member:
         expected: Expected,
         entropy: Callable[[int], bytes],
         mark_spent: Callable[[bytes, int], None],
+        noise: Noise | None = None,
+        carried: Carried | None = None,
     ) -> None:
         check_primitives()
         me = bytes.fromhex(identity_of(identity.public))
         self._party: Party = Party(
-            identity, me, demands, roster, coordinator_key, expected, entropy, mark_spent
+            identity, me, demands, roster, coordinator_key, expected, entropy, mark_spent, noise
         )
+        self._early = carried
+        self._carried: Carried | None = None
+        self._root: bytes | None = None
         self._state = MemberState.START
         self._phase: Advertised | Shared | Training | Masked | Agreed | None = None
         self._answers: dict[type[Request], tuple[Request, Reply]] = {}
@@ -104,6 +122,19 @@ class Member:
         """The A3 that it signed, or None; stays after the round for the journal."""
         return self._transcript
 
+    @property
+    def vector_root(self) -> bytes | None:
+        """Root of the masked vector that it sent, or None; stays after the round for the audit."""
+        return self._root
+
+    @property
+    def carried(self) -> Carried | None:
+        """Early keys for the next round, once shares were opened with them; stays after ``close``.
+
+        Hand it to the machine of attempt 0 of the next round and nowhere else.
+        """
+        return self._carried
+
     def step(self, request: Request) -> Reply | None:
         """Answer one request, or refuse and end the attempt.
 
@@ -123,6 +154,8 @@ class Member:
             self._state = member_next(self._state, MemberEvent.REPEAT)
             return stored[1]
         event = _EVENT[type(request)]
+        if isinstance(request, ShareRequest) and request.opening is not None:
+            event = MemberEvent.EARLY
         with self._or_abort():
             if (self._state, event) not in MEMBER:
                 raise RemoteError(
@@ -134,11 +167,12 @@ class Member:
         self._state = member_next(self._state, event)
         return reply
 
-    def mask(self, update: Update, weight: int) -> MaskedInput:
-        """The reply to a ``MaskRequest``, once: the quantised update under all masks.
+    def mask(self, update: Update | Sums, weight: int) -> MaskedInput:
+        """The reply to a ``MaskRequest``, once: the update in whole units under all masks.
 
         Args:
-            update: float32 ``(dim,)``, every |coordinate| <= clip.
+            update: float32 ``(dim,)``, every |coordinate| <= clip; in a round with noise int64
+                whole units ``(dim,)``, to which this member's share of the noise is added here.
             weight: 1 to w_max.
 
         Raises:
@@ -150,7 +184,7 @@ class Member:
         assert isinstance(phase, Training)
         check_input(update, weight, phase.descriptor)
         with self._or_abort():
-            self._phase, reply = _phases.mask(self._party, phase, update, weight)
+            self._phase, reply, self._root = _phases.mask(self._party, phase, update, weight)
         self._state = after
         return reply
 
@@ -163,8 +197,13 @@ class Member:
         reply: Reply | None = None
         match request, self._phase:
             case AdvertiseRequest(), None:
+                self._early = None
                 self._phase, reply = _phases.advertise(self._party, request)
                 self._descriptor = request.descriptor
+            case ShareRequest(opening=AdvertiseRequest() as opening), None:
+                phase = self._reopened(opening)
+                self._phase, reply = _phases.share(self._party, phase, request)
+                self._descriptor = opening.descriptor
             case ShareRequest(), Advertised() as phase:
                 self._phase, reply = _phases.share(self._party, phase, request)
             case MaskRequest(), Shared() as phase:
@@ -174,12 +213,22 @@ class Member:
                 self._transcript = self._phase.a3
                 self._answers[AgreeRequest] = (request, reply)
             case UnmaskRequest(), Agreed() as phase:
-                reply = _phases.unmask(self._party, phase, request)
+                reply, self._carried = _phases.unmask(self._party, phase, request)
                 self._phase = None
                 self._answers[UnmaskRequest] = (request, reply)
             case _:
                 raise LocalError(f"{type(request).__name__} does not follow {self._state}.")
         return reply
+
+    def _reopened(self, opening: AdvertiseRequest) -> Advertised:
+        early, self._early = self._early, None
+        if early is None:
+            raise RemoteError(
+                "this member sent no keys for this round before it began.",
+                peer=_phases.COORDINATOR,
+                fix="Begin with stage 0.",
+            )
+        return _phases.reopen(self._party, early, opening)
 
     @contextmanager
     def _or_abort(self) -> Iterator[None]:
@@ -192,7 +241,9 @@ class Member:
             if not finished:
                 self._state = member_next(self._state, MemberEvent.FAIL)
                 self._forget()
+                self._carried = None
 
     def _forget(self) -> None:
         self._phase = None
+        self._early = None
         self._answers.clear()

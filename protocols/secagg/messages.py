@@ -17,21 +17,24 @@ from protocols.errors import InputError, RemoteError
 from protocols.secagg.masks import POINT_BYTES, TAG_BYTES
 from protocols.secagg.params import HASH_BYTES, RoundDescriptor
 from protocols.secagg.shamir import SHARE_BYTES
+from protocols.signing import verify
 
 SIGNATURE_BYTES = 64
 SEALED_BYTES = 2 * SHARE_BYTES + TAG_BYTES
 NONCE_BYTES = 32
+EARLY_TAG = "SAQ1 AD NEXT"
 
 
 class Stage(IntEnum):
-    """The five exchanges, and the publication that follows them."""
+    """The five exchanges, the audit of the sum, and the publication that follows them."""
 
     ADVERTISE = 0
     SHARE = 1
     MASK = 2
     AGREE = 3
     UNMASK = 4
-    PUBLISH = 5
+    AUDIT = 5
+    PUBLISH = 6
 
 
 def _size(value: bytes, size: int, what: str) -> None:
@@ -41,7 +44,10 @@ def _size(value: bytes, size: int, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Advertisement:
-    """A member's keys for one attempt of one round, 224 bytes with signature."""
+    """A member's keys for one attempt of one round.
+
+    ``early`` keys were sent with the unmask reply of the round before and serve attempt 0 only.
+    """
 
     member: bytes
     c_public: bytes
@@ -49,6 +55,7 @@ class Advertisement:
     nonce: bytes
     commitment: bytes
     signature: bytes
+    early: bool = False
 
     def __post_init__(self) -> None:
         _size(self.member, HASH_BYTES, "a member id")
@@ -59,12 +66,12 @@ class Advertisement:
         _size(self.signature, SIGNATURE_BYTES, "a signature")
 
     def signed_parts(self) -> tuple[bytes, ...]:
-        """Fields under the signature, after RD."""
+        """The keys under the signature, after what they are bound to."""
         return (self.member, self.c_public, self.s_public, self.nonce, self.commitment)
 
     def encode(self) -> bytes:
-        """224 bytes, as hashed into ADS (SPEC.md section 3)."""
-        return b"".join(self.signed_parts()) + self.signature
+        """225 bytes, as hashed into ADS (SPEC.md section 3)."""
+        return b"".join((*self.signed_parts(), self.signature, b"\1" if self.early else b"\0"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +123,13 @@ class AdvertiseRequest:
 
 @dataclass(frozen=True, slots=True)
 class ShareRequest:
-    """Stage 1 from the coordinator: the advertisements of U1."""
+    """Stage 1 from the coordinator: the advertisements of U1.
+
+    ``opening`` comes to those whose early keys stand among them and who saw no stage 0.
+    """
 
     advertisements: tuple[Advertisement, ...]
+    opening: AdvertiseRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +164,13 @@ class MaskedInput:
 
 @dataclass(frozen=True, slots=True)
 class AgreeRequest:
-    """Stage 3 from the coordinator: U3."""
+    """Stage 3 from the coordinator: U3, and the hash of what its members sent."""
 
     survivors: bytes
+    vectors_hash: bytes
+
+    def __post_init__(self) -> None:
+        _size(self.vectors_hash, HASH_BYTES, "a hash of vectors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +185,13 @@ class AgreeReply:
 
 @dataclass(frozen=True, slots=True)
 class UnmaskRequest:
-    """Stage 4 from the coordinator: the quorum certificate."""
+    """Stage 4 from the coordinator: the quorum certificate.
+
+    ``carry`` asks for keys for the next round in the same reply.
+    """
 
     certificate: tuple[AgreementSignature, ...]
+    carry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +200,21 @@ class UnmaskReply:
 
     own_shares: tuple[OpenShare, ...]
     seed_shares: tuple[OpenShare, ...]
+    next_ad: Advertisement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VectorRoot:
+    """What a member signed about its masked vector: the root over its chunks."""
+
+    member: bytes
+    root: bytes
+    signature: bytes
+
+    def __post_init__(self) -> None:
+        _size(self.member, HASH_BYTES, "a member id")
+        _size(self.root, HASH_BYTES, "a root")
+        _size(self.signature, SIGNATURE_BYTES, "a signature")
 
 
 Request = AdvertiseRequest | ShareRequest | MaskRequest | AgreeRequest | UnmaskRequest
@@ -242,9 +276,38 @@ def second_transcript(a1: bytes, cohort: bytes) -> bytes:
     return digest("SAQ1 A2", a1, cohort)
 
 
-def third_transcript(a2: bytes, survivors: bytes) -> bytes:
-    """A3 of SPEC.md section 3; ``survivors`` is the bitmap of U3."""
-    return digest("SAQ1 A3", a2, survivors)
+def vectors_hash(roots: Iterable[VectorRoot]) -> bytes:
+    """VH of SPEC.md section 3: what the members of U3, ascending, sent."""
+    parts: list[bytes] = []
+    for one in roots:
+        parts += (one.member, one.root)
+    return digest("SAQ1 VH", *parts)
+
+
+def third_transcript(a2: bytes, survivors: bytes, vectors: bytes) -> bytes:
+    """A3 of SPEC.md section 3; ``survivors`` is the bitmap of U3, ``vectors`` is VH."""
+    return digest("SAQ1 A3", a2, survivors, vectors)
+
+
+def check_advertised(
+    ad: Advertisement, descriptor: RoundDescriptor, rd: bytes, public: bytes
+) -> None:
+    """The signature over a member's keys, under this descriptor or, if early, under its past.
+
+    Raises:
+        RemoteError: it does not verify, or early keys are shown in a later attempt.
+    """
+    peer = ad.member.hex()
+    if not ad.early:
+        verify(public, ad.signature, "SAQ1 AD", rd, *ad.signed_parts(), peer=peer)
+        return
+    if descriptor.attempt:
+        raise RemoteError(
+            f"its early keys are for attempt 0, not {descriptor.attempt}.", peer=peer, where=peer
+        )
+    one = descriptor
+    bound = (one.coop, one.run, one.round, one.prev_transcript)
+    verify(public, ad.signature, EARLY_TAG, *bound, *ad.signed_parts(), peer=peer)
 
 
 def ciphertexts_hash(shares: tuple[SealedShare, ...]) -> bytes:

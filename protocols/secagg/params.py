@@ -10,16 +10,21 @@ from typing import Literal, NoReturn, get_args
 
 from protocols.canonical import digest, encode
 from protocols.errors import InputError, Refused
+from protocols.secagg.degree import sparse_parameters
 
-PROTOCOL = "SA-Q1"
+PROTOCOL = "SA-Q1/2"
 Task = Literal["train", "evaluate"]
 
 MIN_MEMBERS = 3
-MAX_COMPLETE = 300  # beyond, a sparse graph is cheaper; this version refuses
+MAX_MEMBERS = 1000
+MAX_COMPLETE = 300  # beyond, a sparse graph is cheaper
 MAX_COORDINATES = 10_000_000  # dim + 1; one mask key expands to at most 40 MB
 MAX_BITS = 32
 WIDE_WIRE_FROM = 300  # members: from here adding whole words beats unpacking odd widths
+TIMED_STAGES = 6  # advertise, share, mask, agree, unmask, audit
 MAX_STAGE_TIMEOUT_S = 86_400
+LEAST_DROPOUT, MOST_DROPOUT = 10, 45  # percent
+NOISE_REACH = 8  # standard deviations that a sum's noise may reach: beyond with 2^-49
 MAX_COUNT = 2**32
 HASH_BYTES = 32
 RUN_BYTES = 16
@@ -34,6 +39,17 @@ def quorum_size(members: int, colluders: int) -> int:
 def share_threshold(members: int, colluders: int) -> int:
     """t: shares that reconstruct a secret (section 2)."""
     return max(colluders + 1, (members + 1) // 2)
+
+
+def graph_figures(members: int, colluders: int, max_dropout: int) -> tuple[int, int]:
+    """k and t: neighbours of each member, and shares that reconstruct a secret (section 2).
+
+    Raises:
+        InputError: no sparse graph bears that many colluders and dropouts.
+    """
+    if members <= MAX_COMPLETE:
+        return members - 1, share_threshold(members, colluders)
+    return sparse_parameters(members, colluders, max_dropout)
 
 
 def least_cohort(colluders: int, agreed: int = 0) -> int:
@@ -53,10 +69,15 @@ def value_bound(scale: int, clip: float) -> int:
     return math.ceil(Fraction(clip) * scale) + 1
 
 
-def sum_bits(members: int, scale: int, clip: float, w_max: int) -> int:
+def noise_reach(members: int, sigma_local: float) -> int:
+    """How far the noise of ``members`` shares may carry one coordinate of a sum (section 2)."""
+    return math.ceil(NOISE_REACH * sigma_local * math.sqrt(members))
+
+
+def sum_bits(members: int, scale: int, clip: float, w_max: int, sigma_local: float = 0.0) -> int:
     """b: bits of the modulus, so that the sum of ``members`` inputs cannot wrap (section 2)."""
-    bound = members * max(value_bound(scale, clip), w_max)
-    return (2 * bound + 1).bit_length()
+    values = members * value_bound(scale, clip) + noise_reach(members, sigma_local)
+    return (2 * max(values, members * w_max) + 1).bit_length()
 
 
 def wire_width(members: int, bits: int) -> int:
@@ -67,6 +88,9 @@ def wire_width(members: int, bits: int) -> int:
 @dataclass(frozen=True, slots=True)
 class RoundDescriptor:
     """Everything that the members of a round must agree on. Hashes are 32 bytes, ``run`` 16.
+
+    ``max_dropout`` in percent of the members; ``sigma_local`` in units of 1 / scale, each member's
+    share of the noise; ``stage_timeouts_s``: advertise, share, mask, agree, unmask, audit.
 
     Raises:
         InputError: a field has the wrong size, is out of range, or the ids are not strictly
@@ -98,7 +122,8 @@ class RoundDescriptor:
     w_max: int
     sigma_local: float
     prev_transcript: bytes
-    stage_timeout_s: int
+    max_dropout: int
+    stage_timeouts_s: tuple[int, ...]
 
     def __post_init__(self) -> None:
         for name in _HASHES:
@@ -115,7 +140,15 @@ class RoundDescriptor:
             )
         _need(all(len(one) == HASH_BYTES for one in self.ids), "every member id has 32 bytes")
         _need(list(self.ids) == sorted(set(self.ids)), "member ids are ascending, each once")
-        _need(MIN_MEMBERS <= len(self.ids) <= MAX_COMPLETE, "a round has 3 to 300 members")
+        _need(
+            MIN_MEMBERS <= len(self.ids) <= MAX_MEMBERS,
+            f"a round has {MIN_MEMBERS} to {MAX_MEMBERS} members",
+        )
+        _need(
+            len(self.stage_timeouts_s) == TIMED_STAGES
+            and all(0 <= one < MAX_COUNT for one in self.stage_timeouts_s),
+            f"{TIMED_STAGES} stages have a time limit",
+        )
         _need(1 <= self.dim < MAX_COORDINATES, f"dim is 1 to {MAX_COORDINATES - 1}")
 
     @property
@@ -130,8 +163,11 @@ class RoundDescriptor:
 
     @property
     def least_survivors(self) -> int:
-        """No set of members of the round may be smaller: max(q, n_min)."""
-        return max(self.quorum, self.min_cohort)
+        """No set of members of the round may be smaller (section 2)."""
+        least = max(self.quorum, self.min_cohort)
+        if self.members <= MAX_COMPLETE:
+            return least
+        return max(least, -(-self.members * (100 - self.max_dropout) // 100))
 
     @property
     def width(self) -> int:
@@ -171,7 +207,8 @@ class RoundDescriptor:
             self.w_max,
             struct.pack("<d", self.sigma_local),
             self.prev_transcript,
-            self.stage_timeout_s,
+            self.max_dropout,
+            encode(*self.stage_timeouts_s),
         )
 
 
@@ -196,7 +233,7 @@ _COUNTS = (
     "bits",
     "scale",
     "w_max",
-    "stage_timeout_s",
+    "max_dropout",
 )
 
 
@@ -225,7 +262,9 @@ def make_descriptor(
     scale: int,
     clip: float,
     w_max: int,
-    stage_timeout_s: int,
+    max_dropout: int,
+    stage_timeouts_s: tuple[int, ...],
+    sigma_local: float = 0.0,
     prev_transcript: bytes = NO_TRANSCRIPT,
 ) -> RoundDescriptor:
     """A descriptor with quorum, threshold, degree and bits from the formulas; ids are sorted.
@@ -234,6 +273,7 @@ def make_descriptor(
         InputError: the figures cannot make a round, with the figure that is wrong.
     """
     members = len(ids)
+    degree, threshold = graph_figures(members, colluders, max_dropout)
     descriptor = RoundDescriptor(
         protocol=PROTOCOL,
         coop=coop,
@@ -250,17 +290,18 @@ def make_descriptor(
         ids=tuple(sorted(ids)),
         colluders=colluders,
         quorum=quorum_size(members, colluders),
-        threshold=share_threshold(members, colluders),
-        degree=members - 1,
+        threshold=threshold,
+        degree=degree,
         min_cohort=least_cohort(colluders, min_cohort),
         dim=dim,
-        bits=sum_bits(members, scale, clip, w_max),
+        bits=sum_bits(members, scale, clip, w_max, sigma_local),
         scale=scale,
         clip=float(clip),
         w_max=w_max,
-        sigma_local=0.0,
+        sigma_local=float(sigma_local),
         prev_transcript=prev_transcript,
-        stage_timeout_s=stage_timeout_s,
+        max_dropout=max_dropout,
+        stage_timeouts_s=tuple(stage_timeouts_s),
     )
     try:
         check_figures(descriptor)
@@ -276,14 +317,14 @@ class Demands:
     """What the member's own signed agreement asks of any round, whatever the coordinator says.
 
     ``colluders``: members that may help the coordinator, at least 1. ``min_cohort``: clause 14 and
-    competition profile. ``w_max``: weight cap of clause 17. ``sigma_local``: noise that each
-    member must add, in integer units (this version adds none, so anything above 0 refuses).
+    competition profile. ``w_max``: weight cap of clause 17. ``sigma_local``: the least noise that
+    each member must add, in units of 1 / scale.
     """
 
     colluders: int
     min_cohort: int
     w_max: int
-    max_members: int = MAX_COMPLETE
+    max_members: int = MAX_MEMBERS
     sigma_local: float = 0.0
 
     def __post_init__(self) -> None:
@@ -324,6 +365,9 @@ class Expected:
     scale: int
     clip: float
     w_max: int
+    max_dropout: int
+    stage_timeouts_s: tuple[int, ...]
+    sigma_local: float = 0.0
     prev_transcript: bytes = NO_TRANSCRIPT
     min_attempt: int = 0
 
@@ -340,8 +384,17 @@ def check_figures(descriptor: RoundDescriptor) -> None:
             "c14",
         )
     _same(descriptor.quorum, quorum_size(n, c), "quorum", "c14")
-    _same(descriptor.threshold, share_threshold(n, c), "share threshold", "c14")
-    _same(descriptor.degree, n - 1, "degree of the graph", "c14")
+    if not LEAST_DROPOUT <= descriptor.max_dropout <= MOST_DROPOUT:
+        refuse(
+            f"{descriptor.max_dropout} % of the members may drop out; {LEAST_DROPOUT} to "
+            f"{MOST_DROPOUT} % can be set."
+        )
+    try:
+        degree, threshold = graph_figures(n, c, descriptor.max_dropout)
+    except InputError as error:
+        refuse(error.problem, "c14")
+    _same(descriptor.threshold, threshold, "share threshold", "c14")
+    _same(descriptor.degree, degree, "degree of the graph", "c14")
     if not 1 <= descriptor.w_max <= max_weight(floor):
         refuse(
             f"the weight cap is {descriptor.w_max}; a smallest cohort of {floor} allows "
@@ -350,16 +403,24 @@ def check_figures(descriptor: RoundDescriptor) -> None:
         )
     if descriptor.scale < 1 or descriptor.clip <= 0:
         refuse(f"scale {descriptor.scale} and clip {descriptor.clip} must be above 0.")
-    bits = sum_bits(n, descriptor.scale, descriptor.clip, descriptor.w_max)
+    _check_noise(descriptor)
+    bits = sum_bits(n, descriptor.scale, descriptor.clip, descriptor.w_max, descriptor.sigma_local)
     if bits > MAX_BITS:
-        refuse(f"the sum needs {bits} bits, at most {MAX_BITS} are used; lower scale or clip.")
-    _same(descriptor.bits, bits, "modulus in bits")
-    if descriptor.sigma_local != 0.0:
-        refuse(f"noise of {descriptor.sigma_local} is asked for; this version adds none.", "c14")
-    if not 1 <= descriptor.stage_timeout_s <= MAX_STAGE_TIMEOUT_S:
         refuse(
-            f"a stage lasts {descriptor.stage_timeout_s} s; "
-            f"1 to {MAX_STAGE_TIMEOUT_S} s are allowed."
+            f"the sum needs {bits} bits, at most {MAX_BITS} are used; lower scale, clip or noise."
+        )
+    _same(descriptor.bits, bits, "modulus in bits")
+    for one in descriptor.stage_timeouts_s:
+        if not 1 <= one <= MAX_STAGE_TIMEOUT_S:
+            refuse(f"a stage lasts {one} s; 1 to {MAX_STAGE_TIMEOUT_S} s are allowed.")
+
+
+def _check_noise(descriptor: RoundDescriptor) -> None:
+    if descriptor.sigma_local and descriptor.w_max != 1:
+        refuse(
+            f"noise is added and the weight cap is {descriptor.w_max}; with noise every member "
+            "weighs the same.",
+            "c14",
         )
 
 

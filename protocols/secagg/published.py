@@ -8,38 +8,34 @@ from typing import get_args
 
 import numpy as np
 
+from protocols.canonical import digest
 from protocols.errors import Code, InputError, RemoteError
 from protocols.secagg import messages
 from protocols.secagg._phases import COORDINATOR, check_quorum
 from protocols.secagg.fixedpoint import Sums, Update, mean_of_sum
-from protocols.secagg.messages import SIGNATURE_BYTES, AgreementSignature, Stage, blaming
+from protocols.secagg.messages import (
+    Advertisement,
+    AdvertiseRequest,
+    AgreementSignature,
+    Stage,
+    VectorRoot,
+    blaming,
+)
 from protocols.secagg.params import HASH_BYTES, MAX_COUNT, RUN_BYTES, RoundDescriptor, Task
-from protocols.secagg.recovery import Blame, check_range
+from protocols.secagg.recovery import Blame, Secrets, check_range
+from protocols.signing import verify
 
-
-@dataclass(frozen=True, slots=True)
-class VectorHash:
-    """What a member signed about its masked vector: evidence for a later audit of the sum."""
-
-    member: bytes
-    sha256: bytes
-    signature: bytes
-
-    def __post_init__(self) -> None:
-        if (len(self.member), len(self.sha256), len(self.signature)) != (
-            HASH_BYTES,
-            HASH_BYTES,
-            SIGNATURE_BYTES,
-        ):
-            raise InputError("a vector hash is 32 bytes of id, 32 of hash, 64 of signature.")
+SUM_TAG = "SAQ1 SUM"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PublishedSum:
-    """The sum of one round with its quorum certificate.
+    """The sum of one round with its certificates.
 
     ``cohort`` and ``survivor_map`` are the bitmaps of U2 and U3 over the descriptor's ids;
     ``total`` is int64 ``(dim,)`` in units of 1 / scale, each input weighted by w / w_max.
+    ``certificate`` is the quorum's on who took part with what; ``sum_certificate`` that of the
+    survivors that recomputed the sum, empty before the audit.
     """
 
     run: bytes
@@ -50,14 +46,16 @@ class PublishedSum:
     ads_hash: bytes
     cohort: bytes
     survivor_map: bytes
+    vectors_hash: bytes
     total: Sums = field(repr=False)
     weight_sum: int
     a3: bytes
     certificate: tuple[AgreementSignature, ...]
+    sum_certificate: tuple[AgreementSignature, ...] = ()
 
     def __post_init__(self) -> None:
-        sizes = [len(self.descriptor_digest), len(self.ads_hash), len(self.a3)]
-        if sizes != [HASH_BYTES] * 3 or len(self.run) != RUN_BYTES:
+        hashes = (self.descriptor_digest, self.ads_hash, self.vectors_hash, self.a3)
+        if any(len(one) != HASH_BYTES for one in hashes) or len(self.run) != RUN_BYTES:
             raise InputError("a hash or the run id of a published sum has a wrong size.")
         if self.task not in get_args(Task):
             raise InputError("the task of a published sum is 'train' or 'evaluate'.")
@@ -67,6 +65,10 @@ class PublishedSum:
         if self.total.dtype != np.int64 or self.total.ndim != 1 or not self.total.size:
             raise InputError("a published sum is a vector of int64.")
 
+    def sum_hash(self) -> bytes:
+        """What the auditors sign about the figures, 32 bytes."""
+        return digest("SAQ1 TOTAL", self.total.astype("<i8").tobytes(), self.weight_sum)
+
     def survivors(self, descriptor: RoundDescriptor) -> tuple[bytes, ...]:
         """Ids of U3, ascending."""
         return messages.from_bitmap(self.survivor_map, descriptor.ids)
@@ -74,14 +76,26 @@ class PublishedSum:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundResult:
-    """What the coordinator has after a round: the published part, the sets, who was wrong."""
+    """What the coordinator has after a round.
 
+    ``published`` has no sum certificate yet (``SumAudit`` gets it); ``roots`` are those of U3,
+    ``secrets`` what was opened; ``carried`` the early keys for the next round's attempt 0.
+    """
+
+    opening: AdvertiseRequest
     published: PublishedSum
-    u1: tuple[bytes, ...]
+    advertisements: tuple[Advertisement, ...]
     u2: tuple[bytes, ...]
     u3: tuple[bytes, ...]
-    y_hashes: tuple[VectorHash, ...]
+    roots: tuple[VectorRoot, ...]
+    secrets: Secrets = field(repr=False)
     blamed: tuple[Blame, ...]
+    carried: Mapping[bytes, Advertisement]
+
+    @property
+    def u1(self) -> tuple[bytes, ...]:
+        """Ids of those who sent keys, ascending."""
+        return tuple(one.member for one in self.advertisements)
 
     @property
     def sum(self) -> Sums:
@@ -107,11 +121,43 @@ class RoundResult:
 def check_certificate(
     published: PublishedSum, descriptor: RoundDescriptor, roster: Mapping[bytes, bytes]
 ) -> None:
-    """That a quorum of the roster signed this descriptor, these keys and these survivors.
+    """That a quorum signed who took part with what, and that C + 1 of them found this sum in it.
 
-    The descriptor itself is the caller's to check (``check_descriptor``). The certificate says
-    who took part in which round; that the figures are the sum of what they sent is what the
-    sum certificate of a later version says.
+    The descriptor itself is the caller's to check (``check_descriptor``).
+
+    Raises:
+        RemoteError: naming what does not fit.
+    """
+    survivors = check_transcript(published, descriptor, roster)
+    needed, found = auditors_needed(descriptor), published.sum_certificate
+    if len(found) < needed:
+        raise _misfit(f"{len(found)} survivors confirmed the sum, {needed} are needed")
+    with blaming(COORDINATOR, "sum certificate"):
+        messages.check_ascending((one.member for one in found), "the sum certificate")
+    allowed, hashed = frozenset(survivors), published.sum_hash()
+    for one in found:
+        if one.member not in allowed or one.member not in roster:
+            raise _misfit("its sum certificate holds a signature from outside U3")
+        check_confirmation(one, published.a3, hashed, roster[one.member])
+
+
+def auditors_needed(descriptor: RoundDescriptor) -> int:
+    """Confirmations of a sum: among C + 1 survivors one is honest."""
+    return descriptor.colluders + 1
+
+
+def check_confirmation(one: AgreementSignature, a3: bytes, hashed: bytes, public: bytes) -> None:
+    """One auditor's signature on a sum; RemoteError naming it if it does not verify."""
+    verify(public, one.signature, SUM_TAG, a3, hashed, peer=one.member.hex())
+
+
+def check_transcript(
+    published: PublishedSum, descriptor: RoundDescriptor, roster: Mapping[bytes, bytes]
+) -> tuple[bytes, ...]:
+    """Everything of a published sum but its sum certificate.
+
+    Returns:
+        The survivors, ascending.
 
     Raises:
         RemoteError: naming what does not fit.
@@ -133,10 +179,12 @@ def check_certificate(
         )
     a1 = messages.first_transcript(published.descriptor_digest, published.ads_hash)
     a2 = messages.second_transcript(a1, published.cohort)
-    if messages.third_transcript(a2, published.survivor_map) != published.a3:
+    a3 = messages.third_transcript(a2, published.survivor_map, published.vectors_hash)
+    if a3 != published.a3:
         raise _misfit("its transcript does not follow from its parts")
     check_quorum(descriptor, published.a3, survivors, published.certificate, roster)
     check_range(published.total, published.weight_sum, len(survivors), descriptor)
+    return survivors
 
 
 def mean_update(published: PublishedSum, descriptor: RoundDescriptor) -> Update:

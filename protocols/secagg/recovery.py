@@ -13,7 +13,9 @@ from protocols.errors import Code, RemoteError
 from protocols.secagg import masks, shamir
 from protocols.secagg.fixedpoint import Lanes, Sums, centre
 from protocols.secagg.messages import Advertisement, UnmaskReply, blaming
-from protocols.secagg.params import RoundDescriptor, value_bound
+from protocols.secagg.params import RoundDescriptor, noise_reach, value_bound
+from protocols.secagg.shamir import Words
+from protocols.secagg.topology import Topology
 
 MAX_TRIES = 5_000
 _KEYS_AT_ONCE = 1_024
@@ -37,8 +39,22 @@ class Secrets:
     blamed: tuple[Blame, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """All opened shares, by owner, then by holder; ``starts`` bounds the rows of each owner."""
+
+    starts: Words
+    holders: Words  # indices into the descriptor's ids
+    values: Words  # (shares, 16)
+
+    def of(self, number: int) -> slice:
+        """Rows of one owner."""
+        return slice(int(self.starts[number]), int(self.starts[number + 1]))
+
+
 def recover(
     descriptor: RoundDescriptor,
+    topology: Topology,
     advertisements: Mapping[bytes, Advertisement],
     survivors: Sequence[bytes],
     gone: Sequence[bytes],
@@ -47,27 +63,32 @@ def recover(
     """Reconstruct every secret and check it against what its owner advertised.
 
     Args:
-        descriptor: gives the points and the threshold.
+        descriptor: gives the ids and the threshold.
+        topology: who holds shares of whom.
         advertisements: by member, of U1.
         survivors: U3, ascending: their b is reconstructed.
         gone: U2 without U3, ascending: their seeds are reconstructed.
-        replies: at least ``threshold``, each with shares of exactly these owners.
+        replies: each with shares of exactly those of these owners that its sender holds.
 
     Raises:
         RemoteError: an owner's secret cannot be reconstructed from these replies.
     """
-    holders = sorted(replies)
     owners = (*survivors, *gone)
-    shares = np.stack([_row(replies[holder]) for holder in holders])
-    points = [descriptor.index(holder) + 1 for holder in holders]
+    pool = _pool(topology, owners, replies)
     t = descriptor.threshold
-    found = list(shamir.reconstruct(shamir.weights_at(points[:t], [0]), shares[:t]))
+    counts = np.diff(pool.starts)
+    if counts.min() < t:
+        short = int(counts.argmin())
+        raise _no_subset(owners[short], t, int(counts[short]))
+    found = _first_guess(pool, t)
     wrong: list[Pair] = []
     for number, owner in enumerate(owners):
         ad, own = advertisements[owner], number < len(survivors)
         if _fits(found[number], ad, own):
             continue
-        part = shares[:, number * shamir.SECRET_WORDS : (number + 1) * shamir.SECRET_WORDS]
+        rows = pool.of(number)
+        part, points = pool.values[rows], (pool.holders[rows] + 1).tolist()
+        holders = [descriptor.ids[point - 1] for point in points]
         suspects = {holder for _, holder in wrong}
         order = sorted(range(len(holders)), key=lambda m: holders[m] in suspects)
         hit = _search(points, part, _subsets(order, t), partial(_fits, ad=ad, own=own))
@@ -86,6 +107,35 @@ def recover(
     )
 
 
+def _pool(
+    topology: Topology, owners: Sequence[bytes], replies: Mapping[bytes, UnmaskReply]
+) -> _Pool:
+    place = {owner: number for number, owner in enumerate(owners)}
+    whose: list[int] = []
+    holders: list[int] = []
+    values: list[Words] = [np.empty((0, shamir.SECRET_WORDS), dtype=np.int64)]
+    for holder in sorted(replies):
+        opened = (*replies[holder].own_shares, *replies[holder].seed_shares)
+        whose += [place[one.owner] for one in opened]
+        holders += [topology.index(holder)] * len(opened)
+        values.append(shamir.share_rows([one.share for one in opened]))
+    numbers = np.array(whose, dtype=np.int64)
+    order = np.argsort(numbers, kind="stable")
+    starts = np.searchsorted(numbers[order], np.arange(len(owners) + 1))
+    return _Pool(starts, np.array(holders, dtype=np.int64)[order], np.concatenate(values)[order])
+
+
+def _first_guess(pool: _Pool, t: int) -> list[bytes]:
+    """Every owner's secret from its first ``t`` shares; empty where they cannot be a secret's."""
+    rows = pool.starts[:-1, np.newaxis] + np.arange(t)
+    points = pool.holders[rows] + 1
+    if (points == points[0]).all():  # all hold of all: one set of weights serves
+        weights = np.broadcast_to(shamir.zero_weights(points[:1]), points.shape)
+    else:
+        weights = shamir.zero_weights(points)
+    return list(shamir.combine(weights, pool.values[rows]))
+
+
 def _no_subset(owner: bytes, threshold: int, answers: int) -> RemoteError:
     return RemoteError(
         f"no {threshold} of the {answers} shares of {owner.hex()[:16]} give its secret.",
@@ -94,11 +144,6 @@ def _no_subset(owner: bytes, threshold: int, answers: int) -> RemoteError:
         where="unmask",
         fix="Wait for more answers, or end the run: this round cannot be finished without them.",
     )
-
-
-def _row(reply: UnmaskReply) -> shamir.Words:
-    opened = (*reply.own_shares, *reply.seed_shares)
-    return np.concatenate([shamir.share_values(one.share) for one in opened])
 
 
 def _fits(secret: bytes, ad: Advertisement, own: bool) -> bool:
@@ -128,7 +173,7 @@ def _search(
 ) -> tuple[list[int], bytes] | None:
     for chosen in islice(subsets, MAX_TRIES):
         weights = shamir.weights_at([points[m] for m in chosen], [0])
-        (secret,) = shamir.reconstruct(weights, shares[chosen])
+        (secret,) = shamir.combine(weights, shares[np.newaxis, chosen])
         if fits(secret):
             return chosen, secret
     return None
@@ -167,26 +212,32 @@ def _holder_of(owner: bytes, pairs: set[Pair]) -> bytes:
     return next(holder for one, holder in pairs if one == owner)
 
 
-def take_off(
-    total: Lanes,
+def mask_keys(
+    topology: Topology,
     a2: bytes,
     advertisements: Mapping[bytes, Advertisement],
     secrets: Secrets,
-) -> None:
-    """Subtract every mask that is left in the sum over U3, in place, modulo 2^32."""
+) -> tuple[list[bytes], list[bytes]]:
+    """Keys of every mask that is left in the sum over U3: to add, and to subtract."""
     plus: list[bytes] = []
     minus = [masks.self_key(own, a2, member) for member, own in secrets.own.items()]
+    survivors = tuple(secrets.own)
     for dropped, seed in secrets.seeds.items():
         secret = masks.mask_secret(seed)
-        for survivor in secrets.own:
+        for survivor in topology.among(dropped, survivors):
             with blaming(dropped.hex(), "mask key"):
                 shared = masks.exchange(secret, advertisements[survivor].s_public)
             key = masks.mask_key(shared, a2, survivor, dropped)
             (minus if survivor < dropped else plus).append(key)
+    return plus, minus
+
+
+def take_off(total: Lanes, plus: Sequence[bytes], minus: Sequence[bytes], first: int = 0) -> None:
+    """Add and subtract masks from coordinate ``first`` on, in place, modulo 2^32."""
     for keys, up in ((plus, True), (minus, False)):
         for start in range(0, len(keys), _KEYS_AT_ONCE):
             some = keys[start : start + _KEYS_AT_ONCE]
-            masks.add_masks(total, some if up else [], [] if up else some)
+            masks.add_masks(total, some if up else [], [] if up else some, first)
 
 
 def read_sum(total: Lanes, survivors: int, descriptor: RoundDescriptor) -> tuple[Sums, int]:
@@ -206,6 +257,7 @@ def read_sum(total: Lanes, survivors: int, descriptor: RoundDescriptor) -> tuple
 def check_range(values: Sums, weight_sum: int, survivors: int, descriptor: RoundDescriptor) -> None:
     """RemoteError unless ``survivors`` honest members could have produced these sums."""
     bound = survivors * value_bound(descriptor.scale, descriptor.clip)
+    bound += noise_reach(survivors, descriptor.sigma_local)
     largest = max(int(values.max()), -int(values.min()))
     if largest > bound or not survivors <= weight_sum <= survivors * descriptor.w_max:
         raise RemoteError(

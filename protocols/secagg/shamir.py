@@ -54,51 +54,76 @@ def uniform(count: int, entropy: Callable[[int], bytes]) -> Words:
     return drawn.astype(np.int64) % PRIME
 
 
-def deal(secret: bytes, points: int, threshold: int, entropy: Callable[[int], bytes]) -> Words:
-    """Shares of ``secret`` (an even number of bytes) at x = 1 .. points.
+def deal(
+    secret: bytes, points: Sequence[int], threshold: int, entropy: Callable[[int], bytes]
+) -> Words:
+    """Shares of ``secret`` (an even number of bytes) at x = ``points``, distinct, from 1 up.
 
     Returns:
-        int64 ``(points, words)``, every value below 65537.
+        int64 ``(len(points), words)``, every value below 65537.
     """
-    if not 1 <= threshold <= points <= MAX_POINTS:
-        raise LocalError(f"{points} shares with a threshold of {threshold} cannot be made.")
+    if not 1 <= threshold <= len(points) or not 1 <= min(points) <= max(points) <= MAX_POINTS:
+        raise LocalError(f"{len(points)} shares with a threshold of {threshold} cannot be made.")
     words = np.frombuffer(secret, dtype="<u2").astype(np.int64)
     coefficients = np.empty((threshold, words.size), dtype=np.int64)
     coefficients[0] = words
     coefficients[1:] = uniform((threshold - 1) * words.size, entropy).reshape(-1, words.size)
-    return _product(_powers(points, threshold), coefficients)
+    rows = np.asarray(points, dtype=np.int64) - 1
+    return _product(_powers(int(rows.max()) + 1, threshold)[rows], coefficients)
+
+
+def inverse(values: Words) -> Words:
+    """Multiplicative inverses modulo 65537, by Fermat: the exponent is 2^16 - 1."""
+    out = values % PRIME
+    for _ in range(15):
+        out = out * out % PRIME * values % PRIME
+    return out
+
+
+def zero_weights(points: Words) -> Words:
+    """Lagrange coefficients at 0 for many sets of points at once.
+
+    Args:
+        points: int64 ``(sets, t)``, distinct within a row, 1 to 65536.
+
+    Returns:
+        int64 ``(sets, t)``: f(0) = sum of the row times f(points), modulo 65537.
+    """
+    above, below = np.ones_like(points), np.ones_like(points)
+    for m in range(points.shape[1]):
+        other = points[:, m : m + 1]
+        gap = (other - points) % PRIME
+        gap[:, m] = 1
+        factor = np.broadcast_to(other, points.shape).copy()
+        factor[:, m] = 1
+        above = above * factor % PRIME
+        below = below * gap % PRIME
+    if not below.all():
+        raise LocalError("interpolation needs distinct points.")
+    return above * inverse(below) % PRIME
 
 
 def weights_at(points: Sequence[int], at: Sequence[int]) -> Words:
     """Lagrange coefficients: int64 ``(len(at), len(points))``, f(at) = weights @ f(points)."""
     if len(set(points)) != len(points) or not points:
         raise LocalError("interpolation needs distinct points.")
-    rows = []
-    for target in at:
-        row = []
-        for one in points:
-            numerator = denominator = 1
-            for other in points:
-                if other != one:
-                    numerator = numerator * (target - other) % PRIME
-                    denominator = denominator * (one - other) % PRIME
-            row.append(numerator * pow(denominator, -1, PRIME) % PRIME)
-        rows.append(row)
-    return np.array(rows, dtype=np.int64)
+    row = np.asarray(points, dtype=np.int64)
+    moved = (row[np.newaxis, :] - np.asarray(at, dtype=np.int64)[:, np.newaxis]) % PRIME
+    return zero_weights(moved)  # g(x) = f(at + x), at 0
 
 
-def reconstruct(weights: Words, shares: Words) -> tuple[bytes, ...]:
-    """Secrets at x = 0 of several owners from shares at the same points.
+def combine(weights: Words, shares: Words) -> tuple[bytes, ...]:
+    """Secrets at x = 0, each from its own shares.
 
     Args:
-        weights: one row of ``weights_at(points, [0])``.
-        shares: int64 ``(len(points), owners * words)``.
+        weights: int64 ``(secrets, t)``, of ``zero_weights``.
+        shares: int64 ``(secrets, t, 16)``.
 
     Returns:
-        Concatenated words as bytes, one entry per 16 words. A value of 65536, which no secret
-        holds, makes the entry empty: the shares were wrong.
+        32 bytes for each. A value of 65536, which no secret holds, makes it empty: the shares
+        were wrong.
     """
-    values = _product(weights, shares).reshape(-1, SECRET_WORDS)
+    values = np.einsum("st,stw->sw", weights, shares) % PRIME  # below t * 2^34: exact
     return tuple(b"" if (row == PRIME - 1).any() else row.astype("<u2").tobytes() for row in values)
 
 
@@ -115,13 +140,23 @@ def share_bytes(values: Words) -> bytes:
 
 def share_values(data: bytes) -> Words:
     """Inverse of ``share_bytes``; InputError if the bytes are not canonical."""
-    if len(data) != SHARE_BYTES:
-        raise InputError(f"a share has {len(data)} bytes, expected {SHARE_BYTES}.")
-    values = np.frombuffer(data, dtype="<u2", count=SECRET_WORDS).astype(np.int64)
-    high = int.from_bytes(data[SECRET_BYTES:], "little")
-    for m in range(SECRET_WORDS):
-        if high >> m & 1:
-            if values[m]:
-                raise InputError("a share holds a value above 65536.")
-            values[m] = PRIME - 1
+    values: Words = share_rows([data])[0]
+    return values
+
+
+def share_rows(shares: Sequence[bytes]) -> Words:
+    """Values of many shares, int64 ``(len(shares), 16)``.
+
+    Raises:
+        InputError: one of them is not canonical.
+    """
+    for one in shares:
+        if len(one) != SHARE_BYTES:
+            raise InputError(f"a share has {len(one)} bytes, expected {SHARE_BYTES}.")
+    raw = np.frombuffer(b"".join(shares), dtype="<u2").reshape(-1, SECRET_WORDS + 1)
+    values = raw[:, :SECRET_WORDS].astype(np.int64)
+    high = (raw[:, SECRET_WORDS:] >> np.arange(SECRET_WORDS, dtype=np.uint16) & 1).astype(bool)
+    if values[high].any():
+        raise InputError("a share holds a value above 65536.")
+    values[high] = PRIME - 1
     return values

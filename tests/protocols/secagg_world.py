@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from protocols.codec import decode_reply, decode_request, encode_message
 from protocols.errors import Refused
 from protocols.secagg import (
+    NO_TRANSCRIPT,
     Aggregator,
     Demands,
     Expected,
@@ -30,6 +31,7 @@ from protocols.secagg import (
 from protocols.secagg.messages import MaskRequest, Reply, Request
 from protocols.signing import SigningKey, identity_of
 
+TIMEOUTS = (60, 61, 62, 63, 64, 65)
 STAGES = (Stage.ADVERTISE, Stage.SHARE, Stage.MASK, Stage.AGREE, Stage.UNMASK)
 
 
@@ -75,6 +77,9 @@ class World:
     min_cohort: int = 3
     round: int = 0
     attempt: int = 0
+    max_dropout: int = 20
+    sigma_local: float = 0.0
+    prev_transcript: bytes = NO_TRANSCRIPT
     seed: str = "world"
     keys: dict[bytes, SigningKey] = field(init=False)
     ledgers: dict[bytes, Ledger] = field(init=False)
@@ -114,7 +119,10 @@ class World:
             scale=self.scale,
             clip=self.clip,
             w_max=self.w_max,
-            stage_timeout_s=60,
+            prev_transcript=self.prev_transcript,
+            max_dropout=self.max_dropout,
+            stage_timeouts_s=TIMEOUTS,
+            sigma_local=self.sigma_local,
         )
         return replace(made, **changes) if changes else made
 
@@ -138,6 +146,9 @@ class World:
             scale=d.scale,
             clip=d.clip,
             w_max=d.w_max,
+            max_dropout=d.max_dropout,
+            stage_timeouts_s=d.stage_timeouts_s,
+            sigma_local=d.sigma_local,
             prev_transcript=d.prev_transcript,
             min_attempt=d.attempt,
         )
@@ -159,8 +170,13 @@ class World:
     def members(self, tag: str = "") -> dict[bytes, Member]:
         return {one: self.member(one, tag) for one in self.ids}
 
-    def aggregator(self, descriptor: RoundDescriptor | None = None) -> Aggregator:
-        return Aggregator(descriptor or self.descriptor(), self.coordinator, self.roster)
+    def aggregator(self, descriptor: RoundDescriptor | None = None, **given: object) -> Aggregator:
+        one = descriptor or self.descriptor()
+        return Aggregator(one, self.coordinator, self.roster, **given)  # type: ignore[arg-type]
+
+    def go_on(self, result: RoundResult) -> None:
+        """To attempt 0 of the round that follows ``result``."""
+        self.round, self.attempt, self.prev_transcript = self.round + 1, 0, result.a3
 
     def update(self, one: bytes) -> np.ndarray:
         """A vector of multiples of 1/scale, so that rounding is exact at weight w_max."""

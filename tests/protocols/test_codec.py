@@ -105,10 +105,10 @@ def test_unknown_and_repeated_fields_are_refused(kind: tuple[str, Stage]) -> Non
     with pytest.raises(RemoteError, match="one form"):
         decode(kind, unknown)
     for descriptor in WIRE[kind].DESCRIPTOR.fields:
-        if descriptor.is_repeated:
-            continue
         part = WIRE[kind]()
         part.ParseFromString(data)
+        if descriptor.is_repeated or descriptor not in [one for one, _ in part.ListFields()]:
+            continue
         single = WIRE[kind]()
         value = getattr(part, descriptor.name)
         if isinstance(value, Message):
@@ -116,9 +116,8 @@ def test_unknown_and_repeated_fields_are_refused(kind: tuple[str, Stage]) -> Non
         else:
             setattr(single, descriptor.name, value)
         again = single.SerializeToString()
-        if again:
-            with pytest.raises(RemoteError, match="one form"):
-                decode(kind, data + again)
+        with pytest.raises(RemoteError, match="one form"):
+            decode(kind, data + again)
 
 
 def test_an_overlong_number_is_refused() -> None:
@@ -126,7 +125,7 @@ def test_an_overlong_number_is_refused() -> None:
     wire.weight_sum = 0
     honest = wire.SerializeToString(deterministic=True)
     with pytest.raises(RemoteError, match="one form"):
-        codec.decode_published(honest + b"\x58\x84\x00")  # 4 in two bytes
+        codec.decode_published(honest + b"\x60\x84\x00")  # 4 in two bytes
 
 
 @settings(deadline=None, max_examples=300)
@@ -194,7 +193,7 @@ def test_36_a_descriptor_out_of_form_is_refused(path: str, value: Any) -> None:
         wire.descriptor.ids.extend(
             {
                 "twice": [ids[0], *ids],
-                "too many": [i.to_bytes(32, "big") for i in range(301)],
+                "too many": [i.to_bytes(32, "big") for i in range(1001)],
                 "too few": ids[:2],
                 "unsorted": ids[::-1],
             }[value]
@@ -211,12 +210,12 @@ def test_36_a_descriptor_out_of_form_is_refused(path: str, value: Any) -> None:
         (("up", Stage.ADVERTISE), "c_public", 31),
         (("up", Stage.ADVERTISE), "signature", 65),
         (("up", Stage.SHARE), "signature", 0),
-        (("down", Stage.MASK), "cohort", 39),
-        (("down", Stage.AGREE), "survivors", 39),
+        (("down", Stage.MASK), "cohort", 126),
+        (("down", Stage.AGREE), "survivors", 126),
         (("up", Stage.AGREE), "signature", 63),
         (("published", Stage.PUBLISH), "a3", 31),
         (("published", Stage.PUBLISH), "run", 17),
-        (("published", Stage.PUBLISH), "survivor_map", 39),
+        (("published", Stage.PUBLISH), "survivor_map", 126),
         (("published", Stage.PUBLISH), "total", 0),
         (("published", Stage.PUBLISH), "total", 6),
     ],
@@ -232,19 +231,19 @@ def test_36_too_many_entries_are_refused() -> None:
     kind = ("down", Stage.UNMASK)
     wire = pb.UnmaskRequest.FromString(data_of(kind))
     first = wire.certificate[0]
-    wire.certificate.extend([first] * 300)
-    with pytest.raises(RemoteError, match="at most 300"):
+    wire.certificate.extend([first] * 1000)
+    with pytest.raises(RemoteError, match="at most 1000"):
         decode(kind, wire.SerializeToString(deterministic=True))
 
 
 def test_36_an_oversized_body_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(RemoteError, match="at most") as caught:
         codec.decode_request(Stage.AGREE, bytes(codec.MAX_SMALL_BODY_BYTES + 1))
-    assert "262145 bytes" in caught.value.problem
+    assert "524289 bytes" in caught.value.problem
 
 
 def test_the_largest_honest_messages_fit() -> None:
-    ids = [i.to_bytes(32, "big") for i in range(300)]
+    ids = [i.to_bytes(32, "big") for i in range(1000)]
     ad = m.Advertisement(ids[0], *(bytes(32) for _ in range(4)), signature=bytes(64))
     request = m.ShareRequest(tuple(replace(ad, member=one) for one in ids))
     assert codec.decode_request(Stage.SHARE, codec.encode_message(request)) == request
@@ -329,14 +328,14 @@ def test_an_envelope_of_another_key_or_version_is_refused() -> None:
     with pytest.raises(RemoteError, match="does not verify"):
         opened(sealed(key=SigningKey(b"\x06" * 32)))
     wire = pb.Envelope.FromString(sealed())
-    wire.version = 2
-    with pytest.raises(RemoteError, match="version 2"):
+    wire.version = 3
+    with pytest.raises(RemoteError, match="version 3"):
         opened(wire.SerializeToString(deterministic=True))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("stage", 6), ("signature", bytes(63)), ("sender", b"x"), ("run", b""), ("agreement", b"")],
+    [("stage", 7), ("signature", bytes(63)), ("sender", b"x"), ("run", b""), ("agreement", b"")],
 )
 def test_a_malformed_envelope_is_refused(name: str, value: Any) -> None:
     wire = pb.Envelope.FromString(sealed())

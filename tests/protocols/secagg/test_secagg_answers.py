@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from secagg_world import World, play
 
 from protocols.errors import RemoteError
 from protocols.secagg import Aggregator, RoundResult, Stage
+from protocols.secagg.merkle import vector_root
 from protocols.secagg.messages import MaskedInput, OpenShare, Reply, ciphertexts_hash
 
 Bad = Callable[[World, Aggregator, bytes, Any], Reply]
@@ -34,8 +34,8 @@ def other_recipients(world: World, office: Aggregator, one: bytes, reply: Any) -
 
 
 def resigned_vector(world: World, office: Aggregator, one: bytes, vector: bytes) -> Reply:
-    hashed = hashlib.sha256(vector).digest()
-    return MaskedInput(vector, world.keys[one].sign("SAQ1 Y", office._a2, hashed))
+    root = vector_root(vector, office.descriptor.width)
+    return MaskedInput(vector, world.keys[one].sign("SAQ1 Y", office._a2, root))
 
 
 def spare_bit(world: World, office: Aggregator, one: bytes, reply: Any) -> Reply:
@@ -65,7 +65,7 @@ CASES: list[tuple[Stage, str, Bad]] = [
         "stands twice",
         lambda w, o, i, r: resigned_ad(w, o, i, r, s_public=r.c_public),
     ),
-    (Stage.SHARE, "exactly the others", other_recipients),
+    (Stage.SHARE, "exactly its neighbours", other_recipients),
     (Stage.SHARE, "does not verify", lambda w, o, i, r: replace(r, signature=bytes(64))),
     (
         Stage.MASK,

@@ -38,6 +38,8 @@ from protocols.secagg.messages import (
 from protocols.secagg.params import RoundDescriptor
 from protocols.signing import SigningKey
 
+VH = named("what the members of U3 sent")
+
 
 def refuses(member: Member, request: Request, match: str | None = None) -> CoopError:
     """The member refuses, ends the attempt, and forgets."""
@@ -120,7 +122,7 @@ def test_06_noise_below_the_policy() -> None:
     world = World()
     member = world.member(world.ids[0], demands=Demands(1, 3, 1, sigma_local=4.0))
     refuses(member, offer(world, world.descriptor()), "the agreement says 4.0")
-    refuses_descriptor(world, "adds none", sigma_local=4.0)
+    refuses_descriptor(world, "sigma_local", sigma_local=4.0)
 
 
 @pytest.mark.parametrize("degree", [0, 2, 3])
@@ -228,7 +230,11 @@ def test_31_a_replayed_descriptor(expected: dict[str, Any], match: str) -> None:
 
 @pytest.mark.parametrize("timeout_s", [0, 86_401])
 def test_40_a_stage_without_end(timeout_s: int) -> None:
-    refuses_descriptor(World(), "stage lasts", stage_timeout_s=timeout_s)
+    times = (60, timeout_s, 60, 60, 60, 60)
+    world = World()
+    member = world.member(world.ids[0], expected=world.expected(stage_timeouts_s=times))
+    refuses(member, offer(world, world.descriptor(stage_timeouts_s=times)), "stage lasts")
+    refuses_descriptor(world, "stage_timeouts_s", stage_timeouts_s=times)
 
 
 def test_more_members_than_agreed_and_more_weight() -> None:
@@ -521,7 +527,7 @@ def test_22_survivors_are_the_victim_alone() -> None:
     world = World()
     members, _, _ = reach(world, Stage.AGREE)
     victim = world.ids[0]
-    refuses(members[victim], AgreeRequest(bitmap([victim], world.ids)), "at least 4")
+    refuses(members[victim], AgreeRequest(bitmap([victim], world.ids), VH), "at least 4")
     assert not world.ledgers[victim].spent
 
 
@@ -529,35 +535,41 @@ def test_23_survivors_without_the_receiver() -> None:
     world = World()
     members, _, _ = reach(world, Stage.AGREE)
     victim = world.ids[0]
-    refuses(members[victim], AgreeRequest(bitmap(world.ids[1:], world.ids)), "who sent its vector")
+    refuses(
+        members[victim], AgreeRequest(bitmap(world.ids[1:], world.ids), VH), "who sent its vector"
+    )
     assert not world.ledgers[victim].spent
 
 
 def test_survivors_that_were_not_in_u2() -> None:
     world = World(n=7)
     members, _, _ = reach(world, Stage.AGREE, gone={Stage.SHARE: frozenset(world.ids[6:])})
-    refuses(members[world.ids[0]], AgreeRequest(bitmap(world.ids, world.ids)), "not in U2")
+    refuses(members[world.ids[0]], AgreeRequest(bitmap(world.ids, world.ids), VH), "not in U2")
 
 
 @pytest.mark.parametrize("bits", [b"", b"\x1f\x00", b"\x3f", b"\xff", b"\x00"])
 def test_39_malformed_bitmaps(bits: bytes) -> None:
     world = World()
     members, _, _ = reach(world, Stage.AGREE)
-    refuses(members[world.ids[0]], AgreeRequest(bits))
+    refuses(members[world.ids[0]], AgreeRequest(bits, VH))
     members, out, _ = reach(World(seed="second"), Stage.MASK)
     one = next(iter(out))
     refuses(members[one], replace(out[one], cohort=bits))
 
 
-def a3_for(world: World, office: Any, survivors: tuple[bytes, ...]) -> bytes:
-    return third_transcript(office._a2, bitmap(survivors, world.ids))
+def a3_for(world: World, office: Any, survivors: tuple[bytes, ...], vectors: bytes = VH) -> bytes:
+    return third_transcript(office._a2, bitmap(survivors, world.ids), vectors)
 
 
 def colluding(
-    world: World, office: Any, survivors: tuple[bytes, ...], who: tuple[bytes, ...]
+    world: World,
+    office: Any,
+    survivors: tuple[bytes, ...],
+    who: tuple[bytes, ...],
+    vectors: bytes = VH,
 ) -> list[AgreementSignature]:
     """Colluders sign whatever set they are asked to."""
-    a3 = a3_for(world, office, survivors)
+    a3 = a3_for(world, office, survivors, vectors)
     return [AgreementSignature(one, world.keys[one].sign("SAQ1 A3", a3)) for one in who]
 
 
@@ -574,7 +586,7 @@ def test_24_split_view_without_colluders() -> None:
     for survivors, shown in views.items():
         signed = []
         for one in shown:
-            reply = members[one].step(AgreeRequest(bitmap(survivors, ids)))
+            reply = members[one].step(AgreeRequest(bitmap(survivors, ids), VH))
             signed.append(AgreementSignature(one, reply.signature))  # type: ignore[union-attr]
         for one in shown:
             refuses(members[one], certificate(signed), "5 are needed")
@@ -591,7 +603,7 @@ def test_25_split_view_with_equivocating_colluders() -> None:
     for survivors, shown in ((first, honest[:3]), (second, honest[3:])):
         signed = colluding(world, office, survivors, bad)
         for one in shown:
-            reply = members[one].step(AgreeRequest(bitmap(survivors, ids)))
+            reply = members[one].step(AgreeRequest(bitmap(survivors, ids), VH))
             signed.append(AgreementSignature(one, reply.signature))  # type: ignore[union-attr]
         for one in shown:
             try:
@@ -640,7 +652,8 @@ def test_28_signatures_of_another_round_and_of_members_outside_the_cohort() -> N
     world = World(n=6)
     gone = {Stage.MASK: frozenset(world.ids[5:])}
     members, _, office = reach(world, Stage.UNMASK, gone=gone)
-    outside = colluding(world, office, world.ids[:5], world.ids[2:])
+    vectors = office._vectors_hash
+    outside = colluding(world, office, world.ids[:5], world.ids[2:], vectors)
     refuses(members[world.ids[0]], certificate(outside), "outside U3")
     earlier = World(n=6, round=1)
     _, other, _ = reach(earlier, Stage.UNMASK, gone=gone)
@@ -673,7 +686,7 @@ def test_30_both_shares_of_one_member() -> None:
     reply = members[one].step(out[one])
     owners = [share.owner for share in (*reply.own_shares, *reply.seed_shares)]  # type: ignore[union-attr]
     assert len(owners) == len(set(owners)) == 7
-    refuses(members[one], AgreeRequest(bitmap(world.ids[:6], world.ids)), "while this member")
+    refuses(members[one], AgreeRequest(bitmap(world.ids[:6], world.ids), VH), "while this member")
 
 
 def test_30_a_second_unmasking() -> None:
@@ -748,7 +761,7 @@ def test_34_a_late_vector_of_an_excluded_member_stays_masked() -> None:
     office = world.aggregator()
     out = office.open()
     for stage in Stage:
-        if stage is Stage.PUBLISH:
+        if stage is Stage.AUDIT:
             break
         replies = {
             one: members[one].step(request) or members[one].mask(world.update(one), 1)

@@ -43,6 +43,8 @@ GOOD = World(n=7).descriptor()
         {"ids": GOOD.ids[:2]},
         {"dim": 0},
         {"dim": 10_000_000},
+        {"stage_timeouts_s": (60,) * 5},
+        {"stage_timeouts_s": (60,) * 5 + (-1,)},
     ],
     ids=lambda c: next(iter(c)),
 )
@@ -91,6 +93,8 @@ def test_every_field_of_a_descriptor_is_in_its_digest() -> None:
             other = changes[one.name]
         elif isinstance(value, bytes):
             other = bytes([value[0] ^ 1]) + value[1:]
+        elif one.name == "stage_timeouts_s":
+            other = (*value[:-1], value[-1] + 1)
         else:
             other = value + 1
         seen.add(replace(GOOD, **{one.name: other}).digest())

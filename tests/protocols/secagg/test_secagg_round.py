@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import fields, replace
 
 import numpy as np
@@ -18,12 +17,12 @@ from protocols.secagg import (
     OfficeState,
     RoundResult,
     Stage,
-    check_certificate,
     make_descriptor,
     mean_update,
     replay,
 )
 from protocols.secagg import masks as m
+from protocols.secagg.merkle import vector_root
 from protocols.secagg.messages import (
     AgreementSignature,
     MaskedInput,
@@ -35,6 +34,7 @@ from protocols.secagg.messages import (
     third_transcript,
 )
 from protocols.secagg.params import max_weight
+from protocols.secagg.published import check_transcript
 
 NEVER = len(STAGES)
 
@@ -98,7 +98,7 @@ def one_random_run(case: tuple[World, dict[bytes, int], list[int]]) -> None:
         assert not result.blamed
         there = [sum(leave > stage for leave in leaves) for stage in STAGES]
         assert [len(result.u1), len(result.u2), len(result.u3)] == there[:3]
-        check_certificate(result.published, world.descriptor(), world.roster)
+        check_transcript(result.published, world.descriptor(), world.roster)
         return
     with pytest.raises(RemoteError, match="are needed") as caught:
         play(world, world.members(), office, gone=gone, weights=weights)
@@ -355,8 +355,8 @@ def test_a_vector_outside_the_protocol_ends_the_round() -> None:
             low = (number + 2 ** (bits - 1)) % 2**bits
             number = number >> bits << bits | low
             vector = number.to_bytes(len(message.vector), "little")
-            digest = hashlib.sha256(vector).digest()
-            return MaskedInput(vector, world.keys[one].sign("SAQ1 Y", office._a2, digest))
+            root = vector_root(vector, world.descriptor().width)
+            return MaskedInput(vector, world.keys[one].sign("SAQ1 Y", office._a2, root))
         return message
 
     with pytest.raises(RemoteError, match="did not follow the protocol"):
@@ -412,13 +412,13 @@ def done() -> tuple[World, RoundResult]:
 def test_published_sum_survives_the_wire_and_verifies(done: tuple[World, RoundResult]) -> None:
     world, result = done
     again = decode_published(encode_message(result.published))
-    check_certificate(again, world.descriptor(), world.roster)
+    check_transcript(again, world.descriptor(), world.roster)
     assert again.survivors(world.descriptor()) == result.u3
     assert (again.total == result.sum).all()
     mean = mean_update(again, world.descriptor())
     plain = np.mean([world.update(one).astype(np.float64) for one in result.u3], axis=0)
     assert np.abs(mean - plain).max() < 1 / world.scale
-    assert [one.member for one in result.y_hashes] == list(result.u3)
+    assert [one.member for one in result.roots] == list(result.u3)
 
 
 def test_every_part_of_a_published_sum_is_bound(done: tuple[World, RoundResult]) -> None:
@@ -447,11 +447,11 @@ def test_every_part_of_a_published_sum_is_bound(done: tuple[World, RoundResult])
     ]
     for number, bad in enumerate(tampered):
         with pytest.raises(RemoteError):
-            check_certificate(bad, d, world.roster)
+            check_transcript(bad, d, world.roster)
             pytest.fail(f"variant {number} verified")
-    for changes in ({"model_hash": other}, {"log_root": other}, {"stage_timeout_s": 61}):
+    for changes in ({"model_hash": other}, {"log_root": other}, {"stage_timeouts_s": (61,) * 6}):
         with pytest.raises(RemoteError, match="another descriptor"):
-            check_certificate(good, replace(d, **changes), world.roster)
+            check_transcript(good, replace(d, **changes), world.roster)
 
 
 def test_a_certificate_of_strangers_does_not_verify(done: tuple[World, RoundResult]) -> None:
@@ -462,7 +462,7 @@ def test_a_certificate_of_strangers_does_not_verify(done: tuple[World, RoundResu
         for one, key in sorted(stranger.keys.items())
     )
     with pytest.raises(RemoteError, match="outside U3"):
-        check_certificate(
+        check_transcript(
             replace(result.published, certificate=forged), world.descriptor(), world.roster
         )
 
@@ -477,13 +477,13 @@ def test_well_signed_sets_that_cannot_be_do_not_verify(
     world, result = done
     d, good = world.descriptor(), result.published
     a2 = second_transcript(first_transcript(d.digest(), good.ads_hash), cohort)
-    a3 = third_transcript(a2, survivors)
+    a3 = third_transcript(a2, survivors, good.vectors_hash)
     signed = tuple(
         AgreementSignature(one, world.keys[one].sign("SAQ1 A3", a3)) for one in world.ids
     )
     bad = replace(good, cohort=cohort, survivor_map=survivors, a3=a3, certificate=signed)
     with pytest.raises(RemoteError, match="too few"):
-        check_certificate(bad, d, world.roster)
+        check_transcript(bad, d, world.roster)
 
 
 def test_a_malformed_published_sum_cannot_be_made(done: tuple[World, RoundResult]) -> None:
@@ -506,7 +506,7 @@ def test_a_malformed_published_sum_cannot_be_made(done: tuple[World, RoundResult
 
 def test_a_descriptor_that_cannot_be_is_an_input_error() -> None:
     d = World().descriptor()
-    computed = {"protocol", "quorum", "threshold", "degree", "bits", "sigma_local"}
+    computed = {"protocol", "quorum", "threshold", "degree", "bits"}
     given_ = {one.name: getattr(d, one.name) for one in fields(d) if one.name not in computed}
     assert make_descriptor(**given_) == d
     for changes in (
@@ -515,7 +515,7 @@ def test_a_descriptor_that_cannot_be_is_an_input_error() -> None:
         {"scale": 2**31, "clip": 8.0},
         {"clip": float("nan")},
         {"clip": 0.0},
-        {"stage_timeout_s": 0},
+        {"stage_timeouts_s": (0,) * 6},
         {"min_cohort": 6},
         {"ids": d.ids[:2]},
         {"ids": (*d.ids, d.ids[0])},

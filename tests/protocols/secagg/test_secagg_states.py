@@ -10,7 +10,14 @@ import pytest
 from secagg_world import STAGES, World, play
 
 from protocols.errors import CoopError, InputError, LocalError, RemoteError
-from protocols.secagg import Aggregator, Member, MemberState, OfficeState, Stage
+from protocols.secagg import (
+    Aggregator,
+    Member,
+    MemberState,
+    OfficeState,
+    RoundResult,
+    Stage,
+)
 from protocols.secagg._phases import Training
 from protocols.secagg._state import (
     MEMBER,
@@ -71,12 +78,30 @@ def member_in(state: MemberState, world: World, requests: Mapping[MemberEvent, R
     return member
 
 
+def early_member() -> tuple[Member, Request]:
+    """A member whose keys for this round went out in the one before, and its first request."""
+    world = World(n=5, seed="early")
+    members, office = world.members(), world.aggregator(carry=True)
+    result = play(world, members, office)
+    assert isinstance(result, RoundResult)
+    world.go_on(result)
+    one = world.ids[0]
+    second = world.aggregator(carried=result.carried)
+    assert not second.open() and second.can_close()
+    return world.member(one, carried=members[one].carried), second.close_stage()[one]
+
+
 WORLD = World(n=5, seed="states")
 REQUESTS, ME_ID = all_requests(WORLD)
 
 
 @pytest.mark.parametrize(("state", "event"), list(MEMBER), ids=str)
 def test_every_transition_of_a_member(state: MemberState, event: MemberEvent) -> None:
+    if event is ME.EARLY:
+        member, request = early_member()
+        member.step(request)
+        assert member.state is MEMBER[state, event]
+        return
     member = member_in(state, WORLD, REQUESTS)
     if event in REQUEST_EVENTS:
         member.step(REQUESTS[event])
@@ -153,7 +178,7 @@ def test_a_second_different_request_ends_the_round(event: MemberEvent) -> None:
     member = member_in(M.DONE, WORLD, REQUESTS)
     given = REQUESTS[event]
     other = (
-        AgreeRequest(b"\x0f")
+        AgreeRequest(b"\x0f", bytes(32))
         if isinstance(given, AgreeRequest)
         else UnmaskRequest(given.certificate[:-1])  # type: ignore[union-attr]
     )
