@@ -140,7 +140,7 @@ def _churn(
         since=config.snapshot_days[0] - timedelta(weeks=config.history_weeks),
         until=config.train_until + timedelta(weeks=config.horizon_weeks),
     )
-    _note(journal, permit, consented.snapshot_root, standing.basis.value)
+    _note(journal, permit, consented.snapshot_root, standing.basis.value, standing)
     checked = line_quality.checked_lines(consented)
     return PreparedChurn(
         course,
@@ -150,8 +150,14 @@ def _churn(
     )
 
 
-def _note(journal: Journal, permit: Permit, root: str, basis: str) -> None:
-    journal(Kind.SNAPSHOT, {"run": permit.run, "root": root, "basis": basis})
+def _note(
+    journal: Journal, permit: Permit, root: str, basis: str, standing: Standing | None = None
+) -> None:
+    facts: dict[str, object] = {"run": permit.run, "root": root, "basis": basis}
+    if standing is not None:  # with the ledger's position it can be told later who was in it
+        facts |= {"scope": standing.scope, "position": standing.position}
+        facts |= {"assessment": standing.assessment} if standing.assessment else {}
+    journal(Kind.SNAPSHOT, facts)
 
 
 def update(

@@ -103,6 +103,9 @@ def checked_lines(
 ) -> CheckedLines:
     """Customers' lines fit to be trained on.
 
+    Whether a shop takes part at all is seen by everybody and is not covered by a run's noise;
+    with ``minimum_customers`` it says on which side of that number the shop is, and no more.
+
     Args:
         consented: from ``node.data.consent``.
         minimum_customers: customers with lines in the snapshot below which a data set stays out.
