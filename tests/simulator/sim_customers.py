@@ -18,7 +18,8 @@ from node.data.stages import Basis, CheckedLines, Standing
 from node.federation.participant import Ticket
 from protocols.course import Course
 from protocols.workloads import churn
-from small_coop import NOW
+from sim_papers import Papers, papers
+from small_coop import CHURN_DIGEST, NOW
 
 FIRST = date(2025, 6, 2)  # a Monday
 WEEKS, HORIZON_WEEKS = 24, 2
@@ -31,20 +32,20 @@ SETTINGS = {
     "history_weeks": 26,
     "snapshots": 4,
     "snapshot_every_weeks": 2,
-    "expected_customers": 300,
+    "expected_customers": 100,
     "noise_multiplier": 4.0,
-    "evaluation_noise_multiplier": 2.0,
-    "server": {"name": "fedadam", "lr": 0.3, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},
+    "evaluation_noise_multiplier": 0.5,
+    "server": {"name": "fedavg", "lr": 1.0},
 }
 
 
-def lines(shop: int, count: int = 60) -> pd.DataFrame:
+def lines(shop: int, count: int = 9) -> pd.DataFrame:
     """What ``node.data.consent`` gives for the columns of the workload."""
     chance = np.random.default_rng(1000 + shop)
     rows = []
     for number in range(count):
         key = f"{shop:02d}{number:04d}".ljust(64, "c")
-        leaves = chance.integers(4, 2 * WEEKS)
+        leaves = chance.integers(4, WEEKS + 6)
         for week in range(min(WEEKS, int(leaves))):
             if chance.random() < 0.85:
                 day = FIRST + timedelta(weeks=week, days=int(chance.integers(0, 7)))
@@ -89,3 +90,14 @@ def prepare(shop: int, ticket: Ticket) -> way.Prepared:
         table=customers.training_table(found, NOW, config),
         held_out=customers.held_out_table(found, NOW, config),
     )
+
+
+def churn_papers(members: int = 7, *, rounds: int = 4, **settings: object) -> Papers:
+    """Signed papers with a churn order; the budget has room for the little noise of a test."""
+    order = {
+        "workload": {"id": churn.ID, "version": churn.VERSION, "digest": CHURN_DIGEST},
+        "purpose": churn.PURPOSE,
+        "columns": list(churn.COLUMNS),
+        "config": {**SETTINGS, **settings},
+    }
+    return papers(members, rounds=rounds, order=order, figures={"epsilon": 90.0})

@@ -12,6 +12,7 @@ from typing import Any
 from flwr.app import Message
 from flwr.clientapp import ClientApp
 
+import sim_customers
 import sim_shops
 from coordinator.wire.grid import node_number
 from node import round as way
@@ -30,6 +31,7 @@ from protocols.audit.entries import Entry, Kind, encode
 from protocols.errors import Refused
 from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey
+from protocols.workloads import churn
 from sim_grid import client_context, run_client_app
 from sim_papers import Papers
 from small_coop import NOW
@@ -153,6 +155,8 @@ class Node:
         return [str(facts["note"]) for kind, facts in self.journal if kind == Kind.REFUSAL]
 
     def _prepare(self, ticket: Ticket) -> way.Prepared:
+        if isinstance(ticket.course.recipe, churn.Churn):
+            return sim_customers.prepare(self.shop, ticket)
         return sim_shops.prepare(self.shop, self.steady, ticket, self.folder / "cache")
 
     def _write(self, kind: str, facts: Mapping[str, object]) -> None:
