@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli import agreement, consent, data, house, models, orders
+from node.cli import agreement, budget, consent, data, house, models, orders
 from node.cli.shell import State
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.add_typer(consent.app, name="consent")
 app.command(epilog="Example: coop-node forecast --top 5")(data.forecast)
 app.add_typer(agreement.app, name="agreement")
 orders.register(app)
+budget.register(app)
 app.add_typer(models.app, name="models")
 
 

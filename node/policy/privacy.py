@@ -92,6 +92,12 @@ def _counted(line: Spending) -> budget.Line:
     return budget.Line(found[0].unit, found, line.until, state)
 
 
+def price_of(line: Spending, delta: float) -> float:
+    """Epsilon of one line by itself at ``delta``; 0 for what was given back or adds no noise."""
+    counted = accounted([line])
+    return budget.spent(counted, counted[0].unit, delta) if counted else 0.0
+
+
 def _damaged(line: Spending) -> LocalError:
     return LocalError(
         f"what run {line.run[:16]} spent of privacy cannot be read in the account.",
