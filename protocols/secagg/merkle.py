@@ -24,7 +24,7 @@ def chunk_count(coordinates: int) -> int:
     return -(-coordinates // CHUNK_COORDINATES)
 
 
-def chunks(vector: bytes, width: int) -> list[memoryview]:
+def chunks(vector: bytes | memoryview, width: int) -> list[memoryview]:
     """The packed vector in chunks, not copied."""
     view, size = memoryview(vector), chunk_bytes(width)
     return [view[start : start + size] for start in range(0, len(vector), size)]
@@ -54,7 +54,7 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return _node(root_of(leaves[:half]), root_of(leaves[half:]))
 
 
-def vector_root(vector: bytes, width: int) -> bytes:
+def vector_root(vector: bytes | memoryview, width: int) -> bytes:
     """Root of a packed vector, which is not empty."""
     return root_of([leaf(chunk) for chunk in chunks(vector, width)])
 

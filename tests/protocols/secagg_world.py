@@ -15,20 +15,31 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from protocols.codec import decode_reply, decode_request, encode_message
+from protocols.codec import (
+    decode_audit_reply,
+    decode_audit_request,
+    decode_reply,
+    decode_request,
+    encode_message,
+)
 from protocols.errors import Refused
 from protocols.secagg import (
     NO_TRANSCRIPT,
     Aggregator,
+    AuditReply,
+    AuditRequest,
     Demands,
     Expected,
     Member,
+    PublishedSum,
     RoundDescriptor,
     RoundResult,
     Stage,
+    SumAudit,
+    check_sum,
     make_descriptor,
 )
-from protocols.secagg.messages import MaskRequest, Reply, Request
+from protocols.secagg.messages import MaskedInput, MaskRequest, Reply, Request
 from protocols.signing import SigningKey, identity_of
 
 TIMEOUTS = (60, 61, 62, 63, 64, 65)
@@ -84,6 +95,7 @@ class World:
     keys: dict[bytes, SigningKey] = field(init=False)
     ledgers: dict[bytes, Ledger] = field(init=False)
     entropies: dict[bytes, Entropy] = field(init=False, default_factory=dict)
+    vectors: dict[bytes, bytes] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         made = [SigningKey(named(f"{self.seed} identity {i}")) for i in range(self.n)]
@@ -226,6 +238,34 @@ def answer(world: World, member: Member, request: Request, weight: int) -> Reply
     return reply
 
 
+def confirm(
+    world: World, member: bytes, request: AuditRequest, **known: bytes | None
+) -> AuditReply:
+    """One survivor's answer to a disclosure, through the codec both ways."""
+    given = decode_audit_request(encode_message(request))
+    reply = check_sum(
+        given,
+        identity=world.keys[member],
+        roster=world.roster,
+        coordinator_key=world.coordinator.public,
+        **known,
+    )
+    return decode_audit_reply(encode_message(reply), member.hex())
+
+
+def certified(
+    world: World, result: RoundResult, absent: frozenset[bytes] = frozenset()
+) -> PublishedSum:
+    """The sum of a finished round with its certificate, confirmed by honest survivors."""
+    audit = SumAudit(result, world.roster, world.vectors.__getitem__)
+    while not audit.done:
+        for one, request in audit.due().items():
+            if one not in absent:
+                audit.receive(one, confirm(world, one, request))
+        audit.lapse()
+    return audit.published()
+
+
 def play(
     world: World,
     members: Mapping[bytes, Member],
@@ -254,6 +294,8 @@ def play(
             sent = up(stage, one, over_the_wire(stage, reply, one.hex()))
             if sent is not None:
                 office.receive(one, sent)
+            if isinstance(sent, MaskedInput):
+                world.vectors[one] = sent.vector
         out = office.close_stage()
         if stage is until:
             break
