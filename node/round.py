@@ -173,9 +173,9 @@ def update(
         entropy: the operating system's: which customers are in a step must not be guessed.
     """
     if isinstance(prepared, PreparedChurn):
-        return WholeUnits(
-            churn_fit.step(np.array(state.params), prepared.table, prepared.config, entropy)
-        )
+        signs = prepared.course.rotation_seed(number)
+        params = np.array(state.params)
+        return WholeUnits(churn_fit.step(params, prepared.table, prepared.config, entropy, signs))
     config = prepared.config
     delta = fit.train(
         np.array(state.params),

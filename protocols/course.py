@@ -30,6 +30,7 @@ from protocols.canonical import digest, json_bytes
 from protocols.errors import InputError, Refused
 from protocols.ids import MemberId, ModelId
 from protocols.privacy.plan import Phase, Plan, make_plan
+from protocols.privacy.rotation import unrotate
 from protocols.privacy.rounding import norm_bound
 from protocols.secagg.params import (
     NO_TRANSCRIPT,
@@ -99,7 +100,24 @@ class Course:
         """The state after a training round; an evaluation round leaves it as it is."""
         if descriptor.task == "evaluate":
             return state
-        return self.recipe.step(state, total.astype(np.float64), weight_sum)
+        return self.recipe.step(state, self._turned_back(descriptor, total), weight_sum)
+
+    def rotation_seed(self, round_number: int) -> bytes:
+        """Signs of a training round's rotation, 32 bytes.
+
+        They may be known early: rotation makes vectors narrow, it hides nothing, and each member
+        clamps what it sends whatever the signs are.
+        """
+        return digest("datacoop/rotation/1", bytes.fromhex(self.order.id), round_number)
+
+    def _turned_back(
+        self, descriptor: RoundDescriptor, total: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        if not self.recipe.rotate:
+            return total.astype(np.float64)
+        size = sum(block.size for block in self.recipe.layout())
+        turned, divisor = unrotate(total, self.rotation_seed(descriptor.round), size)
+        return turned.astype(np.float64) / np.float64(divisor)
 
     def metrics_of(self, total: NDArray[np.int64], survivors: int) -> dict[str, float]:
         """Figures over the members from the evaluation round's sum (int64)."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from node.data.customers import CustomerTable
 from protocols.errors import InputError, LocalError
 from protocols.privacy.clip import clip_rows
+from protocols.privacy.rotation import rotate
 from protocols.privacy.rounding import norm_bound, round_bounded
 from protocols.workloads import churn
 
@@ -33,6 +34,7 @@ def step(
     table: CustomerTable,
     config: churn.ChurnConfig,
     entropy: Entropy,
+    signs: bytes = b"",
 ) -> Whole:
     """What this member adds to one training step, before noise and masks.
 
@@ -41,10 +43,11 @@ def step(
         table: this member's customers at the snapshots of the order; may be empty.
         config: of the order.
         entropy: a CSPRNG, ``count -> bytes``; for the sample and for the rounding.
+        signs: 32 bytes that all members share, if the order asks for a rotation.
 
     Returns:
-        int64 (d,), whole units; the direction that lowers the loss. Each coordinate is within
-        +-``clamp * scale``.
+        int64 (``churn.coordinates``,), whole units; the direction that lowers the loss. Each
+        coordinate is within +-``clamp * scale``.
 
     Raises:
         InputError: parameters of another layout, or labels that are not known.
@@ -54,14 +57,23 @@ def step(
         raise InputError("whether these customers left is not known; nothing can be learnt.")
     asked = customer_gradients(params, table, config)
     chosen = asked[sampled(len(asked), config.sample_rate, entropy)]
-    return customer_sum(chosen, config, entropy)
+    return customer_sum(chosen, config, entropy, signs)
 
 
-def customer_sum(asked: Floats, config: churn.ChurnConfig, entropy: Entropy) -> Whole:
-    """Clip and round each customer's row (n, d), and add them up: int64 (d,), clamped."""
-    dim = churn.dimension(config)
-    bound = norm_bound(config.scale, config.customer_clip, dim)
+def customer_sum(
+    asked: Floats, config: churn.ChurnConfig, entropy: Entropy, signs: bytes = b""
+) -> Whole:
+    """Clip, turn if asked, and round each customer's row (n, d), and add them up, clamped.
+
+    Returns:
+        int64 (``churn.coordinates``,).
+    """
+    bound = norm_bound(config.scale, config.customer_clip, churn.coordinates(config))
     clipped = clip_rows(asked, config.customer_clip)
+    if config.rotate:
+        turned = np.stack([rotate(row, signs) for row in np.eye(churn.dimension(config))])
+        # a rotation keeps norms but for the last digits, and the bound must hold to the last digit
+        clipped = clip_rows(clipped @ turned, config.customer_clip)
     whole = round_bounded(clipped, config.scale, bound, entropy)
     limit = int(config.clamp * config.scale)
     out: Whole = np.clip(whole.sum(axis=0, dtype=np.int64), -limit, limit)

@@ -83,6 +83,8 @@ class ChurnConfig(BaseModel):
         scale: whole units for 1.0; a power of two.
         clamp: no coordinate of what one member sends is larger.
         weight_decay: how strongly each step draws the parameters towards 0.
+        rotate: turn each customer's gradient at random before it is rounded, so that no coordinate
+            is much larger than the others and ``clamp`` may be small; for many parameters.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -105,6 +107,7 @@ class ChurnConfig(BaseModel):
     scale: Annotated[int, Field(ge=256, le=2**20)] = 2**12
     clamp: Annotated[float, Field(gt=0, le=2**16, allow_inf_nan=False)] = 512.0
     weight_decay: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1e-3
+    rotate: bool = False
     w_max: Literal[1] = 1
     server: ServerRule = FedAvg(name="fedavg", lr=0.5)
 
@@ -137,7 +140,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "hidden": 8,
     "sample_rate": 1.0,
     "customer_clip": 2.0,
-    "noise_multiplier": 33.6,
+    "noise_multiplier": 29.1,
     "evaluation_noise_multiplier": 5.3,
     "delta": 1e-5,
     "scale": 2**12,
@@ -146,7 +149,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "w_max": 1,
     "server": {"name": "fedavg", "lr": 0.5},
 }
-DEFAULT_ROUNDS: Final = 40
+DEFAULT_ROUNDS: Final = 30
 
 
 def parse_config(config: Mapping[str, Any], where: str = "config") -> ChurnConfig:
@@ -195,6 +198,12 @@ def dimension(config: ChurnConfig) -> int:
     return sum(block.size for block in layout(config))
 
 
+def coordinates(config: ChurnConfig) -> int:
+    """The length of a training vector: d, or the next power of two if it is rotated."""
+    size = dimension(config)
+    return 1 << (size - 1).bit_length() if config.rotate else size
+
+
 def init(seed: bytes, config: ChurnConfig) -> NDArray[np.float32]:
     """model_0 from the order's seed; see ``recipe.drawn``. The logistic part starts at 0."""
     if len(seed) < 16:
@@ -220,8 +229,8 @@ class Churn:
 
     @property
     def rotate(self) -> bool:
-        """Never: a few dozen coordinates round well as they are."""
-        return False
+        """Of the config; off by default, because few coordinates round well as they are."""
+        return self.config.rotate
 
     @property
     def delta(self) -> float | None:
@@ -241,7 +250,7 @@ class Churn:
         if task == "evaluate":
             return Shape(churn_metrics.SIZE, churn_metrics.SCALE, churn_metrics.CLAMP, 1)
         config = self.config
-        return Shape(dimension(config), config.scale, config.clamp, config.w_max)
+        return Shape(coordinates(config), config.scale, config.clamp, config.w_max)
 
     def noise(self, task: Task) -> RecordNoise | None:
         """Of both tasks; a recipe without noise does not exist."""
