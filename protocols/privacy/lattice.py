@@ -38,17 +38,23 @@ def concentrated_epsilon(norm: float, sigma_local: float, shares: int, dim: int)
     return min(math.sqrt(ratio * ratio + tau * dim / 2), ratio + tau * math.sqrt(dim))
 
 
-def gaussian_distance(sigma_local: float, shares: int, dim: int) -> float:
-    """Statistical distance of one sum's noise from continuous Gaussian noise, rounded; at most 1.
+def gaussian_distance(sigma_local: float, shares: int, count: int) -> float:
+    """Statistical distance of sums' noise from continuous Gaussian noise, rounded; at most 1.
 
     Rounded Gaussian noise is post-processing of the Gaussian mechanism, because the sums are whole
-    units. Per coordinate, with s^2 = m sigma^2, the two differ by less than 1/(16 s^2): by Peano's
-    kernel the midpoint rule is off by at most 1/8 of the integral of |phi''|, which is
-    4 / (sqrt(2 pi e) s^2), and half of the sum of differences counts. Normalising over the whole
-    numbers adds ``2 exp(-2 pi^2 s^2)``, and the sum of shares at most ``2 tau``.
+    units. With s^2 = m sigma^2, t and u uniform in [-1/2, 1/2], and the discrete Gaussian's moments
+    at most the continuous ones, the chi-squared divergence of a coordinate from the lattice is
+    below ``E exp(t u / s^2) - 1 < (1 + s^-4) / (288 s^4)``. Divergences of independent coordinates
+    add, and by Pinsker's inequality ``count`` of them are within ``sqrt(count) / (23 s^2)`` for s
+    of 2 or more. The sum of shares adds at most ``2 tau`` a coordinate.
+
+    Args:
+        sigma_local: of each share.
+        shares: m, honest shares.
+        count: coordinates of all sums together.
     """
     tau = share_excess(sigma_local, shares)
     variance = shares * sigma_local * sigma_local
     if variance < 4 or tau > 1:
         return 1.0
-    return min(1.0, dim * (1 / (16 * variance) + 2 * tau))
+    return min(1.0, math.sqrt(count) / (23 * variance) + 2 * tau * count)

@@ -100,8 +100,7 @@ class Plan:
     def _event(self, phase: Phase, shares: int) -> Event:
         sigma = local_sigma(phase.noise_multiplier, phase.norm_bound, self.shares)
         found = 1 / lattice.concentrated_epsilon(phase.norm_bound, sigma, shares, phase.dim)
-        draws = phase.steps * phase.dim * shares
-        away = lattice.gaussian_distance(sigma, shares, phase.dim)
+        count = phase.steps * phase.dim
         if shares == self.shares:  # never more than was promised, whatever a last digit says
             found = min(found, phase.noise_multiplier)
         return NoisedSums(
@@ -109,8 +108,8 @@ class Plan:
             noise_multiplier=found,
             sample_rate=phase.sample_rate,
             steps=phase.steps,
-            sampler_distance=noise.distance(sigma, draws),
-            lattice_distance=min(1.0, phase.steps * away),
+            sampler_distance=noise.distance(sigma, count * shares),
+            lattice_distance=lattice.gaussian_distance(sigma, shares, count),
         )
 
 

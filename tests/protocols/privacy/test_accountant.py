@@ -228,7 +228,7 @@ def test_a_sampler_that_is_off_by_delta_bounds_nothing() -> None:
 
 def test_the_distance_from_rounded_gaussian_noise_is_a_bound() -> None:
     for sigma in (2.0, 3.0, 8.0):
-        places = range(-200, 201)
+        places = [-abs(x) for x in range(-math.ceil(8 * sigma), math.ceil(8 * sigma) + 1)]
         masses = [math.exp(-(x * x) / (2 * sigma * sigma)) for x in places]
         total = math.fsum(masses)
         rounded = [norm.cdf((x + 0.5) / sigma) - norm.cdf((x - 0.5) / sigma) for x in places]
@@ -236,10 +236,16 @@ def test_the_distance_from_rounded_gaussian_noise_is_a_bound() -> None:
             abs(mass / total - other) for mass, other in zip(masses, rounded, strict=True)
         )
         bound = lattice.gaussian_distance(sigma, 1, 1)
-        assert away <= bound <= 4 * away
+        assert away <= bound <= 3 * away
+        divergence = math.fsum(
+            other * other / (mass / total) for mass, other in zip(masses, rounded, strict=True)
+        )
+        assert divergence - 1 <= (1 + sigma**-4) / (288 * sigma**4)  # of one coordinate
+        assert math.sqrt((divergence - 1) / 2) <= bound
     assert lattice.gaussian_distance(1.0, 1, 1) == 1.0
     assert lattice.gaussian_distance(0.3, 100, 1) == 1.0  # the shares do not make one Gaussian
     assert lattice.gaussian_distance(2.0, 3, 10**9) == 1.0
+    assert lattice.gaussian_distance(9.0, 4, 100) == pytest.approx(10 / 23 / 324)
 
 
 def test_shares_are_one_gaussian_when_they_are_not_tiny() -> None:

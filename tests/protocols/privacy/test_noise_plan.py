@@ -63,7 +63,7 @@ def test_every_step_and_coordinate_is_charged() -> None:
     train, evaluate = plan().events_colluders
     sigma = plan().sigma_local("train")
     assert train.sampler_distance == noise.distance(sigma, 100 * 23 * 16)
-    assert train.lattice_distance == 100 * lattice.gaussian_distance(sigma, 16, 23)
+    assert train.lattice_distance == lattice.gaussian_distance(sigma, 16, 100 * 23)
     assert 0 < train.sampler_distance < 1e-20
     assert evaluate.lattice_distance == lattice.gaussian_distance(80.0, 16, 40)
     assert evaluate.lattice_distance > train.lattice_distance  # counts are the coarser lattice
