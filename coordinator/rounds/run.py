@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +37,7 @@ from protocols.audit.writer import Facts
 from protocols.course import Course
 from protocols.errors import Code, CoopError, LocalError, Refused, RemoteError
 from protocols.ids import MemberId, RunId
-from protocols.secagg.messages import AdvertiseRequest, Stage
+from protocols.secagg.messages import Advertisement, AdvertiseRequest, Stage
 from protocols.secagg.published import RoundResult
 from protocols.signing import SigningKey
 
@@ -101,6 +101,7 @@ class Run:
         self._exchange = exchange
         self._run = RunId(course.order.order.run)
         self._trace = retrace.begin(course)
+        self._carried: Mapping[bytes, Advertisement] = {}  # keys for the next round
 
     def conduct(self) -> State:
         """Carry the run to its end, or to where the coordinator stops; the state it is in."""
@@ -124,7 +125,7 @@ class Run:
         first, last = self._next_attempt(number), ""
         for attempt in range(first, MAX_ATTEMPTS):
             try:
-                request, result = self._attempt(number, attempt)
+                result = self._attempt(number, attempt)
             except RemoteError as error:
                 facts: dict[str, str | int] = {
                     "run": self._run,
@@ -140,7 +141,7 @@ class Run:
                     ) from error
                 last = f"; the last time, {error.problem}"
                 continue
-            self._publish(number, request, result)
+            self._publish(number, result)
             return
         raise LocalError(
             f"round {number} failed {MAX_ATTEMPTS} times{last.rstrip('.')}.",
@@ -156,7 +157,7 @@ class Run:
         spent = last >= 0 and announced_survivors(self._log(number, last))
         return last if spent else last + 1
 
-    def _attempt(self, number: int, attempt: int) -> tuple[AdvertiseRequest, RoundResult]:
+    def _attempt(self, number: int, attempt: int) -> RoundResult:
         log = self._log(number, attempt)
         opening = log.with_suffix(".opening")
         resuming = announced_survivors(log)
@@ -168,18 +169,22 @@ class Run:
             request = self._request(number, attempt)
             files.make_folder(opening.parent)
             files.write(opening, codec.encode_message(request))
+        carried, self._carried = self._carried, {}  # keys serve one attempt
         tried = Attempt(
             descriptor=request.descriptor,
             key=self._office.key,
             roster=self._course.roster_keys,
             exchange=self._exchange,
             file=log,
+            carry=number < self._course.last_round,
             progress=lambda stage: self._progress(number, attempt, stage),
             blamed=lambda member, problem: self._blamed(number, member, problem),
             arrived=lambda stage, member: self._arrived(number, stage, member),
         )
         here = self._wait_for_members()
-        return request, tried.resume() if resuming else tried.run(here)
+        if resuming:
+            return tried.resume()
+        return tried.run(here, carried if attempt == 0 else {})
 
     def _request(self, number: int, attempt: int) -> AdvertiseRequest:
         descriptor = self._course.descriptor(
@@ -187,9 +192,9 @@ class Run:
         )
         return AdvertiseRequest(descriptor, self._office.key.sign("SAQ1 RD", descriptor.digest()))
 
-    def _publish(self, number: int, request: AdvertiseRequest, result: RoundResult) -> None:
+    def _publish(self, number: int, result: RoundResult) -> None:
         """Keep the round as a file, log it, take the step; from now on members may fetch it."""
-        raw = retrace.record_bytes(retrace.Record(request, result.published))
+        raw = retrace.record_bytes(retrace.Record(result.opening, result.published))
         self._office.journal(
             Kind.SUM,
             {
@@ -202,6 +207,7 @@ class Run:
         files.make_folder(self._round_file(number).parent)
         files.write(self._round_file(number), raw)
         self._take(number, raw)
+        self._carried = result.carried
         self._office.emit(
             "round",
             run=self._run,

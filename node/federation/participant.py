@@ -4,26 +4,32 @@ A stage comes in as a signed envelope and goes out as one. What the coordinator 
 by the machine of ``protocols.secagg``; what members train on is derived here from the order and
 the published rounds (``protocols.retrace``), each verified before a step is taken on it.
 
-Everything of a round lives in memory only. After a restart the node follows the rounds that it
-kept and takes part from the next attempt of a round that it has not spent.
+Everything of a round lives in memory only, and not longer than the order's stages last. After a
+restart the node follows the rounds that it kept and takes part from the next attempt of a round
+that it has not spent.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from node import files
 from node import round as way
 from protocols import codec, retrace
-from protocols.agreement.terms import Contribution, Privacy
+from protocols.agreement.survivors import change_limit
 from protocols.audit.entries import Kind
 from protocols.course import Course
-from protocols.errors import Code, CoopError, LocalError, Refused, RemoteError
+from protocols.errors import Code, CoopError, Refused, RemoteError
 from protocols.ids import MemberId, RunId
 from protocols.permit import Permit
+from protocols.secagg.disclosure import AuditReply, AuditRequest
 from protocols.secagg.member import REFUSAL, Member
 from protocols.secagg.messages import (
     AdvertiseRequest,
@@ -32,10 +38,12 @@ from protocols.secagg.messages import (
     Reply,
     Request,
     ShareRequest,
+    Stage,
     UnmaskRequest,
     from_bitmap,
 )
 from protocols.secagg.params import RoundDescriptor
+from protocols.secagg.sumcheck import check_sum
 from protocols.signing import SigningKey
 
 Journal = Callable[[str, Mapping[str, object]], None]
@@ -46,6 +54,7 @@ DONE: Mapping[type, str] = {
     MaskRequest: "masked update sent",
     AgreeRequest: "survivors agreed",
     UnmaskRequest: "shares opened",
+    AuditRequest: "sum checked",
 }
 
 
@@ -83,6 +92,8 @@ class Tools:
     identity: SigningKey = field(repr=False)
     member: MemberId
     entropy: Callable[[int], bytes] = field(repr=False)
+    noise: Callable[[float, int], NDArray[np.int64]] = field(repr=False)
+    monotonic: Callable[[], float]
     ledgers: Ledgers
     fetch_round: Callable[[RunId, int], bytes]
     prepare: Callable[[Ticket], way.Prepared]
@@ -109,6 +120,9 @@ class Participant:
         self._prepared: way.Prepared | None = None
         self._member: Member | None = None
         self._attempts: dict[int, int] = {}
+        self._shown: dict[int, bytes] = {}  # by round: the sum that this node was shown
+        self._due: float | None = None  # when what the machine holds is no longer worth keeping
+        self._busy = threading.Lock()
         while (file := self._file(self._trace.number + 1)).exists():
             self._trace = retrace.follow(
                 self._trace, file.read_bytes(), ticket.coordinator_key, str(file)
@@ -131,6 +145,10 @@ class Participant:
         Raises:
             CoopError: refused, with one generic sentence; the reason is in the journal.
         """
+        with self._busy:
+            return self._handle(envelope)
+
+    def _handle(self, envelope: bytes) -> bytes:
         order = self.ticket.course.order.order
         number: int | None = None
         try:
@@ -141,7 +159,7 @@ class Participant:
                 agreement=bytes.fromhex(order.agreement),
             )
             number = opened.round
-            request = codec.decode_request(opened.stage, opened.body)
+            request = _request(opened)
             reply = self._answer(opened, request)
         except CoopError as error:
             self._refuse(number, error)
@@ -156,10 +174,21 @@ class Participant:
             agreement=opened.agreement,
             body=codec.encode_message(reply),
         )
+        self._due = self._tools.monotonic() + self._patience_s(opened.stage)
         self._tools.emit(
             "stage", run=self.ticket.run, round=opened.round, stage=DONE[type(request)]
         )
         return sealed
+
+    def expire(self) -> None:
+        """Forget the keys and shares of an attempt whose next stage did not come in time."""
+        if not self._busy.acquire(blocking=False):
+            return  # a stage is being answered now
+        try:
+            if self._due is not None and self._tools.monotonic() > self._due:
+                self._forget()
+        finally:
+            self._busy.release()
 
     def catch_up(self, last: int) -> None:
         """Fetch, verify and keep every published round up to ``last``."""
@@ -198,20 +227,43 @@ class Participant:
 
     def close(self) -> None:
         """The run is over for this node: forget keys and shares."""
-        self._member = None
-        self._prepared = None
+        with self._busy:
+            self._forget()
+            self._prepared = None
+
+    def _forget(self) -> None:
+        self._member = self._due = None
+
+    def _patience_s(self, stage: Stage) -> float:
+        """How long an attempt may rest after an answer: this stage, and the one after it.
+
+        After the last one the audit follows, and the wait for members that are away.
+        """
+        order = self.ticket.course.order.order
+        waits = order.stage_timeouts_s.in_order
+        if stage < Stage.UNMASK:
+            return float(waits[stage] + waits[stage + 1])
+        return float(sum(waits) + order.rejoin_wait_s)
 
     def _file(self, number: int) -> Path:
         return self._rounds / f"{number:04d}.bin"
 
-    def _answer(self, opened: codec.Envelope, request: Request) -> Reply:
-        if isinstance(request, AdvertiseRequest):
-            named = request.descriptor
+    def _answer(
+        self, opened: codec.Envelope, request: Request | AuditRequest
+    ) -> Reply | AuditReply:
+        opening = _opening(request)
+        if opening is not None:
+            named = opening.descriptor
             if (named.round, named.attempt) != (opened.round, opened.attempt):
                 raise RemoteError(
                     "the descriptor is of another attempt than its envelope.", peer="coordinator"
                 )
-            self._open_attempt(named)
+        if isinstance(request, AuditRequest):
+            return self._checked(request)
+        if opening is not None:
+            self._open_attempt(opening.descriptor, early=isinstance(request, ShareRequest))
+        elif self._due is not None and self._tools.monotonic() > self._due:
+            raise RemoteError("the stage came after its time was over.", peer="coordinator")
         member = self._member
         if member is None:
             raise RemoteError(
@@ -228,10 +280,51 @@ class Participant:
             reply = self._masked(member, opened.round)
         return reply
 
-    def _open_attempt(self, descriptor: RoundDescriptor) -> None:
-        """Derive the model up to the round and start a fresh machine; the old one is gone."""
+    def _checked(self, request: AuditRequest) -> AuditReply:
+        """Compute a sum again from what the coordinator discloses, and sign it if it is right."""
+        course, trace, head = self.ticket.course, self._trace, request.head
+        descriptor, claimed = head.opening.descriptor, head.published.sum_hash()
+        number = descriptor.round
+        if number != trace.number + 1:
+            self.catch_up(number - 1)
+            trace = self._trace
+        expected = course.descriptor(
+            number, descriptor.attempt, trace.state, descriptor.log_root, trace.transcript
+        )
+        if trace.number != number - 1 or descriptor != expected:
+            raise RemoteError("a sum of another round was shown.", peer="coordinator")
+        mine = self._member
+        took_part = mine is not None and mine.descriptor == descriptor
+        reply = check_sum(
+            request,
+            identity=self._tools.identity,
+            roster=course.roster_keys,
+            coordinator_key=self.ticket.coordinator_key,
+            transcript=mine.transcript if mine is not None and took_part else None,
+            own_root=mine.vector_root if mine is not None and took_part else None,
+            answered=self._shown.get(number),
+        )
+        self._shown[number] = claimed
+        if reply.signature:
+            self._tools.journal(
+                Kind.CHECK,
+                {
+                    "run": self.ticket.run,
+                    "round": number,
+                    "transcript": head.published.a3.hex(),
+                    "sum": claimed.hex(),
+                },
+            )
+        return reply
+
+    def _open_attempt(self, descriptor: RoundDescriptor, early: bool) -> None:
+        """Derive the model up to the round and start a fresh machine; the old one is gone.
+
+        ``early``: the coordinator goes on with the keys that this node sent with the last stage
+        of the round before.
+        """
         self.catch_up(descriptor.round - 1)
-        trace, tools = self._trace, self._tools
+        before, trace, tools = self._member, self._trace, self._tools
         if trace.number != descriptor.round - 1:
             raise RemoteError(
                 f"round {descriptor.round} is over for this node.", peer="coordinator"
@@ -247,15 +340,16 @@ class Participant:
             expected=course.expected(descriptor.round, last + 1, trace.state, trace.transcript),
             entropy=tools.entropy,
             mark_spent=self._mark_spent,
+            noise=tools.noise,
+            carried=before.carried if before is not None and early else None,
         )
 
     def _masked(self, member: Member, number: int) -> Reply:
-        prepared, course = self.ready(), self.ticket.course
+        prepared, course, entropy = self.ready(), self.ticket.course, self._tools.entropy
         if course.task(number) == "train":
-            tools = self._tools
-            bounded = way.update(prepared, self._trace.state, number, tools.member, tools.entropy)
+            bounded = way.update(prepared, self._trace.state, number, self._tools.member, entropy)
             return member.mask(bounded.values, 1)
-        scored = way.report(prepared, self._trace.state, self._tools.entropy)
+        scored = way.report(prepared, self._trace.state)
         way.keep_report(scored, self._folder)
         if scored.errors:
             self._tools.emit("scores", run=self.ticket.run, measure=scored.measure, **scored.errors)
@@ -304,9 +398,25 @@ class Participant:
         self._tools.emit("out", run=self.ticket.run, round=number or 0, problem=str(error))
 
 
-def survivor_allowance(course: Course) -> int:
-    """How often the survivors may change by a few, from clause 14."""
-    privacy = course.terms.block("c14", Privacy)
-    if privacy is None or course.terms.block("c17", Contribution) is None:
-        raise LocalError("the agreement lacks a clause that its signature covered.")
-    return privacy.survivor_changes
+def _request(opened: codec.Envelope) -> Request | AuditRequest:
+    if opened.stage is Stage.AUDIT:
+        return codec.decode_audit_request(opened.body)
+    return codec.decode_request(opened.stage, opened.body)
+
+
+def _opening(request: Request | AuditRequest) -> AdvertiseRequest | None:
+    """The signed descriptor that a request carries, if it does."""
+    match request:
+        case AdvertiseRequest():
+            return request
+        case ShareRequest():
+            return request.opening
+        case AuditRequest():
+            return request.head.opening
+        case _:
+            return None
+
+
+def survivor_allowance(course: Course) -> int | None:
+    """How often the survivors may change by a few, from clause 14; None: as often as they like."""
+    return change_limit(course.terms, course.order.order)

@@ -63,10 +63,11 @@ class Rooms:
                     self._consider(parse_json(stored.jws, "order"))
 
     def close_finished(self) -> None:
-        """Forget the participants of runs that are over."""
+        """Forget the participants of runs that are over, and keys whose time is over."""
         with self._lock:
-            runs = tuple(self._live)
-        for run in runs:
+            live = dict(self._live)
+        for run, participant in live.items():
+            participant.expire()
             with self.member.database.read() as db:
                 stored = Orders(db).get(run)
             if stored is None or stored.state not in (OrderState.ADMITTED, OrderState.RUNNING):

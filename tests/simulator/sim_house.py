@@ -30,7 +30,7 @@ from node.store.outbox import Outbox
 from protocols.audit.entries import Entry, Kind, encode
 from protocols.canonical import Json, json_bytes
 from protocols.ids import MemberId
-from sim_nodes import AT, Entropy, allowance, sqlite_ledgers
+from sim_nodes import AT, Entropy, allowance, noise_of, sqlite_ledgers
 from sim_papers import Papers
 from small_coop import NOW
 
@@ -99,6 +99,8 @@ class House:
             identity=key,
             member=self.papers.member(self.name),
             entropy=Entropy(f"house {self.name}"),
+            noise=noise_of(Entropy(f"house {self.name}")),
+            monotonic=lambda: 0.0,
             ledgers=sqlite_ledgers(file, allowance(self.papers)),
             fetch_round=lambda run, number: self.calls.fetch("round", run, f"{number:04d}"),
             prepare=self.prepare or self._prepare,

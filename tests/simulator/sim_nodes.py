@@ -30,6 +30,7 @@ from protocols.agreement.survivors import survivor_change
 from protocols.audit.entries import Entry, Kind, encode
 from protocols.errors import Refused
 from protocols.ids import MemberId, RunId
+from protocols.privacy.noise import discrete_gaussian
 from protocols.signing import SigningKey
 from protocols.workloads import churn
 from sim_grid import client_context, run_client_app
@@ -85,6 +86,11 @@ class Entropy:
         return hashlib.shake_256(f"{self._name}/{self._calls}".encode()).digest(count)
 
 
+def noise_of(entropy: Callable[[int], bytes]) -> Callable[[float, int], Any]:
+    """A member's noise, the same in every run of a test."""
+    return lambda sigma, count: discrete_gaussian(sigma, count, entropy)
+
+
 @dataclass
 class Node:
     """One member. ``kill`` loses what is in memory; folder, ledgers and journal stay."""
@@ -132,6 +138,8 @@ class Node:
             identity=self.key,
             member=self.member,
             entropy=Entropy(f"{self.name} start {self.starts}"),
+            noise=noise_of(Entropy(f"{self.name} start {self.starts}")),
+            monotonic=lambda: 0.0,
             ledgers=self.ledgers,
             fetch_round=lambda run, number: self.fetch(self.name, run, number),
             prepare=self._prepare,
