@@ -104,6 +104,7 @@ def add(
     document = {
         "rows_added": result.rows_added,
         "duplicates": result.duplicates,
+        "customers_filled_in": result.named,
         "quarantined": result.quarantined,
         "quarantine": str(result.quarantine) if result.quarantine else None,
         "dropped_columns": list(plan.dropped),
@@ -112,6 +113,8 @@ def add(
 
     def lines() -> list[str]:
         out = [f"{result.rows_added} rows added, {result.duplicates} were here already."]
+        if result.named:
+            out.append(f"{result.named} of those had no customer before and have one now.")
         if result.quarantine is not None:
             out.append(f"{result.quarantined} rows were set aside: {result.quarantine}")
         return [*out, "Next: coop-node forecast"]

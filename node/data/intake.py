@@ -107,10 +107,14 @@ class ImportPlan:
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What adding a file did. ``quarantine`` is the CSV of the rows set aside, if any."""
+    """What adding a file did. ``quarantine`` is the CSV of the rows set aside, if any.
+
+    ``named`` of the duplicates were here without a customer and got theirs.
+    """
 
     rows_added: int
     duplicates: int
+    named: int
     quarantined: int
     quarantine: Path | None
     date_from: date
@@ -239,6 +243,7 @@ def add(
     return ImportResult(
         rows_added=done.rows_added,
         duplicates=done.duplicates,
+        named=done.named,
         quarantined=tally.bad,
         quarantine=done.quarantine,
         date_from=plan.date_from,

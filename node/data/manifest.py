@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -58,8 +59,13 @@ class Manifest:
     imports: tuple[ImportRecord, ...] = ()
 
     def digest(self) -> str:
-        """Hash of the contents (64 hex digits): changes exactly when lines are added."""
+        """Hash of the contents (64 hex digits): changes exactly when lines or customers come."""
         return digest("datacoop/vault/v1", *(file.sha256 for file in self.files)).hex()
+
+    def with_exchanged(self, pairs: Sequence[tuple[RowFile, RowFile]]) -> Manifest:
+        """The manifest with some row files in the place of others."""
+        exchanged = {old.name: new for old, new in pairs}
+        return replace(self, files=tuple(exchanged.get(f.name, f) for f in self.files))
 
     def with_import(self, file: RowFile | None, record: ImportRecord) -> Manifest:
         """The manifest after one more import."""

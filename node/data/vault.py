@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from node.data import duck, manifest
+from node.data import duck, manifest, naming
 from node.data.lock import Lock
 from node.data.manifest import ImportRecord, Manifest, RowFile
+from node.data.naming import Named
 from node.data.schema import IDENTITY, SALES_LINE, STAGED
 from node.data.stages import WEEKLY_COLUMNS, RawRows
 from node.files import sync_folder
@@ -64,6 +65,7 @@ class Committed:
 
     rows_added: int
     duplicates: int
+    named: int  # of the duplicates: lines that had no customer and got theirs
     quarantine: Path | None
     already_known: bool
 
@@ -99,7 +101,7 @@ class Vault:
         return self.manifest().imports
 
     def data_digest(self) -> str:
-        """Hash of the contents (64 hex digits); changes exactly when lines are added."""
+        """Hash of the contents (64 hex digits); changes exactly when lines or customers come."""
         return self.manifest().digest()
 
     def manifest(self) -> Manifest:
@@ -335,11 +337,16 @@ class Change:
         with duck.plain_disk_errors(self._root):
             self._writer.close()
             before = self._vault.manifest()
-            file, staged_rows = self._write_new_rows(before, note)
+            file, staged_rows, named = self._write_new_rows(before, note)
             already_known = any(record.sha256 == note.sha256 for record in before.imports)
             added = file.rows if file is not None else 0
-            done = Committed(added, staged_rows - added, self._quarantined(note), already_known)
+            done = Committed(
+                added, staged_rows - added, named.lines, self._quarantined(note), already_known
+            )
+            after = before.with_exchanged(named.files)
             if file is None and already_known:
+                if named.files:
+                    manifest.store(self._root / MANIFEST, after)
                 return done
             first, last = self._days()
             record = ImportRecord(
@@ -354,21 +361,24 @@ class Change:
                 date_to=last,
                 when=note.when,
             )
-            manifest.store(self._root / MANIFEST, before.with_import(file, record))
+            manifest.store(self._root / MANIFEST, after.with_import(file, record))
         return done
 
-    def _write_new_rows(self, before: Manifest, note: ImportNote) -> tuple[RowFile | None, int]:
-        """The lines that are not in the vault yet, as a row file in its final place."""
+    def _write_new_rows(
+        self, before: Manifest, note: ImportNote
+    ) -> tuple[RowFile | None, int, Named]:
+        """The lines that are not in the vault yet, as a row file in its final place.
+
+        With it the number of staged lines, and the files whose lines get their customers.
+        """
         fresh = self._folder / "rows.parquet"
         first, last = self._days()
-        overlapping = [
-            self._root / ROWS / file.name
-            for file in before.files
-            if file.date_from <= last and first <= file.date_to
-        ]
+        shared = [f for f in before.files if f.date_from <= last and first <= f.date_to]
+        overlapping = [self._root / ROWS / file.name for file in shared]
         with duck.connection(self._root, self._folder / "spill") as db:
             db.execute(_identify(self._staged))
             staged = _count(db.execute("SELECT count(*) FROM identified").fetchone())
+            named = naming.fill_in(db, self._staged, self._root / ROWS, shared, (first, last))
             if overlapping:
                 db.execute(
                     "DELETE FROM identified USING (SELECT line_hash, copy FROM "  # noqa: S608
@@ -378,7 +388,7 @@ class Change:
                 )
             added = _count(db.execute("SELECT count(*) FROM identified").fetchone())
             if not added:
-                return None, staged
+                return None, staged, named
             columns = ", ".join(f"s.{name}" for name in SALES_LINE.names)
             db.execute(
                 f"COPY (SELECT {columns}, i.line_hash, i.copy "  # noqa: S608
@@ -397,7 +407,7 @@ class Change:
         )
         fresh.replace(self._root / ROWS / name)
         sync_folder(self._root / ROWS)
-        return placed, staged
+        return placed, staged, named
 
     def _quarantined(self, note: ImportNote) -> Path | None:
         """Put the CSV of rows set aside in its place; an identical import overwrites its own."""
