@@ -34,7 +34,8 @@ MAPPED = Options(columns={"customer": "Household"})
 
 def content(vault: Vault) -> list[tuple[Any, ...]]:
     return vault.query(
-        "SELECT line_hash, copy, order_ref, net, epoch_us(ts_utc), is_return FROM sales_line ORDER BY ALL"
+        "SELECT line_hash, copy, order_ref, net, epoch_us(ts_utc), is_return FROM sales_line "
+        "ORDER BY ALL"
     )
 
 
