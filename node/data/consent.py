@@ -85,6 +85,45 @@ def consented_lines(
             instant; no row has been read then.
     """
     permit.require(Gate.ADMIT, now, columns=CUSTOMER_LINE_COLUMNS[:2])
+    return _of_those_who_stand(vault, permit, now, standing, permit.columns, since, until)
+
+
+def lines_to_score(
+    vault: Vault,
+    permit: Permit,
+    now: datetime,
+    standing: Standing,
+    columns: tuple[str, ...],
+    *,
+    since: date | None = None,
+) -> ConsentedLines:
+    """The lines that a pulled model may look at here, for this member's own eyes.
+
+    Who does not stand in the purpose of the run that made the model is not scored by it either.
+
+    Args:
+        vault: the member's rows.
+        permit: from the gate; must open ``Gate.USE``. Nothing can be trained under it.
+        now: the instant at which the permit is judged.
+        standing: of the permit's purpose, read from the ledger at ``now``.
+        columns: of the workload; those of ``CUSTOMER_LINE_COLUMNS`` are read, and no other.
+        since: first business day to read, None for all.
+
+    Raises: as ``consented_lines``.
+    """
+    permit.require(Gate.USE, now)
+    return _of_those_who_stand(vault, permit, now, standing, columns, since, None)
+
+
+def _of_those_who_stand(
+    vault: Vault,
+    permit: Permit,
+    now: datetime,
+    standing: Standing,
+    columns: tuple[str, ...],
+    since: date | None,
+    until: date | None,
+) -> ConsentedLines:
     if standing.scope != permit.purpose:
         raise Refused(
             f"the run is for {permit.purpose!r}, the customers were asked about "
@@ -105,7 +144,7 @@ def consented_lines(
         )
     while True:
         before = vault.data_digest()
-        found = snapshot.read(vault, standing, permit.columns, since, until)
+        found = snapshot.read(vault, standing, columns, since, until)
         if vault.data_digest() == before:  # an import that committed in between: read again
             return ConsentedLines(
                 permit=permit,

@@ -21,8 +21,9 @@ from protocols.agreement.order import read_order
 from protocols.canonical import parse_json
 from protocols.course import chart
 from protocols.errors import Code, InputError, LocalError, RemoteError
-from protocols.evidence import Findings, Pins
+from protocols.evidence import Pins
 from protocols.ids import AgreementId, ModelId, RosterId, model_id
+from protocols.permit import Permit
 from protocols.release import figures_of
 from protocols.retrace import begin, follow
 from protocols.signing import jws_payload
@@ -47,7 +48,7 @@ def pull_release(member: Member, prefix: str) -> tuple[ModelId, tuple[str, ...]]
     findings = releases.receive(raw, pins, member.home.models, member.home.log)
     if findings.model != offered.model:
         raise RemoteError("another release than the one that was asked for came.", peer="office")
-    _decide(member, offered, findings)
+    _decide(member, offered)
     with member.database.write() as db:
         used = StoredRelease(
             offered.model, offered.run, ReleaseState.USED, offered.card, offered.received_at
@@ -144,17 +145,36 @@ def _derived(member: Member, run: str) -> ModelId | None:
     return trace.model if trace.number >= trace.course.training_rounds else None
 
 
-def _decide(member: Member, offered: StoredRelease, findings: Findings) -> None:
-    figures = figures_of(findings.order.order.workload, findings.card["metrics"])
-    folder = member.home.models / offered.model
-    files = releases.load_release(folder)
-    answer = member.gate.use(
-        parse_json(files[bundle.CARD_SIGNED], "release"),
-        parse_json(files[bundle.ORDER], "order"),
-        figures,
-        purpose=findings.order.order.purpose,
+def use_permit(member: Member, model: ModelId) -> Permit:
+    """Ask the use gate again about a release that is in use: agreements end, rules change.
+
+    Raises:
+        Refused: the agreement or the house rules do not allow it today.
+    """
+    answer = _ask(member, model)
+    if isinstance(answer, Denial):
+        raise answer.refused()
+    return answer
+
+
+def _ask(member: Member, model: str) -> Permit | Denial:
+    """The use gate's answer for a verified release that lies here, for the purpose of its run."""
+    files = releases.load_release(member.home.models / model)
+    signed_card = parse_json(files[bundle.CARD_SIGNED], "release")
+    signed_order = parse_json(files[bundle.ORDER], "order")
+    order = read_order(jws_payload(signed_order, "order"), "order").order
+    card = jws_payload(signed_card, "release")
+    return member.gate.use(
+        signed_card,
+        signed_order,
+        figures_of(order.workload, card["metrics"]),
+        purpose=order.purpose,
         outputs=OUTPUTS,
     )
+
+
+def _decide(member: Member, offered: StoredRelease) -> None:
+    answer = _ask(member, offered.model)
     if isinstance(answer, Denial):
         with member.database.write() as db:
             refused = StoredRelease(
