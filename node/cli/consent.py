@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
+from protocols.errors import InputError
 
 if TYPE_CHECKING:
     from node.data.quality import QualityReport
@@ -99,12 +100,25 @@ def import_answers(
     )
 
 
-@app.command(epilog="Example: coop-node consent export > answers.csv")
-def export(context: typer.Context) -> None:
-    """Print every answer as CSV, oldest first. Customers stand under their keyed hash."""
+@app.command(epilog="Example: coop-node consent export ledger.csv")
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="The CSV file to write; must not exist.")],
+    as_json: Json = False,
+) -> None:
+    """Write every answer into a CSV file, oldest first. Customers stand under their keyed hash."""
+    from node import files
+
     _home, desk = _desk(context)
-    for line in desk.export():
-        say(line)
+    if file.exists():
+        raise InputError("this file exists already.", where=str(file), fix="Choose another name.")
+    lines = list(desk.export())
+    files.write(file, "".join(f"{line}\n" for line in lines).encode())
+    answer(
+        {"file": str(file), "answers": len(lines) - 1},
+        as_json,
+        lambda: [f"{len(lines) - 1} answers are in {file}; 'consent import' reads it again."],
+    )
 
 
 @app.command(epilog="Example: coop-node consent status --json")

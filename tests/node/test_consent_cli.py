@@ -142,11 +142,13 @@ def test_mistakes_are_told_with_their_place(shop: Node, tmp_path: Path) -> None:
 
 def test_export_and_import(shop: Node, tmp_path: Path) -> None:
     shop("consent", "import", granted(tmp_path), "--yes")
-    out = shop("consent", "export")[1]
-    assert out.count("\n") == 31 and NUMBERS[0] not in out
     copy = tmp_path / "copy.csv"
-    copy.write_text(out, encoding="utf-8")
+    code, out, _ = shop("consent", "export", str(copy))
+    text = copy.read_text(encoding="utf-8")
+    assert code == 0 and "30 answers" in out
+    assert text.count("\n") == 31 and NUMBERS[0] not in text
     assert "0 answers entered, 30" in shop("consent", "import", str(copy), "--yes")[1]
+    assert shop("consent", "export", str(copy))[0] == 5
 
 
 def plain(path: Path) -> bytes:
