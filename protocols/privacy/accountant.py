@@ -36,6 +36,7 @@ LEAST_DELTA = 1e-12  # below, the rounding of closed forms and Fourier transform
 
 _SEARCHED = 1e-9  # added where a root was searched to 1e-12 only
 _MAX_CHARGES = 100
+_MAX_EXPONENT = 700.0  # e to this still is a float
 
 
 def epsilon(events: Iterable[Event], delta: float) -> float:
@@ -167,9 +168,11 @@ def _charged(figure: Callable[[float], float], delta: float, distance: float) ->
     (epsilon, delta' + (1 + e^epsilon) distance)-private.
     """
     found = float(figure(delta))
+    if distance == 0:
+        return found
     for _ in range(_MAX_CHARGES):
-        if not found < MAX_EPSILON or distance == 0:
-            return found if distance == 0 else math.inf
+        if not found < _MAX_EXPONENT:
+            return math.inf
         rest = delta - (1 + math.exp(found)) * distance
         if rest <= 0:
             return math.inf

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent, SelfComposedDpEvent, rdp
@@ -158,11 +159,14 @@ def test_the_closed_form_agrees_with_a_second_one(z: float) -> None:
     assert delta <= 1e-6
 
 
-figures = st.builds(
-    sums,
-    st.sampled_from([6.0, 20.0]),
-    st.sampled_from([1.0, 0.1]),
-    st.sampled_from([1, 30]),
+figures = st.one_of(
+    st.builds(sums, st.sampled_from([6.0, 20.0]), st.just(1.0), st.sampled_from([1, 30])),
+    # without the continuous analysis, which is slow and has tests of its own
+    st.builds(
+        lambda z, steps: sums(z, 0.1, steps, lattice_distance=1.0),
+        st.sampled_from([2.0, 6.0]),
+        st.sampled_from([1, 30]),
+    ),
 )
 
 
@@ -176,8 +180,8 @@ def test_order_and_grouping_do_not_matter_and_more_costs_more(
     other = list(events)
     shuffler.shuffle(other)
     assert accountant.epsilon(other, 1e-5) == known
-    split = [one for event in events for one in [sums(event.noise_multiplier, event.sample_rate)]]
-    assert accountant.epsilon(split, 1e-5) <= known + 1e-9
+    single = [replace(event, steps=1) for event in events for _ in range(event.steps)]
+    assert accountant.epsilon(single, 1e-5) == known
     assert accountant.epsilon(events[:-1], 1e-5) <= known + 1e-9
     assert accountant.epsilon(events, 1e-6) >= known
 
@@ -210,6 +214,15 @@ def test_distances_are_charged_to_delta() -> None:
         # the fixed point itself: what is left of delta pays for this very epsilon
         rest = 1e-5 - (1 + math.exp(charged)) * 1e-7
         assert accountant.epsilon([sums(2.0)], rest) == pytest.approx(charged, abs=1e-6)
+
+
+def test_a_large_figure_with_a_tiny_distance_is_still_a_figure() -> None:
+    for z in (0.1, 0.05):
+        plain = accountant.epsilon([sums(z)], 1e-5)
+        assert plain > 64
+        charged = accountant.epsilon([sums(z, sampler_distance=1e-300)], 1e-5)
+        assert charged == pytest.approx(plain)
+        assert accountant.epsilon([sums(z, sampler_distance=1e-30)], 1e-5) >= plain
 
 
 def test_a_coarse_lattice_leaves_the_analysis_for_discrete_noise() -> None:
@@ -294,13 +307,13 @@ def test_units_do_not_mix_and_sums_have_an_end() -> None:
 
 def test_the_search_counts_what_is_there_already() -> None:
     extra = [sums(20.0)]
-    alone = accountant.noise_multiplier(1.0, 1e-5, 0.1, 100)
-    found = accountant.noise_multiplier(1.0, 1e-5, 0.1, 100, extra)
+    alone = accountant.noise_multiplier(1.0, 1e-5, 1, 100)
+    found = accountant.noise_multiplier(1.0, 1e-5, 1, 100, extra)
     assert found > alone
-    assert accountant.epsilon([*extra, sums(found, 0.1, 100)], 1e-5) <= 1.0
-    assert accountant.epsilon([*extra, sums(found - 1e-4, 0.1, 100)], 1e-5) > 1.0
+    assert accountant.epsilon([*extra, sums(found, steps=100)], 1e-5) <= 1.0
+    assert accountant.epsilon([*extra, sums(found - 1e-4, steps=100)], 1e-5) > 1.0
     with pytest.raises(InputError, match="no noise that can be made"):
-        accountant.noise_multiplier(1.0, 1e-5, 0.1, 100, [sums(1.0)])
+        accountant.noise_multiplier(1.0, 1e-5, 1, 100, [sums(1.0)])
     for limit in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(InputError, match="aimed at"):
             accountant.noise_multiplier(limit, 1e-5, 0.1, 100)

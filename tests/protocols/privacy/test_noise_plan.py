@@ -95,13 +95,16 @@ def test_the_noise_that_members_really_add_is_the_promise() -> None:
 
 
 def test_an_aimed_plan_is_the_least_that_keeps_the_promise() -> None:
-    made = aimed_plan(plan(), "train", 1.0)
+    everybody = replace(TRAIN, sample_rate=1.0)
+    made = aimed_plan(plan(phases=(everybody, EVALUATE)), "train", 1.0)
     assert made.epsilon_colluders <= 1.0
     z = made.phase("train").noise_multiplier
     assert z == round(z, 4)
     assert made.phase("evaluate") == EVALUATE
     less = replace(made.phase("train"), noise_multiplier=z - 1e-4)
     assert plan(phases=(less, EVALUATE)).epsilon_colluders > 1.0
+    sampled = aimed_plan(plan(phases=(replace(TRAIN, steps=20),)), "train", 1.0)
+    assert 0.98 < sampled.epsilon_colluders <= 1.0
     with pytest.raises(InputError, match="no noise that can be made"):
         aimed_plan(plan(), "train", 0.01)  # the evaluation alone costs more
 

@@ -156,24 +156,25 @@ def test_one_customer_moves_the_evaluation_by_no_more_than_its_bound() -> None:
     """All corners of what a customer may change: its own score, and every score of the baseline."""
     bound = norm_by_hand("evaluate")
     scores = np.array([0.0, 0.04, 0.05, 0.1, 0.333, 0.5, 0.95, 1.0])
+    nobody = churn_metrics.customer_rows(np.zeros(0), np.zeros(0, dtype=bool))
     rows = [
-        churn_metrics.customer_rows(np.array([score]), np.array([left]))[0]
+        churn_metrics.customer_rows(np.array([score]), np.array([left]))
         for score in scores
         for left in (False, True)
     ]
     left = np.array([True, False, False])
     flat = [np.full(3, score) for score in (0.0, 0.2, 0.201, 0.5, 1.0)]
-    figures = [
-        churn_metrics.member_figures(own, blend, left[:size])
+    gains = {
+        churn_metrics.member_gain(own[:size], blend[:size], left[:size])
         for size in (3, 0)
-        for own in (one[:size] for one in flat)
-        for blend in (one[:size] for one in flat)
-    ]
+        for own in flat
+        for blend in flat
+    }
+    assert len(gains) >= 3
     worst = max(
-        math.sqrt(sum(int(one) ** 2 for one in row + after - before))
-        for row in rows
-        for before in figures
-        for after in figures
+        math.sqrt(sum(int(one) ** 2 for one in with_one - without))
+        for without in (churn_metrics.member_vector(nobody, gain) for gain in gains)
+        for with_one in (churn_metrics.member_vector(row, gain) for row in rows for gain in gains)
     )
     assert 0.9 * bound < worst <= bound
 
