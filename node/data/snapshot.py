@@ -74,9 +74,10 @@ def read(
 ) -> Snapshot:
     """Lines of customers who stand, from ``since`` to ``until``, never from the future.
 
-    Of ``CUSTOMER_LINE_COLUMNS`` those are read that stand in ``columns``, and no other.
+    Of ``CUSTOMER_LINE_COLUMNS`` the first two are read and those that stand in ``columns``.
     """
-    wanted = [name for name in CUSTOMER_LINE_COLUMNS if name in columns]
+    always, others = CUSTOMER_LINE_COLUMNS[:2], CUSTOMER_LINE_COLUMNS[2:]
+    wanted = [*always, *(name for name in others if name in columns)]
     days = {
         "since": since or date.min,
         "until": min(until or date.max, last_readable_day(standing)),

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.data.consent import consented_lines
+from node.data.consent import consented_lines, lines_to_score
 from node.data.intake import add, preview
 from node.data.snapshot import tree_hash
 from node.data.stages import (
@@ -35,6 +35,7 @@ from protocols.workloads import churn
 
 SECRET = bytes(range(32))
 NOW = datetime(2017, 6, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
 NAMES = ("ann", "bob", "cem", "dee", "eve")
 PERMIT = Permit(
     gate=Gate.ADMIT,
@@ -143,6 +144,20 @@ def test_only_the_columns_of_the_permit_are_read(shop: Vault) -> None:
     wide = consented_lines(shop, PERMIT, NOW, standing("ann"))
     assert found.snapshot_root == wide.snapshot_root
     assert found.lines["net"].sum() == wide.lines["net"].sum()
+
+
+def test_a_pulled_model_looks_at_the_same_customers_under_the_use_gate(shop: Vault) -> None:
+    use = replace(PERMIT, gate=Gate.USE, columns=())
+    found = lines_to_score(shop, use, NOW, standing("ann"), churn.COLUMNS, since=date(2017, 3, 1))
+    assert names_in(found) == {"ann"} and set(found.lines.columns) == set(churn.COLUMNS)
+    assert found.lines["business_date"].min() >= pd.Timestamp("2017-03-01")
+    narrow = lines_to_score(shop, use, NOW, standing("ann"), ("net",))
+    assert tuple(narrow.lines.columns) == ("customer_key", "business_date", "net")
+    for permit in (PERMIT, replace(use, purpose="train:demand"), replace(use, not_after=NOW - DAY)):
+        with pytest.raises(Refused):
+            lines_to_score(shop, permit, NOW, standing("ann"), churn.COLUMNS)
+    with pytest.raises(Refused):
+        consented_lines(shop, use, NOW, standing("ann"))
 
 
 def test_the_churn_workload_asks_for_columns_that_can_be_read() -> None:
