@@ -68,6 +68,8 @@ def eps(value: float, *, up: bool = True) -> str:
     """An epsilon with three digits after the point, rounded against the one who asks."""
     if not math.isfinite(value):
         return "an unknown amount"
+    if abs(value) > 1e6:  # also so large that a thousand times as much is no number
+        return "more than a million" if value > 0 else "an amount below 0"
     rounded = math.ceil(value * 1000 - 1e-9) if up else math.floor(value * 1000 + 1e-9)
     return f"{rounded / 1000:g}"
 

@@ -20,7 +20,7 @@ from agreement_world import (
     facts,
     order,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.agreement.check import Level, check
@@ -76,6 +76,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"epsilon_run": 4.0005}, "the run alone would spend 4.001 of epsilon, 4 is allowed"),
     ({"epsilon_run": math.inf}, "the run alone would spend an unknown amount"),
     ({"epsilon_run": math.nan}, "an unknown amount"),
+    ({"epsilon_run": 1.8e305}, "the run alone would spend more than a million of epsilon"),
+    ({"epsilon_run": -1.8e305}, "the run alone would spend an amount below 0"),
     ({"epsilon_run": -0.1}, "the run alone"),
     ({"unit": "member"}, "would run with noise for each member, agreed is noise for each customer"),
     ({"unit": "none"}, "would run with no noise, agreed is noise for each customer"),
@@ -134,6 +136,7 @@ def test_noise_that_no_budget_counts_does_not_run() -> None:
     assert "has no budget for it" in said(answer)
 
 
+@settings(deadline=None)
 @given(
     run=st.floats(allow_nan=True),
     before=st.floats(allow_nan=True),
