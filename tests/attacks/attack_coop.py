@@ -11,7 +11,7 @@ import secrets as real_secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,8 +21,9 @@ import pytest
 from attack_office import Lie, Malice, Office, Said, Script, TakeOver, opened
 from attack_shop import CATEGORY, FIRST, GENERIC, HOLDOUT_WEEKS, TRAIN_WEEKS, Shop
 
-from coordinator.drafts import new_draft, plan_run
+from coordinator.drafts import new_draft
 from coordinator.members.pki import create_cooperative
+from coordinator.plans import Asked, Past, RunPlan, plan_run
 from coordinator.rounds.ending import end_run
 from coordinator.store.database import Database
 from coordinator.store.members import Status
@@ -32,9 +33,10 @@ from live_coop import free_ports
 from node import wiring as node_wiring
 from protocols.agreement.order import stage_timeouts
 from protocols.agreement.terms import Workloads
-from protocols.course import Course, chart
+from protocols.course import Course
 from protocols.ids import MemberId, RunId
 from protocols.secagg.messages import Stage
+from protocols.workloads import demand
 
 ADVERTISE, SHARE, MASK, AGREE, UNMASK = list(Stage)[:5]
 SHOPS = 7
@@ -174,6 +176,7 @@ class Coop:
             house.office,
             template="grocers",
             lasts=timedelta(days=30),
+            workloads=(demand.ID,),
             settings=SETTINGS,
             max_rounds=40,
             figures=FIGURES,
@@ -220,38 +223,44 @@ class Coop:
 
     # ----------------------------------------------------------------------- runs
 
-    def launch(self, rounds: int = 1, active: Iterable[str] | None = None) -> Scenario:
-        """``run launch``: a signed order in every mailbox; the server does the rest."""
+    def plan(self, rounds: int = 1, active: Iterable[str] | None = None) -> RunPlan:
+        """``run plan``: an order over these members, or over everybody."""
         house = self.office.house
         chain = house.agreements.roster_chain()
         members = [one.id for one in house.enrolment.members(Status.ACTIVE)]
-        if active is not None:
-            members = [self.id(name) for name in active]
-        plan = plan_run(
+        return plan_run(
             house.office,
             house.agreements.agreement_under(chain),
             chain,
-            settings={
-                "categories": [CATEGORY],
-                "train_until": (FIRST + timedelta(weeks=TRAIN_WEEKS, days=-1)).isoformat(),
-                "holdout_weeks": HOLDOUT_WEEKS,
-            },
-            rounds=rounds,
-            active=members,
-            earlier=house.earlier_orders(),
-            lasts=timedelta(hours=1),
-            stage_timeouts_s=stage_timeouts(20, 20, 20),
-            rejoin_wait_s=5.0,
-            now=utc_now(),
+            asked=Asked(
+                workload=demand.ID,
+                rounds=rounds,
+                settings={
+                    "categories": [CATEGORY],
+                    "train_until": (FIRST + timedelta(weeks=TRAIN_WEEKS, days=-1)).isoformat(),
+                    "holdout_weeks": HOLDOUT_WEEKS,
+                },
+                lasts=timedelta(hours=1),
+                stage_timeouts_s=stage_timeouts(20, 20, 20),
+                rejoin_wait_s=5.0,
+            ),
+            active=members if active is None else [self.id(name) for name in active],
+            past=Past(house.earlier_orders(), house.spent()),
+            now=house.clock(),
         )
+
+    def launch(self, rounds: int = 1, plan: RunPlan | None = None) -> Scenario:
+        """``run launch``: a signed order in every mailbox; the server does the rest."""
+        plan = plan or self.plan(rounds)
         scenario = Scenario(
             self,
             plan.order.order.run,
-            chart(plan.order, plan.agreement.terms, plan.roster),
+            plan.course,
             len(self.office.lines.events),
             len(self.malice.said),
         )
-        house.launch(plan)
+        # the operator colludes: what the launch gate says holds nobody up
+        self.office.house.launch(replace(plan, denial=None))
         return scenario
 
     def play(self, *evil: Lie | TakeOver, rounds: int = 1, until: str = "end") -> Scenario:

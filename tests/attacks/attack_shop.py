@@ -61,6 +61,7 @@ class Shop:
     number: int
     meddle: Meddle | None = None
     lines: Lines = field(default_factory=Lines)
+    daemon: Daemon | None = None
     _read: int = 0
     _entries: list[dict[str, Any]] = field(default_factory=list)
 
@@ -118,8 +119,11 @@ class Shop:
 
     def stop(self) -> None:
         """SIGTERM, and wait."""
+        if self.daemon is None:
+            return
         self.daemon.stop()
         self._thread.join()
+        self.daemon = None
         self._alone.__exit__(None, None, None)
         self.member.close()
 
