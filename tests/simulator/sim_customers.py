@@ -30,22 +30,22 @@ SETTINGS = {
     "horizon_weeks": HORIZON_WEEKS,
     "active_weeks": 6,
     "history_weeks": 26,
-    "snapshots": 4,
+    "snapshots": 1,
     "snapshot_every_weeks": 2,
     "expected_customers": 100,
-    "noise_multiplier": 4.0,
-    "evaluation_noise_multiplier": 0.5,
+    "noise_multiplier": 2.0,
+    "evaluation_noise_multiplier": 0.25,
     "server": {"name": "fedavg", "lr": 1.0},
 }
 
 
-def lines(shop: int, count: int = 9) -> pd.DataFrame:
+def lines(shop: int, count: int = 24) -> pd.DataFrame:
     """What ``node.data.consent`` gives for the columns of the workload."""
     chance = np.random.default_rng(1000 + shop)
     rows = []
     for number in range(count):
         key = f"{shop:02d}{number:04d}".ljust(64, "c")
-        leaves = chance.integers(4, WEEKS + 6)
+        leaves = chance.integers(8, WEEKS + 10)
         for week in range(min(WEEKS, int(leaves))):
             if chance.random() < 0.85:
                 day = FIRST + timedelta(weeks=week, days=int(chance.integers(0, 7)))

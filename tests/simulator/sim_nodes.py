@@ -107,6 +107,7 @@ class Node:
     participant: Participant | None = None
     app: ClientApp | None = None
     starts: int = 0
+    noise_seed: str = "noise"
 
     @property
     def key(self) -> SigningKey:
@@ -138,7 +139,7 @@ class Node:
             identity=self.key,
             member=self.member,
             entropy=Entropy(f"{self.name} start {self.starts}"),
-            noise=noise_of(Entropy(f"{self.name} start {self.starts}")),
+            noise=noise_of(Entropy(f"{self.noise_seed} {self.name} start {self.starts}")),
             monotonic=lambda: 0.0,
             ledgers=self.ledgers,
             fetch_round=lambda run, number: self.fetch(self.name, run, number),

@@ -19,6 +19,7 @@ from protocols.secagg.masks import low_bits
 from protocols.secagg.params import RoundDescriptor
 
 WINDOW = 40
+PLAIN = 10
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Input:
 
     member: bytes
     descriptor: RoundDescriptor
-    update: Any
+    update: Any  # float (dim,), with this member's noise if the round has noise
     lanes: Any  # uint32 (dim + 1,), two's complement
+    parts: tuple[Any, ...] = ()  # in a round with noise: the sum before it, and the noise, int64
 
     @property
     def signed(self) -> Any:
@@ -45,7 +47,9 @@ class Input:
             self.signed.tobytes(),
             self.update.astype("<f4").tobytes(),
         )
-        return tuple(_telling(form) for form in forms)
+        parts = (_telling(part.tobytes()) for part in self.parts)
+        plain = tuple(part for part in parts if len(set(part)) >= PLAIN)  # zeros are everywhere
+        return (*(_telling(form) for form in forms), *plain)
 
 
 def _telling(form: bytes) -> bytes:
@@ -64,7 +68,7 @@ class Spies:
     machines: list[Aggregator] = field(default_factory=list)
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
-        mask, quantise = _phases.mask, _phases.quantise
+        mask, quantise, add_noise = _phases.mask, _phases.quantise, _phases.add_noise
         who = threading.local()
 
         def watched_mask(party: Any, phase: Any, update: Any, weight: int) -> Any:
@@ -76,6 +80,13 @@ class Spies:
             self.inputs.append(Input(who.me, descriptor, np.array(update), np.array(lanes)))
             return lanes
 
+        def watched_noise(whole: Any, noise: Any, descriptor: Any) -> Any:
+            lanes = add_noise(whole, noise, descriptor)
+            floats = (whole + noise) / descriptor.scale
+            parts = (np.array(whole), np.array(noise))
+            self.inputs.append(Input(who.me, descriptor, floats, np.array(lanes), parts))
+            return lanes
+
         def watched_machine(*args: Any) -> Aggregator:
             machine = Aggregator(*args)
             self.machines.append(machine)
@@ -83,6 +94,7 @@ class Spies:
 
         patch.setattr(_phases, "mask", watched_mask)
         patch.setattr(_phases, "quantise", watched_quantise)
+        patch.setattr(_phases, "add_noise", watched_noise)
         patch.setattr(office_attempt, "Aggregator", watched_machine)
 
     def input_of(self, member: bytes, round_number: int, attempt: int) -> Input:

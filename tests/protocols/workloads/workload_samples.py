@@ -36,8 +36,8 @@ def churn_sum() -> NDArray[np.int64]:
     left = np.arange(200) % 4 == 0
     own, shared = np.where(left, 0.4, 0.3), np.where(left, 0.7, 0.2)
     rows = churn_metrics.customer_rows(shared, left)
-    figures = churn_metrics.member_figures(own, (own + 2 * shared) / 3, left)
-    return MEMBERS * churn_metrics.member_vector(rows, figures)
+    gain = churn_metrics.member_gain(own, (own + 2 * shared) / 3, left)
+    return MEMBERS * churn_metrics.member_vector(rows, gain)
 
 
 SAMPLES: Mapping[str, Sample] = {
