@@ -11,24 +11,16 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+from link_place import Place, clock_ms
 
 MEMBERS = 8
 RUN, AGREEMENT = b"\x01" * 16, b"\x02" * 32
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 def worker(home: Path) -> None:
@@ -56,9 +48,7 @@ def worker(home: Path) -> None:
             body=opened.body,
         )
 
-    session = Session(
-        "bench", lambda: int(time.time() * 1000), drive(client_app(handle), 7), lambda: None
-    )
+    session = Session("bench", clock_ms, drive(client_app(handle), 7), lambda: None)
     session.run(link_channel(home), threading.Event())
 
 
@@ -66,73 +56,8 @@ class Bench:
     """The office's side."""
 
     def __init__(self, root: Path) -> None:
-        from coordinator.desk import Desk
-        from coordinator.members.agreements import Agreements
-        from coordinator.members.enrolment import open_enrolment
-        from coordinator.members.pki import create_cooperative, load_coordinator_key, places
-        from coordinator.settings import CoordinatorSettings
-        from coordinator.wire.join import serve_join
-        from coordinator.wire.limits import RateLimiter
-        from coordinator.wire.services import Link, serve_link
-        from coordinator.wire.sessions import Sessions
-        from coordinator.wire.tls import link_credentials, peer_member
-        from node import keys
-        from node.federation.channel import join
-        from protocols.joining import Profile
-
-        home = root / "office"
-        where = places(home)
-        create_cooperative(
-            where,
-            name="Bench",
-            profile="B",
-            hosts=("127.0.0.1",),
-            join_port=8801,
-            link_port=8802,
-            now=now(),
-        )
-        enrolment = open_enrolment(home, CoordinatorSettings(), create=True)
-        self.sessions = Sessions(time.monotonic)
-        desk = Desk(
-            enrolment.database,
-            home,
-            enrolment,
-            Agreements(enrolment.database, enrolment.office.public.coop, now),
-            now,
-            lambda *_, **__: None,
-        )
-        link = Link(
-            desk,
-            self.sessions,
-            lambda context: peer_member(context, enrolment, now),
-            "bench",
-            lambda: int(time.time() * 1000),
-        )
-        self.server, port = serve_link(link, "127.0.0.1:0", link_credentials(where), MEMBERS)
-        listener = serve_join(
-            enrolment,
-            "127.0.0.1:0",
-            link_port=port,
-            limiter=RateLimiter(600, 600, time.monotonic),
-            software="bench",
-            now=now,
-        )
-        self.key = load_coordinator_key(where)
-        self.keys: dict[str, bytes] = {}
-        self.processes = []
-        for number in range(MEMBERS):
-            folder = root / f"node-{number}"
-            own = keys.create(folder)
-            invitation = enrolment.invite(
-                "x", timedelta(hours=1), now(), address=f"127.0.0.1:{listener.port}"
-            )
-            join(folder, invitation.link, Profile(f"n{number}"), lambda offer: True, now)
-            self.keys[own.member] = own.identity.public
-            self.processes.append(
-                subprocess.Popen([sys.executable, __file__, "--worker", str(folder)])
-            )
-        here = self.sessions.wait_for([*self.keys], 60)  # type: ignore[list-item]
-        assert len(here) == MEMBERS, f"{len(here)} of {MEMBERS} connected"
+        self.place = Place(root, MEMBERS)
+        self.place.start(__file__)
 
     def exchange(self, body: bytes) -> float:
         """Seconds for one stage to all members and back, every signature made and checked."""
@@ -141,14 +66,15 @@ class Bench:
         from protocols.ids import MemberId
         from protocols.secagg.messages import Stage
 
-        members = [MemberId(one) for one in self.keys]
-        grid = LinkGrid(self.sessions, members, 1, 5.0)
+        place = self.place
+        members = [MemberId(one) for one in place.keys]
+        grid = LinkGrid(place.sessions, members, 1, 5.0)
         started = time.perf_counter()
         messages = [
             grid.create_message(
                 record(
                     codec.seal(
-                        key=self.key,
+                        key=place.key,
                         sender=codec.COORDINATOR,
                         run=RUN,
                         round=1,
@@ -169,18 +95,13 @@ class Bench:
             member = by_number[reply.metadata.src_node_id]
             opened = codec.open_envelope(
                 envelope_of(reply),
-                self.keys[member],
+                place.keys[member],
                 sender=bytes.fromhex(member),
                 run=RUN,
                 agreement=AGREEMENT,
             )
             assert len(opened.body) == len(body)
         return time.perf_counter() - started
-
-    def stop(self) -> None:
-        for process in self.processes:
-            process.kill()
-        self.server.stop(0)
 
 
 def timed(call: Callable[[], float], count: int) -> tuple[float, float]:
@@ -205,7 +126,7 @@ def main() -> None:
             tiny = timed(lambda: bench.exchange(b"x" * 100), args.count)
             large = timed(lambda: bench.exchange(os.urandom(4_000_000)), max(5, args.count // 20))
         finally:
-            bench.stop()
+            bench.place.stop()
     print("| exchange with 8 node processes over mTLS | median | 90th percentile | goal |")
     print("|---|---|---|---|")
     print(f"| tiny, all signed | {tiny[0] * 1e3:.1f} ms | {tiny[1] * 1e3:.1f} ms | < 10 ms |")
