@@ -6,8 +6,9 @@ before scaling; everything is whole). Two kinds of figures, because of what one 
 - the shared model's score of a customer depends on that customer alone. Each adds its score to a
   count by outcome and its squared error to a sum;
 - the member's own baseline was taught by its customers, so one of them may move every score that
-  it gives. Own and blend therefore appear as three figures a member, each cut to a range that
-  is small and agreed: one customer can move them across the range, and no further.
+  it gives. Of own and blend therefore only one figure a member is summed, by how much the blend's
+  mean squared error is smaller, cut to a small range: one customer can move it across the range,
+  and no further.
 
 A score p between two of the ``NODES`` counts for both, in such shares that their mean is p. Only
 sums over all members become known, with noise; figures about parts of them are not collected.
@@ -22,21 +23,23 @@ from numpy.typing import NDArray
 
 from protocols.errors import InputError, Refused
 
-NODES: Final[tuple[float, ...]] = tuple(at / 10 for at in range(11))
+# Closer together where scores crowd: most shops have customers who nearly all stay, or nearly all
+# leave. More nodes carry more noise, fewer tell scores less apart (AUROC some 0.002 too low).
+NODES: Final[tuple[float, ...]] = (
+    *(0.0, 0.01, 0.02, 0.04, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3),
+    *(0.4, 0.5, 0.6, 0.7, 0.8, 0.87, 0.92, 0.96, 0.98, 1.0),
+)
 SCALE: Final = 512
 CLAMP: Final = 4096.0  # no coordinate of a member is larger; some seven thousand customers a node
 CUSTOMER_L2: Final = 1.0
-COUNT_UNITS: Final = 300  # one customer in the counts
-ERROR_UNITS: Final = 200  # a squared error of 1
-OWN_UNITS: Final = 112  # a member's mean squared error of OWN_CUT
-OWN_CUT: Final = 0.4
-GAIN_UNITS: Final = 136  # a member's gain of GAIN_CUT; the range has both signs
-GAIN_CUT: Final = 0.02
-BETTER_UNITS: Final = 176  # a member whose blend is better than its own baseline
+COUNT_UNITS: Final = 270  # one customer in the counts
+ERROR_UNITS: Final = 170  # a squared error of 1
+GAIN_UNITS: Final = 198  # a member's gain of GAIN_CUT; the range has both signs
+GAIN_CUT: Final = 0.015  # a good gain at one member is some 0.01
 MIN_CUSTOMERS: Final = 20
 
 _COUNTS: Final = 2 * len(NODES)  # those who stayed, then those who left
-SIZE: Final = _COUNTS + 4
+SIZE: Final = _COUNTS + 2
 
 Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -57,8 +60,10 @@ def customer_rows(shared: Floats, left: NDArray[np.bool_]) -> Whole:
     if score.shape != (count,) or not ((score >= 0) & (score <= 1)).all():
         raise InputError(f"the scores are not {count} probabilities.")
     out = np.zeros((count, SIZE), dtype=np.int64)
-    low = np.minimum((score * (len(NODES) - 1)).astype(np.int64), len(NODES) - 2)
-    above = np.floor((score * (len(NODES) - 1) - low) * COUNT_UNITS + 0.5).astype(np.int64)
+    nodes = np.array(NODES)
+    low = np.clip(np.searchsorted(nodes, score, side="right") - 1, 0, len(NODES) - 2)
+    share = (score - nodes[low]) / (nodes[low + 1] - nodes[low])
+    above = np.floor(share * COUNT_UNITS + 0.5).astype(np.int64)
     row, first = np.arange(count), np.where(left, len(NODES), 0) + low
     out[row, first] = COUNT_UNITS - above
     out[row, first + 1] = above
@@ -66,28 +71,25 @@ def customer_rows(shared: Floats, left: NDArray[np.bool_]) -> Whole:
     return out
 
 
-def member_figures(own: Floats, blend: Floats, left: NDArray[np.bool_]) -> Whole:
-    """What the member adds by its own and its blended scores, whole units int64 (SIZE,).
+def member_gain(own: Floats, blend: Floats, left: NDArray[np.bool_]) -> int:
+    """By how much the blend's Brier score is below the own baseline's here, cut, whole units.
 
-    Without a customer to score all are 0, which lies inside every range.
+    0 without a customer to score, which lies inside the range.
     """
-    out = np.zeros(SIZE, dtype=np.int64)
     if len(left) == 0:
-        return out
+        return 0
     errors = [float(np.mean(np.square(score - left))) for score in (own, blend)]
     if not np.isfinite(errors).all():
         raise InputError("the scores are not probabilities.")
-    gain = min(max((errors[0] - errors[1]) / GAIN_CUT, -1), 1)
-    out[_COUNTS + 1] = round(min(errors[0] / OWN_CUT, 1) * OWN_UNITS)
-    out[_COUNTS + 2] = round(gain * GAIN_UNITS)
-    out[_COUNTS + 3] = BETTER_UNITS if errors[1] < errors[0] else 0
-    return out
+    return round(min(max((errors[0] - errors[1]) / GAIN_CUT, -1), 1) * GAIN_UNITS)
 
 
-def member_vector(rows: Whole, figures: Whole) -> Whole:
-    """The member's vector: its customers' rows and its figures, clamped; int64 (SIZE,)."""
+def member_vector(rows: Whole, gain: int) -> Whole:
+    """The member's vector: its customers' rows and its gain, clamped; int64 (SIZE,)."""
     bound = int(CLAMP * SCALE)
-    out: Whole = np.clip(rows.sum(axis=0, dtype=np.int64) + figures, -bound, bound)
+    total = rows.sum(axis=0, dtype=np.int64)
+    total[-1] += gain
+    out: Whole = np.clip(total, -bound, bound)
     return out
 
 
@@ -102,10 +104,11 @@ def metrics_from_sum(total: Floats, members: int, noise_multiplier: float) -> di
     Returns:
         ``evaluated`` (members), ``customers`` and ``churn_rate`` (about). Of the shared model over
         all customers: ``auroc``, ``brier``, ``ece``, ``log_loss``, ``lift10``, and ``skill``, the
-        share by which its Brier score is below that of the churn rate for everybody. Means over
-        members: ``brier_own``, ``brier_blend``, ``gain_brier`` (share), ``blend_better`` (share of
-        members). ``noise_*``: one standard deviation of the noise in a figure, at least; the
-        figures are no better known than that.
+        share by which its Brier score is below that of the churn rate for everybody.
+        ``brier_own`` and ``brier_blend``: only their difference is measured, the mean of the
+        members' gains; for the level of the blend stands the shared model's. ``gain_brier`` is
+        the difference as a share of ``brier_own``. ``noise_*``: one standard deviation of the
+        noise in a figure, at least; no figure is better known than that.
 
     Raises:
         InputError: the sum has another length or is impossible.
@@ -121,17 +124,18 @@ def metrics_from_sum(total: Floats, members: int, noise_multiplier: float) -> di
     stayed, left = (float(part.sum()) for part in counts)
     spread = noise / COUNT_UNITS * len(NODES) ** 0.5  # of either of the two
     least = max(MIN_CUSTOMERS, 2 * spread)
-    if min(stayed, left) < least:
+    error = float(total[_COUNTS]) / ERROR_UNITS
+    if min(stayed, left) < least or error <= 2 * noise / ERROR_UNITS:
         raise Refused(
             f"about {max(stayed, 0):.0f} customers who stayed and {max(left, 0):.0f} who left "
             f"could be scored; at least {least:.0f} of both are needed beside the noise.",
             fix="Choose an earlier train_until, more members or a larger evaluation budget.",
         )
     customers = stayed + left
-    brier = float(total[_COUNTS]) / ERROR_UNITS / customers
+    brier = error / customers
     rate = left / customers
-    own = max(float(total[_COUNTS + 1]) / OWN_UNITS * OWN_CUT / members, 1e-3)
-    gain = float(total[_COUNTS + 2]) / GAIN_UNITS * GAIN_CUT / members
+    gain = float(total[_COUNTS + 1]) / GAIN_UNITS * GAIN_CUT / members
+    own = brier + gain
     return {
         "evaluated": float(members),
         "customers": customers,
@@ -140,13 +144,11 @@ def metrics_from_sum(total: Floats, members: int, noise_multiplier: float) -> di
         "brier": brier,
         "skill": 1 - brier / (rate * (1 - rate)),
         "brier_own": own,
-        "brier_blend": own - gain,
+        "brier_blend": brier,
         "gain_brier": gain / own,
-        "blend_better": float(total[_COUNTS + 3]) / BETTER_UNITS / members,
         "noise_brier": noise / ERROR_UNITS / customers,
         "noise_auroc": _auroc_noise(counts[0], counts[1], noise / COUNT_UNITS),
         "noise_gain_brier": noise / GAIN_UNITS * GAIN_CUT / members / own,
-        "noise_blend_better": noise / BETTER_UNITS / members,
     }
 
 
