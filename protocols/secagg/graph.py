@@ -1,7 +1,9 @@
-"""Who masks with whom above 300 members: a random circulant (Harary) graph from A1.
+"""Who masks with whom above 300 members: a random circulant graph from A1.
 
 Members stand on a circle in an order that nobody knows before every key is fixed, and mask with
-the k / 2 nearest on either side (SPEC.md section 3; degree and threshold: ``degree``).
+those that stand k / 2 drawn numbers of steps away on either side (SPEC.md section 3; degree and
+threshold: ``degree``). Were the steps 1 .. k / 2, a coordinator that names its own dropouts could
+empty two stretches of the circle and so cut the members between them off from all others.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ def neighbours(a1: bytes, n: int, k: int) -> tuple[tuple[int, ...], ...]:
     """Neighbours of every member, ascending, as indices into the descriptor's ids.
 
     The places on the circle are a Fisher-Yates shuffle with words of the PRG under the key
-    H("SAQ1 graph", A1)[:16]; members are neighbours when 1 to k / 2 steps apart.
+    H("SAQ1 graph", A1)[:16]; the words that follow shuffle the steps 2 .. (n - 1) / 2 in the same
+    way. Members are neighbours when 1 step or one of the first k / 2 - 1 of these apart: the 1
+    makes the graph connected, and a neighbourhood is a uniformly random set all the same.
 
     Args:
         a1: the first transcript, 32 bytes.
@@ -38,9 +42,12 @@ def neighbours(a1: bytes, n: int, k: int) -> tuple[tuple[int, ...], ...]:
     """
     if not 2 <= k < n or k % 2:
         raise LocalError(f"{n} members have no graph of degree {k}.")
-    place = np.array(shuffle(n, _words(digest("SAQ1 graph", a1)[:KEY_BYTES], n)))
+    words = _words(digest("SAQ1 graph", a1)[:KEY_BYTES], 2 * n)
+    place = np.array(shuffle(n, words))
     member = np.argsort(place)
-    steps = np.array([step for step in range(-k // 2, k // 2 + 1) if step])
+    far = shuffle(max(0, (n - 1) // 2 - 1), words)
+    one_way = np.array([1, *(2 + step for step in far[: k // 2 - 1])])
+    steps = np.concatenate([one_way, -one_way])
     rows = np.sort(member[(place[:, np.newaxis] + steps) % n], axis=1)
     return tuple(map(tuple, rows.tolist()))
 

@@ -9,10 +9,12 @@ from fractions import Fraction
 from itertools import pairwise
 from math import comb
 
+import numpy as np
 import pytest
 
+from protocols.canonical import digest
 from protocols.errors import InputError, LocalError
-from protocols.secagg.graph import WORD, neighbours, shuffle, sparse_parameters
+from protocols.secagg.graph import WORD, _words, neighbours, shuffle, sparse_parameters
 
 A1 = b"\x77" * 32
 
@@ -126,11 +128,11 @@ def test_what_no_graph_can_bear_is_refused(n: int, colluders: int, percent: int)
 
 
 def test_known_answers() -> None:
-    assert neighbours(A1, 12, 4)[0] == (2, 3, 5, 6)  # the design's
+    assert neighbours(A1, 12, 4)[0] == (3, 6, 7, 10)
     graph = neighbours(A1, 1000, 136)
-    assert graph[0][:8] == (28, 40, 52, 57, 62, 76, 78, 91)
+    assert graph[0][:8] == (4, 8, 12, 14, 15, 25, 38, 47)
     assert hashlib.sha256(repr(graph).encode()).hexdigest() == (
-        "756c6fefd37b3c54944f454955132bfdb59075942e7516586895c1d9b6b3172b"
+        "a61bba7c07f2457db13268dda80ff144bc945384a0b7bf2f9769e0e0a1e3ae9a"
     )
 
 
@@ -151,20 +153,32 @@ def test_symmetric_regular_connected(n: int, k: int) -> None:
         assert len(seen) == n
 
 
+@pytest.mark.parametrize("number", range(4))
+def test_no_stretch_of_the_circle_can_be_cut_off(number: int) -> None:
+    """An expander: steps 1 .. k/2 would give a second eigenvalue of 0.97 k instead."""
+    n, k = 1000, 136
+    graph = neighbours(hashlib.sha256(bytes([number])).digest(), n, k)
+    table = np.zeros((n, n))
+    for one, near in enumerate(graph):
+        table[one, list(near)] = 1
+    values = np.abs(np.linalg.eigvalsh(table))
+    values.sort()
+    assert abs(values[-1] - k) < 1e-6
+    assert values[-2] < 0.45 * k
+
+
 def test_it_is_a_circulant_on_a_circle() -> None:
-    """Neighbours on the circle share k - 2 others between them: steps 1 .. k/2, nothing else."""
-    n, k = 40, 6
-    graph = [set(near) for near in neighbours(A1, n, k)]
-    circle, here, before = [0], 0, -1
-    for _ in range(n - 1):
-        step = [
-            one for one in graph[here] if len(graph[one] & graph[here]) == k - 2 and one != before
-        ]
-        before, here = here, step[0]
-        circle.append(here)
-    assert sorted(circle) == list(range(n))
-    for at, one in enumerate(circle):
-        assert graph[one] == {circle[(at + s) % n] for s in (-3, -2, -1, 1, 2, 3)}
+    """There is an order in which everybody has the same steps, 1 among them."""
+    n, k = 41, 6
+    words = _words(digest("SAQ1 graph", A1)[:16], 2 * n)
+    place = shuffle(n, words)
+    member = {at: one for one, at in enumerate(place)}
+    steps = {1, *(2 + far for far in shuffle(19, words)[:2])}
+    assert len(steps) == 3 and max(steps) <= 20
+    for one, near in enumerate(neighbours(A1, n, k)):
+        right = {member[(place[one] + s) % n] for s in steps}
+        left = {member[(place[one] - s) % n] for s in steps}
+        assert set(near) == right | left and len(near) == k
 
 
 def test_every_pair_is_equally_likely() -> None:
