@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from node.cli.shell import Json, Yes, answer, confirm, say, state, table
+
+if TYPE_CHECKING:
+    from protocols.agreement.facts import PrivacyFacts
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def orders(context: typer.Context, as_json: Json = False) -> None:
     """Orders that came, what your node answered, and why."""
     from node.house import open_member
-    from node.store.orders import Orders
+    from node.store.orders import Orders, OrderState
     from protocols.agreement.order import read_order
     from protocols.canonical import parse_json
     from protocols.signing import jws_payload
@@ -29,7 +32,9 @@ def orders(context: typer.Context, as_json: Json = False) -> None:
         found = Orders(db).list()
     shown: list[dict[str, Any]] = []
     for one in found:
-        order = read_order(jws_payload(parse_json(one.jws, "order"), "order"), "order").order
+        signed = parse_json(one.jws, "order")
+        order = read_order(jws_payload(signed, "order"), "order").order
+        asks = one.state is OrderState.PENDING
         shown.append(
             {
                 "run": one.run,
@@ -42,6 +47,7 @@ def orders(context: typer.Context, as_json: Json = False) -> None:
                 "members": len(order.cohort),
                 "rounds": order.rounds,
                 "deadline": order.deadline.isoformat(),
+                "privacy": _cost(member.gate.price(signed)) if asks else None,
             }
         )
 
@@ -58,10 +64,37 @@ def orders(context: typer.Context, as_json: Json = False) -> None:
         for o in shown:
             out += [f"  {str(o['run'])[:8]}: {reason}" for reason in o["reasons"]]
             if o["state"] == "pending":
+                out.append(f"  {str(o['run'])[:8]}: {_said(o['privacy'])}")
                 out.append(f"  Approve it: coop-node approve {str(o['run'])[:8]}")
         return out
 
     answer({"orders": shown}, as_json, lines)
+
+
+def _cost(found: PrivacyFacts | None) -> dict[str, Any] | None:
+    """What a run would spend, as a document; None if that is not known."""
+    if found is None:
+        return None
+    return {
+        "unit": found.unit,
+        "delta": found.delta,
+        "epsilon": found.epsilon_run,
+        "spent_before": found.epsilon_before,
+        "spent_after": found.epsilon_after,
+    }
+
+
+def _said(cost: dict[str, Any] | None) -> str:
+    from protocols.agreement.saying import eps
+
+    if cost is None:
+        return "what it costs in privacy is not known; it would be refused."
+    if cost["unit"] == "none":
+        return "it adds no noise, so nothing bounds what the common model shows."
+    return (
+        f"it spends {eps(cost['epsilon'])} of epsilon of each {cost['unit']}'s privacy; "
+        f"{eps(cost['spent_before'])} is spent now, {eps(cost['spent_after'])} would be then."
+    )
 
 
 def approve(

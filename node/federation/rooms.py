@@ -14,9 +14,11 @@ from node.federation.mailroom import Mailroom
 from node.federation.participant import Participant, Ticket, Tools
 from node.house import Member
 from node.keys import restored_at
+from node.policy.budget import settle
 from node.policy.evidence import Me, current_roster, signed_version
 from node.policy.gate import History
 from node.store.orders import Orders, OrderState
+from node.store.rounds import SpentRounds
 from protocols import codec
 from protocols.agreement.facts import Denial
 from protocols.agreement.order import ParsedOrder, read_order
@@ -105,9 +107,10 @@ class Rooms:
         except CoopError as error:
             self.member.home.journal("refusal", {"run": run, "clauses": ("data",)})
             with self.member.database.write() as db:
-                Orders(db).move(
-                    run, OrderState.FAILED, self.member.home.clock(), (str(error)[:500],)
-                )
+                now = self.member.home.clock()
+                Orders(db).move(run, OrderState.FAILED, now, (str(error)[:500],))
+                spent = SpentRounds(self.member.database, self.member.home.clock)
+                settle(db, run, now, spent_rounds=spent.last(bytes.fromhex(run)) is not None)
             # what is wrong with the rows, and where they lie, is this member's own business
             self._answer(run, "refused", ("this member's data cannot be used for the order",))
             return

@@ -169,6 +169,19 @@ class Gate:
             raise InputError("no order of this run has been received.", where=f"run {run[:32]}")
         return self.admit(parse_json(stored.jws, "order"), history)
 
+    def price(self, signed: Json) -> PrivacyFacts | None:
+        """What an order would cost, for the person who is to approve it; None if not known."""
+        try:
+            order = read_order(jws_payload(signed, "order"), "order")
+        except InputError:
+            return None
+        case = _Case(signed, order, self._clock(), None)
+        with self._database.read() as connection:
+            terms = signed_version(connection, order.order.agreement, self._me)
+            if terms is None:
+                return None
+            return self._spending(connection, case, terms, GateName.ADMIT).facts
+
     def use(
         self,
         signed_card: Json,
@@ -252,6 +265,9 @@ class Gate:
     ) -> _Priced:
         """What the run would cost of the budget; what cannot be found out stays unknown."""
         order = case.order
+        if not operator_signed(case.signed, order, terms):
+            # The accountant may work for seconds: not for whoever can send a letter.
+            return _Priced(problem="the operator has not signed the order")
         roster = roster_named(connection, terms, order.order.roster)
         if roster is None:
             return _Priced(problem="its list of members is not known here")

@@ -12,9 +12,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from agreement_world import BOTH, NOW, OPERATOR_KEY, churn_order, order
+from agreement_world import (
+    BOTH,
+    COORDINATOR_KEY,
+    GOOD_FIGURES,
+    NOW,
+    OPERATOR_KEY,
+    STRANGER,
+    churn_order,
+    order,
+)
 from privacy_world import BUDGET, DELTA, HISTORY, Shop, plan_with, run_name
 
+from node.policy.gate import Gate
 from node.policy.privacy import accounted, price_of, standing
 from node.store.budgets import Use
 from node.store.spending import SpendingLedger
@@ -271,3 +281,52 @@ def test_the_standing_says_what_is_left_and_when_it_comes_back(shop: Shop) -> No
     assert (later.spent, later.frees_at) == (0.0, None)
     assert later.lifetime == pytest.approx(alone)
     assert json.dumps([dict(e) for e in found.lines[0].events])
+
+
+def test_an_order_that_the_operator_did_not_sign_costs_no_computation(shop: Shop) -> None:
+    def asked(found: object, terms: object, roster: object) -> Plan:
+        raise AssertionError("the accountant was asked")
+
+    gate = shop.gate
+    gate._price = asked
+    forged = jws_sign(churn_order(run=ONE).document, OPERATOR, STRANGER)
+    refused(gate.admit(forged, HISTORY), "the operator has not signed the order")
+    assert gate.price({}) is None
+    assert gate.price(forged) is None
+
+
+def test_the_price_of_an_order_is_known_before_it_is_approved(shop: Shop) -> None:
+    assert shop.admits(ONE, 20)
+    signed = jws_sign(churn_order(run=TWO, rounds=10).document, OPERATOR, OPERATOR_KEY)
+    found = shop.gate.price(signed)
+    assert found is not None
+    assert found.epsilon_run == plan_with(10).epsilon_colluders
+    assert found.epsilon_before == plan_with(20).epsilon_colluders
+    assert found.epsilon_after == epsilon(
+        plan_with(20).events_colluders + plan_with(10).events_colluders, DELTA
+    )
+    assert [line.run for line in shop.lines()] == [ONE]
+
+
+def test_a_result_may_be_used_when_the_budget_is_spent(shop: Shop) -> None:
+    parsed = churn_order(run=ONE, rounds=80)
+    signed = jws_sign(parsed.document, OPERATOR, OPERATOR_KEY)
+    assert isinstance(shop.gate.admit(signed, HISTORY), Permit)
+    shop.spend(ONE)
+    shop.settle(ONE)
+    shop.restored_at = NOW  # nothing is left at all
+    card = {"kind": "datacoop/release", "run": ONE, "agreement": BOTH.id, "order": parsed.id}
+
+    def used(gate: Gate) -> Permit | Denial:
+        return gate.use(
+            jws_sign(card, "coordinator", COORDINATOR_KEY),
+            signed,
+            GOOD_FIGURES,
+            purpose="train:churn",
+            outputs=("metrics", "model"),
+        )
+
+    assert isinstance(used(shop.gate), Permit)
+    gate = shop.gate
+    gate._price = lambda *_: plan_with(200)  # the installed recipe says it cost more than agreed
+    refused(used(gate), "the run alone would spend 6.574")
