@@ -28,3 +28,6 @@ class Exchange(Protocol):
 
     def wait_for(self, members: Iterable[MemberId], timeout_s: float) -> frozenset[MemberId]:
         """Wait until these members are connected or the time is over; those who are."""
+
+    def connections(self) -> Mapping[MemberId, int]:
+        """Who is there, with a number that changes with each new connection."""

@@ -102,6 +102,7 @@ class Run:
         self._run = RunId(course.order.order.run)
         self._trace = retrace.begin(course)
         self._carried: Mapping[bytes, Advertisement] = {}  # keys for the next round
+        self._connections: Mapping[MemberId, int] = {}  # when the last attempt began
 
     def conduct(self) -> State:
         """Carry the run to its end, or to where the coordinator stops; the state it is in."""
@@ -182,9 +183,13 @@ class Run:
             arrived=lambda stage, member: self._arrived(number, stage, member),
         )
         here = self._wait_for_members()
+        before, self._connections = self._connections, self._exchange.connections()
         if resuming:
             return tried.resume()
-        return tried.run(here, carried if attempt == 0 else {})
+        steady = {one for one, number in before.items() if self._connections.get(one) == number}
+        # who connected anew may have started anew, without the keys that it had sent
+        usable = {one: ad for one, ad in carried.items() if MemberId(one.hex()) in steady}
+        return tried.run(here, usable if attempt == 0 else {})
 
     def _request(self, number: int, attempt: int) -> AdvertiseRequest:
         descriptor = self._course.descriptor(

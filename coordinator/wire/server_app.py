@@ -23,6 +23,9 @@ class Presence(Protocol):
     def wait_for(self, members: frozenset[MemberId], timeout_s: float) -> frozenset[MemberId]:
         """Wait until these members are there or the time is over; those who are."""
 
+    def connections(self) -> Mapping[MemberId, int]:
+        """Who is there, with a number that changes with each new connection."""
+
 
 class GridExchange:
     """``Exchange`` over a Flower grid."""
@@ -59,6 +62,10 @@ class GridExchange:
     def wait_for(self, members: Iterable[MemberId], timeout_s: float) -> frozenset[MemberId]:
         """See ``Presence``."""
         return self._presence.wait_for(frozenset(members), timeout_s)
+
+    def connections(self) -> Mapping[MemberId, int]:
+        """See ``Presence``."""
+        return self._presence.connections()
 
 
 def server_app(conduct: Callable[[Exchange], None], presence: Presence) -> ServerApp:

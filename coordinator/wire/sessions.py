@@ -8,7 +8,7 @@ on a new connection; the node answers a repeated task id from its own memory.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
@@ -46,6 +46,7 @@ class Session:
 
     member: MemberId
     outbox: SimpleQueue[Outbound]
+    number: int = 0  # counts the sessions of this process
 
 
 @dataclass(slots=True)
@@ -80,11 +81,13 @@ class Sessions:
         self._left_at: dict[MemberId, float] = {}
         self._pending: dict[str, _Pending] = {}
         self._stopped = False
+        self._opened = 0
 
     def open(self, member: MemberId) -> Session:
         """Register a stream; an earlier one of the same member is closed."""
-        session = Session(member, SimpleQueue())
         with self._changed:
+            self._opened += 1
+            session = Session(member, SimpleQueue(), self._opened)
             earlier = self._live.get(member)
             if earlier is not None:
                 earlier.outbox.put(Close("a newer connection of this member took over"))
@@ -118,6 +121,11 @@ class Sessions:
         """Members with a live stream now."""
         with self._changed:
             return frozenset(self._live)
+
+    def connections(self) -> Mapping[MemberId, int]:
+        """Members with a live stream, and a number that changes with each new stream."""
+        with self._changed:
+            return {member: session.number for member, session in self._live.items()}
 
     def wait_for(self, members: Collection[MemberId], timeout_s: float) -> frozenset[MemberId]:
         """Wait until all of ``members`` are connected or the time is over; those who are."""

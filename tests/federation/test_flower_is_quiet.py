@@ -134,6 +134,8 @@ class Town:
         return run_client_app(self.app, client_context(7, 1), message)
     def wait_for(self, members, timeout_s):
         return members
+    def connections(self):
+        return {}
 
 answers = []
 def conduct(exchange):

@@ -5,7 +5,7 @@ And one whole run over each: the same two apps, not a line of them knows which e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,6 +143,9 @@ def test_the_exchange_says_who_did_not_answer(grid: Grid) -> None:
         def wait_for(self, members: frozenset[MemberId], timeout_s: float) -> frozenset[MemberId]:
             return members
 
+        def connections(self) -> Mapping[MemberId, int]:
+            return {}
+
     exchange = GridExchange(grid, Nobody())
     answers = {
         one.member: one
@@ -198,6 +201,9 @@ class OverTheLink:
         found = self.link.sessions.wait_for(members, timeout_s)
         self.presence.append(found)
         return found
+
+    def connections(self) -> Mapping[MemberId, int]:
+        return self.link.sessions.connections()
 
 
 def conduct_over_link(world: World, during: Callable[[InProcessLink], None]) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +50,9 @@ class Coop:
 
     def wait_for(self, members: frozenset[MemberId], timeout_s: float) -> frozenset[MemberId]:
         return members
+
+    def connections(self) -> Mapping[MemberId, int]:
+        return {self.papers.member(name): 1 for name in self.houses}
 
     def deliver(self, message: Message) -> Message | None:
         number = message.metadata.dst_node_id

@@ -1,8 +1,8 @@
 """What can happen in a simulated run. A test is a list of these (as in janus' simulation).
 
 Each operation fires once, at the first moment that fits. Rounds count from 1; the last one is the
-evaluation. ``stage`` is one of the six exchanges; for the coordinator's crash also ``PUBLISH``. Only
-members without early keys see ``ADVERTISE``, and only auditors of the sum see ``AUDIT``.
+evaluation. ``stage`` is one of the six exchanges; for the coordinator's crash also ``PUBLISH``.
+Only members without early keys see ``ADVERTISE``, and only auditors of the sum see ``AUDIT``.
 """
 
 from __future__ import annotations

@@ -214,6 +214,10 @@ class World:
         """``coordinator.wire.server_app.Presence``: nobody waits here."""
         return members & {node.member for node in self.nodes.values() if node.running}
 
+    def connections(self) -> Mapping[MemberId, int]:
+        """A node that started again is on a new connection."""
+        return {node.member: node.starts for node in self.nodes.values() if node.running}
+
     def connected(self) -> list[int]:
         return [node.number for node in self.nodes.values() if node.running]
 
