@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from node.cli import agreement, budget, consent, data, house, models, orders
+from node.cli import agreement, budget, consent, customers, data, house, models, orders
 from node.cli.shell import State
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ house.register(app)
 app.add_typer(data.app, name="data")
 app.add_typer(consent.app, name="consent")
 app.command(epilog="Example: coop-node forecast --top 5")(data.forecast)
+app.command(epilog="Example: coop-node customers --top 10")(customers.customers)
 app.add_typer(agreement.app, name="agreement")
 orders.register(app)
 budget.register(app)

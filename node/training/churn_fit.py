@@ -177,3 +177,18 @@ def _logit(x: Floats, hidden: Floats | None, weights: Mapping[str, Floats]) -> F
 def _logistic(logit: Floats) -> Floats:
     out: Floats = 1 / (1 + np.exp(-logit))
     return out
+
+
+def input_slopes(
+    params: NDArray[np.float32], inputs: NDArray[np.float32], config: churn.ChurnConfig
+) -> Floats:
+    """How the log odds of leaving change with each input, float64 (N, INPUTS); uncut."""
+    weights = blocks(params, config)
+    x = inputs.astype(np.float64)
+    direct: Floats = np.broadcast_to(weights["weight"], x.shape)
+    hidden = _hidden(x, weights)
+    if hidden is None:
+        return direct
+    back = weights["out.weight"] * (1 - hidden**2)
+    out: Floats = direct + back @ weights["hidden.weight"].T
+    return out
