@@ -21,7 +21,6 @@ from protocols.agreement.facts import (
     Evidence,
     Facts,
     Figures,
-    PrivacyFacts,
     Request,
     RosterFacts,
 )
@@ -34,6 +33,7 @@ from protocols.course import Course, chart
 from protocols.errors import Code, InputError
 from protocols.permit import Gate, Permit
 from protocols.privacy.plan import Plan
+from protocols.spending import cost
 from protocols.workloads.catalogue import find
 from protocols.workloads.recipe import UNIT_WORDS
 
@@ -77,7 +77,7 @@ def decision(documents: Documents, metrics: Mapping[str, float], now: datetime) 
         now=now,
         evidence=Evidence(signers=documents.signers, operator=True),
         roster=RosterFacts(roster.id, roster.roster.epoch, frozenset(map(str, roster.voters()))),
-        privacy=privacy_facts(course),
+        privacy=cost(course.privacy()),
         figures=figures_of(documents.order.order.workload, metrics),
     )
     request = Request(Gate.RELEASE, documents.order.order, outputs=OUTPUTS)
@@ -92,19 +92,6 @@ def figures_of(workload: WorkloadRef, metrics: Mapping[str, float]) -> Figures:
     """
     found = find(workload.id, str(workload.version)).compared(metrics)
     return Figures(found.contributors, found.baseline_error, found.blend_error, found.measure)
-
-
-def privacy_facts(course: Course) -> PrivacyFacts:
-    """What the run costs by itself; a ledger knows what was spent before.
-
-    Raises:
-        InputError: the noise bounds nothing.
-    """
-    plan = course.privacy()
-    if plan is None:
-        return PrivacyFacts(NO_CLAIM["claim"])
-    _, spent = _epsilons(plan)
-    return PrivacyFacts(plan.unit, plan.delta, epsilon_run=spent, epsilon_after=spent)
 
 
 def privacy_section(course: Course) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from protocols.evidence import Findings, verify_release
 from protocols.permit import Permit
 from protocols.privacy.accountant import epsilon
 from protocols.privacy.rounding import norm_bound
-from protocols.release import Documents, decision, privacy_facts, privacy_section
+from protocols.release import Documents, decision, privacy_section
 from protocols.retrace import follow, record_bytes
 from protocols.secagg.checks import check_descriptor
 from protocols.signing import jws_sign
+from protocols.spending import cost
 from protocols.workloads import churn
 from small_coop import COORDINATOR, MEMBERS, NOW, Coop, churn_order, office_log
 
@@ -158,7 +159,7 @@ def test_the_findings_say_the_promise_in_words() -> None:
 
 def test_the_gate_knows_what_the_run_spends() -> None:
     assert isinstance(decided(churn_coop()), Permit)
-    spent = privacy_facts(churn_coop().run().course).epsilon_run
+    spent = cost(churn_coop().run().course.privacy()).epsilon_run
     small = decided(churn_coop(epsilon=round(spent / 2, 3)))
     assert isinstance(small, Denial) and "c14" in small.clauses
     strict = decided(churn_coop(delta=1e-7))
@@ -178,7 +179,7 @@ def test_with_noise_the_survivors_may_change() -> None:
 def test_a_run_that_promises_nothing_says_so() -> None:
     course = small_coop.coop().run().course
     assert privacy_section(course)["claim"] == "none"
-    assert privacy_facts(course).unit == "none" and privacy_facts(course).epsilon_run == 0.0
+    assert cost(course.privacy()).unit == "none" and cost(course.privacy()).epsilon_run == 0.0
     assert course.norm_bound("train") == 0.0
 
 
