@@ -276,6 +276,7 @@ def play(
     up: Alter = unchanged,
     until: Stage = Stage.UNMASK,
     weights: Mapping[bytes, int] | None = None,
+    wire: bool = True,
 ) -> RoundResult | Mapping[bytes, Request]:
     """One attempt; members in ``gone[stage]`` fall silent from that stage on.
 
@@ -289,9 +290,10 @@ def play(
         for one, request in out.items():
             if one in silent:
                 continue
-            given = down(stage, one, over_the_wire(stage, request, "coordinator"))
+            travelled = over_the_wire(stage, request, "coordinator") if wire else request
+            given = down(stage, one, travelled)
             reply = answer(world, members[one], given, (weights or {}).get(one, world.w_max))
-            sent = up(stage, one, over_the_wire(stage, reply, one.hex()))
+            sent = up(stage, one, over_the_wire(stage, reply, one.hex()) if wire else reply)
             if sent is not None:
                 office.receive(one, sent)
             if isinstance(sent, MaskedInput):
