@@ -15,6 +15,7 @@ import numpy as np
 from protocols.errors import Code, LocalError, RemoteError
 from protocols.secagg import _answers, messages, recovery
 from protocols.secagg._state import OfficeEvent, OfficeState, office_next
+from protocols.secagg.costs import Cost, size_of
 from protocols.secagg.fixedpoint import Sums, unpack_into
 from protocols.secagg.masks import check_primitives
 from protocols.secagg.messages import (
@@ -30,6 +31,7 @@ from protocols.secagg.messages import (
     SealedShare,
     ShareReply,
     ShareRequest,
+    Stage,
     UnmaskReply,
     UnmaskRequest,
     VectorRoot,
@@ -107,6 +109,8 @@ class Aggregator:
         self._topology: Topology | None = None
         self._certificate: tuple[AgreementSignature, ...] = ()
         self._result: RoundResult | None = None
+        self._costs: list[Cost] = []
+        self._up = self._down = self._verified = self._masks = 0
 
     @property
     def state(self) -> OfficeState:
@@ -126,6 +130,11 @@ class Aggregator:
         return tuple(self._blamed.values())
 
     @property
+    def costs(self) -> tuple[Cost, ...]:
+        """What each closed stage has cost."""
+        return tuple(self._costs)
+
+    @property
     def spent(self) -> bool:
         """Whether a member may have marked the round spent: no new attempt can succeed."""
         return bool(self._a3)
@@ -141,6 +150,7 @@ class Aggregator:
     def open(self) -> Outbound:
         """Start: the descriptor for everybody in it whose keys are not here yet."""
         self._state = office_next(self._state, OfficeEvent.OPEN)
+        self._down = len(self._asked) * size_of(self._opening)
         return dict.fromkeys(self._asked, self._opening)
 
     def receive(self, member: bytes, message: Reply) -> None:
@@ -171,6 +181,8 @@ class Aggregator:
         except RemoteError as error:
             self._blamed[member] = Blame(member, error.problem)
             raise
+        self._up += size_of(message)
+        self._verified += 1 if not isinstance(message, UnmaskReply) else message.next_ad is not None
         self._answers[member] = self._kept(message)
 
     def close_stage(self) -> Outbound:
@@ -200,10 +212,17 @@ class Aggregator:
                 out = self._close_agree(there)
             case _:
                 self._finish()
+        self._count(out)
         self._asked = tuple(out)
         self._answers = {}
         self._state = after
         return out
+
+    def _count(self, out: Outbound) -> None:
+        stage = Stage(_ORDER.index(self._state))
+        self._costs.append(Cost(stage, self._up, self._down, self._masks, self._verified))
+        self._up = self._verified = 0
+        self._down = sum(size_of(request) for request in out.values())
 
     def abort(self) -> None:
         """The shell gives this attempt up."""
@@ -417,6 +436,7 @@ class Aggregator:
     def _unmasked(self, secrets: recovery.Secrets) -> tuple[Sums, int]:
         try:
             plus, minus = recovery.mask_keys(self._graph, self._a2, self._ads, secrets)
+            self._masks = len(plus) + len(minus)
             recovery.take_off(self._total, plus, minus)
             return recovery.read_sum(self._total, len(self._u3), self.descriptor)
         except RemoteError:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from protocols.errors import LocalError, RemoteError
-from protocols.secagg import _phases
+from protocols.secagg import _phases, costs
 from protocols.secagg._phases import (
     Advertised,
     Agreed,
@@ -23,6 +23,7 @@ from protocols.secagg._phases import (
     Training,
 )
 from protocols.secagg._state import MEMBER, MemberEvent, MemberState, member_next
+from protocols.secagg.costs import Cost
 from protocols.secagg.fixedpoint import Sums, Update, check_input
 from protocols.secagg.masks import check_primitives
 from protocols.secagg.messages import (
@@ -98,6 +99,7 @@ class Member:
         self._answers: dict[type[Request], tuple[Request, Reply]] = {}
         self._transcript: bytes | None = None
         self._descriptor: RoundDescriptor | None = None
+        self._costs: list[Cost] = []
 
     def __repr__(self) -> str:
         return f"<Member {self._party.me.hex()[:16]} {self._state}>"
@@ -135,6 +137,11 @@ class Member:
         """
         return self._carried
 
+    @property
+    def costs(self) -> tuple[Cost, ...]:
+        """What each exchange has cost so far."""
+        return tuple(self._costs)
+
     def step(self, request: Request) -> Reply | None:
         """Answer one request, or refuse and end the attempt.
 
@@ -164,6 +171,7 @@ class Member:
                     fix="The member leaves this attempt; start a new one.",
                 )
             reply = self._take(request)
+        self._costs.append(costs.of_member(request, reply))
         self._state = member_next(self._state, event)
         return reply
 
@@ -185,6 +193,7 @@ class Member:
         check_input(update, weight, phase.descriptor)
         with self._or_abort():
             self._phase, reply, self._root = _phases.mask(self._party, phase, update, weight)
+        self._costs.append(costs.masked(reply, 1 + len(phase.points)))
         self._state = after
         return reply
 
