@@ -113,7 +113,7 @@ def row_gradients(
     x = inputs.astype(np.float64)
     hidden = _hidden(x, weights)
     error = (left - _logistic(_logit(x, hidden, weights)))[:, None]
-    parts = [error * x, error]
+    parts = [error * x, error * churn.INTERCEPT]
     if hidden is not None:
         back = error * weights["out.weight"] * (1 - hidden**2)
         parts += [(x[:, :, None] * back[:, None, :]).reshape(len(x), -1), back, error * hidden]
@@ -168,7 +168,7 @@ def _hidden(x: Floats, weights: Mapping[str, Floats]) -> Floats | None:
 
 
 def _logit(x: Floats, hidden: Floats | None, weights: Mapping[str, Floats]) -> Floats:
-    out: Floats = (x * weights["weight"]).sum(axis=1) + weights["bias"]
+    out: Floats = (x * weights["weight"]).sum(axis=1) + churn.INTERCEPT * weights["bias"]
     if hidden is not None:
         out = out + (hidden * weights["out.weight"]).sum(axis=1)
     return np.clip(out, -SCORE_LIMIT, SCORE_LIMIT)
