@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from agreement_world import CHURN, NOW, STARTS, WORKLOAD, agreement
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from privacy_world import BUDGET, DELTA, Shop, plan_with, run_name
 
@@ -21,7 +21,7 @@ SHORT = agreement(
     workloads=[CHURN, WORKLOAD],
     ends=STARTS + timedelta(days=600),
 )
-runs = st.integers(0, 7)
+runs = st.integers(0, 4)
 steps = st.one_of(
     st.tuples(st.just("order"), runs, st.sampled_from([5, 20, 50, 80])),
     st.tuples(st.just("spend"), runs, st.integers(1, 4)),
@@ -100,6 +100,18 @@ class History:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(played=st.lists(steps, min_size=6, max_size=30))
+@example(  # given back, given to another, then spent all the same
+    [("order", 0, 80), ("settle", 0, 0), ("order", 1, 80), ("spend", 1, 1), ("spend", 0, 1)]
+)
+@example(  # never ended, out of the period, then spent all the same
+    [("order", 0, 80), ("wait", 0, 31.0), ("order", 1, 80), ("spend", 1, 1), ("spend", 0, 1)]
+)
+@example(  # asked again after its end
+    [
+        *[("order", 0, 80), ("spend", 0, 1), ("settle", 0, 0), ("wait", 0, 31.0)],
+        *[("order", 1, 80), ("spend", 1, 1), ("order", 0, 80), ("spend", 0, 2)],
+    ]
+)
 def test_no_history_spends_more_than_the_clause_allows(
     signed: Path, tmp_path: Path, played: list[tuple[str, int, float]]
 ) -> None:
