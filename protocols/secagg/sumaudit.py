@@ -34,6 +34,7 @@ from protocols.secagg.published import (
 )
 from protocols.secagg.recovery import Blame
 
+SHOWN_AT_ONCE = 2  # disclosures of chunks are up to 64 MB each, and differ
 VectorOf = Callable[[bytes], bytes | memoryview]
 AuditOutbound = Mapping[bytes, AuditRequest]
 
@@ -111,6 +112,9 @@ class SumAudit:
     def due(self) -> AuditOutbound:
         """What is to be sent now; each request is handed out once.
 
+        The first requests are one object for all, so encode it once. Chunks are shown to two
+        auditors at a time; call again when they have answered.
+
         Raises:
             RemoteError: too few survivors are left to confirm the sum.
         """
@@ -130,7 +134,8 @@ class SumAudit:
         for one in self._in(Asked.READY):
             out[one] = self._first()
             self._stands[one] = Asked.FIRST
-        for one in self._in(Asked.DREW):
+        shown = len(self._in(Asked.SECOND))
+        for one in self._in(Asked.DREW)[: max(0, SHOWN_AT_ONCE - shown)]:
             out[one] = self._second(one)
             self._stands[one] = Asked.SECOND
         return out

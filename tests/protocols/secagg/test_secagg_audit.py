@@ -381,6 +381,24 @@ def test_who_confirms_before_it_has_seen_anything_is_blamed(
         audit.receive(one, AuditReply(signature=bytes(64)))
 
 
+def test_chunks_are_shown_to_two_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, result = finished(SPOT_DIM, colluders=3)
+    monkeypatch.setattr(disclosure, "BODY_BYTES", SPOT_BODY)
+    audit = audit_of(world, result)
+    first = audit.due()
+    assert len(first) == 4 and len({id(request) for request in first.values()}) == 1
+    for one, request in first.items():
+        audit.receive(one, confirm(world, one, request))
+    shown: list[bytes] = []
+    while not audit.done:
+        out = audit.due()
+        assert len(out) == 2 and not audit.due()
+        for one, request in out.items():
+            audit.receive(one, confirm(world, one, request))
+            shown.append(one)
+    assert tuple(shown) == audit.order[:4]
+
+
 def test_an_answer_that_nobody_asked_for_has_no_effect() -> None:
     world, result = finished()
     audit = audit_of(world, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import fields, replace
 
 import numpy as np
@@ -236,6 +237,28 @@ def test_a_crashed_coordinator_finishes_the_same_attempt(crash_after: Stage) -> 
             second.receive(one, reply)
         again = second.close_stage()
     check_against_plain_sum(world, second.result(), dict.fromkeys(world.ids, 1))
+
+
+def test_the_coordinator_keeps_no_vector() -> None:
+    world = World(n=12, dim=200_000)
+    members, office = world.members(), world.aggregator()
+    out = play(world, members, office, until=Stage.SHARE)
+    assert not isinstance(out, RoundResult)
+    members = {one: members[one] for one in world.ids}
+    tracemalloc.start()
+    try:
+        start = 0
+        for number, one in enumerate(world.ids):
+            members[one].step(out[one])
+            reply = members[one].mask(world.update(one), 1)
+            office.receive(one, reply)
+            size = len(reply.vector)
+            del reply
+            if number == 1:
+                start = tracemalloc.get_traced_memory()[0]
+        assert tracemalloc.get_traced_memory()[0] - start < size
+    finally:
+        tracemalloc.stop()
 
 
 def test_replay_records_blame_again() -> None:
