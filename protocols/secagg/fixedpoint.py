@@ -12,8 +12,10 @@ Lanes = npt.NDArray[np.uint32]
 Update = npt.NDArray[np.float32]
 Sums = npt.NDArray[np.int64]
 
-_BLOCK = 32  # 32 values of b bits are exactly b words of 32 bits
 _CHUNK = 1 << 15  # coordinates handled at a time: the working set stays in cache
+_GROUP = 8  # eight values of b bits are exactly b bytes
+_WORD = 4  # bytes
+_PACKED = 1 << 18  # coordinates packed at a time: fewer, and numpy's own calls would cost more
 
 
 def check_input(update: Update | Sums, weight: int, descriptor: RoundDescriptor) -> None:
@@ -126,24 +128,24 @@ def pack(lanes: Lanes, width: int) -> bytes:
     """The low ``width`` bits of every lane, little-endian, least significant bit first."""
     if width == 32:
         return lanes.astype("<u4").tobytes()
-    blocks = -(-lanes.size // _BLOCK)
-    words = np.zeros((blocks, width), dtype="<u4")
-    step = _CHUNK // _BLOCK
-    for first in range(0, blocks, step):
-        rows = min(step, blocks - first)
-        part = np.zeros(rows * _BLOCK, dtype=np.uint32)
-        given = lanes[first * _BLOCK : (first + rows) * _BLOCK]
-        part[: given.size] = given
-        part &= np.uint32((1 << width) - 1)
-        columns = np.ascontiguousarray(part.reshape(rows, _BLOCK).T)
-        packed = np.zeros((width, rows), dtype=np.uint32)
-        for value in range(_BLOCK):
-            word, shift = divmod(value * width, 32)
-            packed[word] |= columns[value] << np.uint32(shift)
+    if width < _WORD:  # words of a place would overlap
+        bits = lanes[:, np.newaxis] >> np.arange(width, dtype=np.uint32) & np.uint32(1)
+        return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
+    low, groups = np.uint32((1 << width) - 1), -(-lanes.size // _GROUP)
+    out = np.zeros(groups * width + _WORD + 1, dtype=np.uint8)  # the last words reach further
+    for first in range(0, lanes.size, _PACKED):
+        given = lanes[first : first + _PACKED]
+        at = first // _GROUP * width
+        for place in range(_GROUP):
+            values = given[place::_GROUP] & low
+            (byte, shift), rows = divmod(place * width, 8), values.size
+            # these words are not aligned; they share bytes with other places, not with each other
+            words = np.ndarray((rows,), "<u4", out, at + byte, (width,))
+            words |= values << np.uint32(shift)
             if shift + width > 32:
-                packed[word + 1] |= columns[value] >> np.uint32(32 - shift)
-        words[first : first + rows] = packed.T
-    return words.tobytes()[: packed_size(lanes.size, width)]
+                last = np.ndarray((rows,), np.uint8, out, at + byte + _WORD, (width,))
+                last |= (values >> np.uint32(32 - shift)).astype(np.uint8)
+    return out.tobytes()[: packed_size(lanes.size, width)]
 
 
 def unpack_into(data: bytes, width: int, total: Lanes) -> None:
@@ -163,30 +165,30 @@ def unpack_into(data: bytes, width: int, total: Lanes) -> None:
     if width == 32:
         np.add(total, np.frombuffer(data, dtype="<u4"), out=total)
         return
-    whole = count // _BLOCK
-    words = np.frombuffer(data, dtype="<u4", count=whole * width).reshape(whole, width)
-    step = _CHUNK // _BLOCK
-    for first in range(0, whole, step):
-        rows = min(step, whole - first)
-        values = _unpack_block(words[first : first + rows], width)
-        part = total[first * _BLOCK : (first + rows) * _BLOCK]
-        np.add(part, values, out=part)
-    rest = count - whole * _BLOCK
-    if rest:
-        last = np.zeros(4 * width, dtype=np.uint8)
-        last[: len(data) - whole * 4 * width] = np.frombuffer(data, np.uint8)[whole * 4 * width :]
-        tail = total[whole * _BLOCK :]
-        np.add(tail, _unpack_block(last.view("<u4").reshape(1, width), width)[:rest], out=tail)
+    raw = np.frombuffer(data, dtype=np.uint8)
+    inside = len(data) - _WORD - width  # a group that begins here reads nothing after the end
+    whole = max(0, inside // width) * _GROUP
+    for first in range(0, whole, _PACKED):
+        part = total[first : min(first + _PACKED, whole)]
+        _add_groups(raw[first // _GROUP * width :], width, part)
+    rest = total[whole:]
+    groups = -(-rest.size // _GROUP)
+    padded = np.zeros(groups * width + _WORD + 1, dtype=np.uint8)
+    tail = raw[whole // _GROUP * width :]
+    padded[: tail.size] = tail
+    values = np.zeros(groups * _GROUP, dtype=np.uint32)
+    _add_groups(padded, width, values)
+    np.add(rest, values[: rest.size], out=rest)
 
 
-def _unpack_block(words: npt.NDArray[np.uint32], width: int) -> Lanes:
-    """uint32 ``(rows, width)`` words -> uint32 ``(rows * 32,)`` values."""
-    columns = np.ascontiguousarray(words.T)
-    values = np.empty((_BLOCK, words.shape[0]), dtype=np.uint32)
-    for value in range(_BLOCK):
-        word, shift = divmod(value * width, 32)
-        np.right_shift(columns[word], np.uint32(shift), out=values[value])
+def _add_groups(raw: npt.NDArray[np.uint8], width: int, total: Lanes) -> None:
+    """Add values that stand in whole groups of eight, which take ``width`` bytes each."""
+    low, rows = np.uint32((1 << width) - 1), total.size // _GROUP
+    for place in range(_GROUP):
+        byte, shift = divmod(place * width, 8)
+        values = np.ndarray((rows,), "<u4", raw, byte, (width,)) >> np.uint32(shift)
         if shift + width > 32:
-            values[value] |= columns[word + 1] << np.uint32(32 - shift)
-    values &= np.uint32((1 << width) - 1)
-    return np.ascontiguousarray(values.T).reshape(-1)
+            last = np.ndarray((rows,), np.uint8, raw, byte + _WORD, (width,)).astype(np.uint32)
+            values |= last << np.uint32(32 - shift)
+        values &= low
+        total[place::_GROUP] += values
