@@ -124,10 +124,14 @@ def privacy_section(course: Course) -> dict[str, Any]:
         "statement": (
             f"Whether any one {plan.unit} is in the data changes the probability of whatever the "
             f"run shows by a factor of at most e^{helped:g}, but for {plan.delta:g}, even if "
-            f"{plan.colluders} members help the coordinator; by e^{alone:g} if nobody does. "
+            f"{_members(plan.colluders)} the coordinator; by e^{alone:g} if nobody does. "
             "The evaluation counts in."
         ),
     }
+
+
+def _members(helping: int) -> str:
+    return f"{helping} members help" if helping != 1 else "one member helps"
 
 
 @lru_cache(maxsize=64)

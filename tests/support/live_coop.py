@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,8 +137,20 @@ class Cooperative:
     def office_home(self) -> Path:
         return self.office.home
 
-    def found(self, shops: int, rounds: int = 60) -> None:
-        """Init, serve, enrol, agree; daemons of the shops are not started."""
+    def found(
+        self,
+        shops: int,
+        rounds: int = 60,
+        *,
+        files: Sequence[Path] | None = None,
+        agreed: Sequence[str] = (),
+    ) -> None:
+        """Init, serve, enrol, agree; daemons of the shops are not started.
+
+        Args:
+            files: exports of the tills; stores of the Complete Journey if None.
+            agreed: more words for ``agreement new``.
+        """
         join, link = free_ports(2)
         run(
             COORDINATOR,
@@ -149,8 +161,10 @@ class Cooperative:
         (self.office_home / "config.toml").write_text('bind = "127.0.0.1"\njoin_per_minute = 600\n')
         self.office.start()
         self.office.wait(lambda e: e["event"] == "listening")
-        choices = export.choose_stores(shops + 1)  # one for a newcomer
-        self.exports = export.write_exports(self.root / "exports", choices)
+        if files is None:
+            choices = export.choose_stores(shops + 1)  # one for a newcomer
+            files = export.write_exports(self.root / "exports", choices)
+        self.exports = list(files)
         for number in range(shops):
             self.shops.append(self.enrol(number))
         draft = self.root / "draft.json"
@@ -158,7 +172,7 @@ class Cooperative:
             COORDINATOR,
             self.office_home,
             *("agreement", "new", str(draft), "--set", "colluders=1", "--set", "min_cohort=5"),
-            *("--max-rounds", str(rounds)),
+            *("--max-rounds", str(rounds), *agreed),
         )
         run(COORDINATOR, self.office_home, "agreement", "propose", str(draft))
         for shop in self.shops:
@@ -188,18 +202,16 @@ class Cooperative:
         for shop in self.shops:
             shop.wait(lambda e: e["event"] == "connected")
 
-    def launch(self, rounds: int, *extra: str) -> str:
-        """Launch a run; its id."""
+    def launch(self, rounds: int, *extra: str, chosen: Mapping[str, Any] | None = None) -> str:
+        """Launch a run; its id. ``chosen``: its settings, those of demand if None."""
         settings = self.root / "settings.json"
-        settings.write_text(
-            json.dumps(
-                {
-                    "categories": sorted(export.categories()),
-                    "train_until": export.TRAIN_UNTIL.isoformat(),
-                    "holdout_weeks": export.HOLDOUT_WEEKS,
-                }
-            )
-        )
+        if chosen is None:
+            chosen = {
+                "categories": sorted(export.categories()),
+                "train_until": export.TRAIN_UNTIL.isoformat(),
+                "holdout_weeks": export.HOLDOUT_WEEKS,
+            }
+        settings.write_text(json.dumps(chosen))
         words = ("run", "launch", "--rounds", str(rounds), "--settings", str(settings), "--yes")
         return str(ask(COORDINATOR, self.office_home, *words, *extra)["run"])
 
