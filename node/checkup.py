@@ -12,6 +12,7 @@ from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.house import Home, open_home, open_member
 from node.policy.journal import verify_log
+from node.policy.privacy import PrivacyAccount, accounted
 from node.store.outbox import Cursors
 from protocols.errors import CoopError
 
@@ -53,7 +54,7 @@ def examine(given: Path | None) -> list[Finding]:
             )
         )
         return out
-    return [*out, _certificate(home), _connection(given)]
+    return [*out, _certificate(home), privacy_account(given), _connection(given)]
 
 
 def _rows(home: Home) -> Finding:
@@ -99,6 +100,17 @@ def _certificate(home: Home) -> Finding:
         f"good for {left.days} days",
         "Keep coop-node start running: it renews. If it ended: coop-node join LINK --again.",
     )
+
+
+def privacy_account(given: Path | None) -> Finding:
+    """Whether what was spent of the customers' privacy can be read; else runs are refused."""
+    name = "privacy account"
+    try:
+        with open_member(given).database.read() as db:
+            lines = accounted(PrivacyAccount(db, None).lines())
+    except CoopError as error:
+        return Finding(name, False, error.problem, error.fix)
+    return Finding(name, True, f"{len(lines)} runs with noise; coop-node budget says what is left")
 
 
 def _connection(given: Path | None) -> Finding:

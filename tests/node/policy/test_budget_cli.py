@@ -11,6 +11,7 @@ import pytest
 from agreement_world import BOTH, COOP, ME, NOW, OPERATOR_KEY, order
 from privacy_world import HISTORY, Shop, run_name
 
+from node.checkup import privacy_account
 from node.cli.app import app
 from node.cli.shell import run
 from node.policy.agreements import Agreements
@@ -32,6 +33,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
         return SimpleNamespace(home=house, database=made.database, agreements=desk)
 
     monkeypatch.setattr("node.house.open_member", member)
+    monkeypatch.setattr("node.checkup.open_member", member)
     return made
 
 
@@ -105,3 +107,16 @@ def test_a_damaged_account_is_an_error_and_not_a_zero(
     text = printed(capsys, "--json", code=5)
     assert "damaged" in text
     assert 'spent":' not in text
+
+
+def test_the_doctor_looks_at_the_account(shop: Shop) -> None:
+    assert shop.admits(ONE, 20)
+    found = privacy_account(None)
+    assert found.ok
+    assert found.found.startswith("1 runs with noise")
+    with shop.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM privacy_spending")
+    found = privacy_account(None)
+    assert not found.ok
+    assert "has no line for run aaaaaaaa" in found.found
+    assert "backup" in found.fix
