@@ -7,6 +7,7 @@ crash calls ``conduct`` and goes on where the files end.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from coordinator.rounds.ending import end_run
 from coordinator.rounds.exchange import Exchange
 from coordinator.store.database import Database
 from coordinator.store.runs import (
+    NEXT,
     Answer,
     Progress,
     PublishedSum,
@@ -106,6 +108,12 @@ class Run:
 
     def conduct(self) -> State:
         """Carry the run to its end, or to where the coordinator stops; the state it is in."""
+        state = self._conduct()
+        if not NEXT[state]:  # over: what members sent in an unfinished round goes as well
+            shutil.rmtree(self._office.folder / "stages", ignore_errors=True)
+        return state
+
+    def _conduct(self) -> State:
         try:
             self._follow_published()
             self._gather()
@@ -212,6 +220,7 @@ class Run:
         files.make_folder(self._round_file(number).parent)
         files.write(self._round_file(number), raw)
         self._take(number, raw)
+        self._forget_stages(number)
         self._carried = result.carried
         self._office.emit(
             "round",
@@ -246,6 +255,12 @@ class Run:
         """After a restart: the rounds that were published before."""
         while (file := self._round_file(self._trace.number + 1)).exists():
             self._take(self._trace.number + 1, file.read_bytes())
+            self._forget_stages(self._trace.number)
+
+    def _forget_stages(self, number: int) -> None:
+        """The sum is confirmed and on the disk: what members sent is needed no more."""
+        for file in self._log(number, 0).parent.glob(f"{number:04d}.*"):
+            file.unlink(missing_ok=True)
 
     # ----------------------------------------------------------------- members
 
