@@ -24,7 +24,7 @@ from protocols.secagg.messages import (
 from protocols.secagg.params import RoundDescriptor
 from protocols.signing import verify
 
-_PROBE = bytes(32)  # any scalar shows a low-order point; this one is nobody's key
+_PROBE = masks.loaded(bytes(32))  # any scalar shows a low-order point; this one is nobody's key
 
 
 def check_advertisement(

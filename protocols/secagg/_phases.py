@@ -239,10 +239,11 @@ def share(party: Party, phase: Advertised, request: ShareRequest) -> tuple[Share
     secret = phase.seed + phase.own_secret
     own_share, *dealt = shamir.deal(secret, points, descriptor.threshold, party.draw)
     channels: dict[bytes, bytes] = {}
+    channel_secret = masks.loaded(phase.channel_secret)
     sealed: list[SealedShare] = []
     for holder, values in zip(holders, dealt, strict=True):
         with blaming(holder.hex(), "channel key"):
-            shared = masks.exchange(phase.channel_secret, peers[holder].c_public)
+            shared = masks.exchange(channel_secret, peers[holder].c_public)
         key = masks.channel_key(shared, a1, party.me, holder)
         channels[holder] = key
         sealed.append(SealedShare(holder, masks.seal(key, a1, party.me, holder, _both(values))))
@@ -327,7 +328,7 @@ def mask(
     lanes = _lanes(party, descriptor, update, weight)
     plus = [masks.self_key(phase.own_secret, phase.a2, party.me)]
     minus: list[bytes] = []
-    secret = masks.mask_secret(phase.seed)
+    secret = masks.loaded(masks.mask_secret(phase.seed))
     for other, point in phase.points.items():
         with blaming(other.hex(), "mask key"):
             shared = masks.exchange(secret, point)

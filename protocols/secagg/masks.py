@@ -48,12 +48,16 @@ def check_point(point: bytes) -> None:
         raise InputError("a public key is not in its canonical form.")
 
 
-def exchange(secret: bytes, point: bytes) -> bytes:
+def loaded(secret: bytes) -> X25519PrivateKey:
+    """A secret for many exchanges: loading it costs nearly as much as one exchange."""
+    return X25519PrivateKey.from_private_bytes(secret)
+
+
+def exchange(secret: bytes | X25519PrivateKey, point: bytes) -> bytes:
     """X25519; InputError if ``point`` has low order (the result would be all zero)."""
+    key = loaded(secret) if isinstance(secret, bytes) else secret
     try:
-        return X25519PrivateKey.from_private_bytes(secret).exchange(
-            X25519PublicKey.from_public_bytes(point)
-        )
+        return key.exchange(X25519PublicKey.from_public_bytes(point))
     except ValueError as error:
         raise InputError("a public key has low order and gives no secret.") from error
 

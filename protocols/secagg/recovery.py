@@ -223,7 +223,7 @@ def mask_keys(
     minus = [masks.self_key(own, a2, member) for member, own in secrets.own.items()]
     survivors = tuple(secrets.own)
     for dropped, seed in secrets.seeds.items():
-        secret = masks.mask_secret(seed)
+        secret = masks.loaded(masks.mask_secret(seed))
         for survivor in topology.among(dropped, survivors):
             with blaming(dropped.hex(), "mask key"):
                 shared = masks.exchange(secret, advertisements[survivor].s_public)
