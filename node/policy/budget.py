@@ -7,6 +7,7 @@ epsilon.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +17,7 @@ from node.store.budgets import RunBudget, RunLine, Use
 from node.store.spending import SpendingLedger
 from protocols.agreement.facts import LedgerFacts
 from protocols.agreement.order import Order
-from protocols.errors import Code, Refused
+from protocols.errors import Code, LocalError, Refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,10 @@ class Budget:
 def settle(connection: Connection, run: str, at: datetime, *, spent_rounds: bool) -> None:
     """Close the reservations of a run: used if any round was spent, else given back.
 
-    Raises:
-        LocalError: the account of spent privacy is damaged; nothing is given back then.
+    A line of spent privacy that is damaged stays as it is: it goes on counting, the gate refuses
+    every further order, and the end of the run is not held up by it.
     """
     state = Use.USED if spent_rounds else Use.RETURNED
     RunBudget(connection).settle(run, state, at)
-    SpendingLedger(connection).settle(run, state, at)
+    with contextlib.suppress(LocalError):
+        SpendingLedger(connection).settle(run, state, at)

@@ -26,7 +26,7 @@ from privacy_world import BUDGET, DELTA, HISTORY, Shop, plan_with, run_name
 
 from node.policy.gate import Gate
 from node.policy.privacy import accounted, price_of, standing
-from node.store.budgets import Use
+from node.store.budgets import RunBudget, Use
 from node.store.spending import SpendingLedger
 from protocols.agreement.facts import Denial
 from protocols.agreement.house import HouseRules
@@ -197,6 +197,13 @@ def test_a_damaged_account_refuses_and_never_starts_from_zero(shop: Shop, damage
     refused(shop.ask(TWO, 1), "costs in privacy is not known")
     with pytest.raises(LocalError):
         shop.lines()
+    shop.settle(ONE)  # the run's end is told all the same, and gives nothing back
+    with pytest.raises(LocalError):
+        shop.lines()
+    with shop.database.read() as connection:
+        found = RunBudget(connection).get(ONE)
+    assert found is not None
+    assert found.state is Use.RETURNED
 
 
 @pytest.mark.parametrize(
