@@ -167,7 +167,7 @@ class World:
         return replace(made, **changes) if changes else made
 
     def member(self, one: bytes, tag: str = "", **changes: object) -> Member:
-        self.entropies[one] = Entropy(f"{self.seed} {one.hex()} {self.attempt} {tag}")
+        self.entropies[one] = Entropy(f"{self.seed} {one.hex()} {self.round} {self.attempt} {tag}")
         given: dict[str, object] = {
             "identity": self.keys[one],
             "demands": self.demands(),
@@ -176,6 +176,7 @@ class World:
             "expected": self.expected(),
             "entropy": self.entropies[one],
             "mark_spent": self.ledgers[one],
+            "noise": self.noise_of(one),
         }
         return Member(**{**given, **changes})  # type: ignore[arg-type]
 
@@ -190,16 +191,35 @@ class World:
         """To attempt 0 of the round that follows ``result``."""
         self.round, self.attempt, self.prev_transcript = self.round + 1, 0, result.a3
 
+    def noise_of(self, one: bytes) -> Callable[[float, int], np.ndarray]:
+        """This member's share of the noise: whole numbers that the test can make again."""
+
+        def draw(sigma: float, count: int) -> np.ndarray:
+            raw = hashlib.shake_256(b"noise" + one).digest(4 * count)
+            words = np.frombuffer(raw, dtype="<u4").astype(np.int64)
+            return np.asarray(words % (int(6 * sigma) + 1) - int(3 * sigma), dtype=np.int64)
+
+        return draw
+
     def update(self, one: bytes) -> np.ndarray:
-        """A vector of multiples of 1/scale, so that rounding is exact at weight w_max."""
+        """A vector of multiples of 1/scale, so that rounding is exact at weight w_max.
+
+        With noise the same as whole units.
+        """
         words = np.frombuffer(hashlib.shake_256(one).digest(4 * self.dim), dtype="<u4")
         reach = int(self.scale * self.clip)
         steps = words.astype(np.int64) % (2 * reach + 1) - reach
+        if self.sigma_local:
+            return np.asarray(steps, dtype=np.int64)
         return (steps / self.scale).astype(np.float32)
 
     def quantised(self, one: bytes, weight: int) -> list[int]:
         """What the member's machine must have made of its update: slowly, in plain Python."""
-        rounding = aes_ctr(self.entropies[one].draws[-1], 4 * self.dim)
+        if self.sigma_local:
+            noise = self.noise_of(one)(self.sigma_local, self.dim)
+            return [int(a) + int(b) for a, b in zip(self.update(one), noise, strict=True)]
+        key = next(one for one in reversed(self.entropies[one].draws) if len(one) == 16)
+        rounding = aes_ctr(key, 4 * self.dim)
         words = struct.unpack(f"<{self.dim}I", rounding)
         factor = self.scale * weight / self.w_max
         return [

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Mapping
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from secagg_world import STAGES, World, aes_ctr, play
+from secagg_world import STAGES, World, aes_ctr, certified, play
 
 from protocols.codec import decode_published, encode_message
 from protocols.errors import Code, InputError, RemoteError
 from protocols.secagg import (
     Aggregator,
+    Member,
     OfficeState,
     RoundResult,
     Stage,
+    check_certificate,
     make_descriptor,
     mean_update,
     replay,
@@ -38,6 +41,7 @@ from protocols.secagg.params import max_weight
 from protocols.secagg.published import check_transcript
 
 NEVER = len(STAGES)
+Case = tuple[World, dict[bytes, int], list[int], bool]  # .., when each leaves, carried keys
 
 
 def finished(outcome: object) -> RoundResult:
@@ -54,10 +58,11 @@ def check_against_plain_sum(world: World, result: RoundResult, weights: dict[byt
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[World, dict[bytes, int], list[int]]:
+def cases(draw: st.DrawFn) -> Case:
     n = draw(st.integers(3, 8))
     colluders = draw(st.integers(1, min(3, n - 2)))
     min_cohort = draw(st.integers(colluders + 2, n))
+    sigma = draw(st.sampled_from([0.0, 0.0, 0.5, 40.0]))
     world = World(
         n=n,
         colluders=colluders,
@@ -65,13 +70,14 @@ def cases(draw: st.DrawFn) -> tuple[World, dict[bytes, int], list[int]]:
         dim=draw(st.integers(1, 120)),
         scale=draw(st.sampled_from([1, 7, 2**10, 2**15, 2**24])),
         clip=draw(st.sampled_from([0.25, 1.0, 3.7])),
-        w_max=draw(st.integers(1, max_weight(max(min_cohort, 3)))),
+        w_max=1 if sigma else draw(st.integers(1, max_weight(max(min_cohort, 3)))),
+        sigma_local=sigma,
         seed=draw(st.text("abc", max_size=3)),
     )
     weights = {one: draw(st.integers(1, world.w_max)) for one in world.ids}
     # a plain draw would nearly always lose too many: most members stay
     leaves = draw(st.lists(st.sampled_from([0, 1, 2, 3, 4, *[NEVER] * 30]), min_size=n, max_size=n))
-    return world, weights, leaves
+    return world, weights, leaves, draw(st.booleans())
 
 
 def expected_abort(world: World, leaves: list[int]) -> Stage | None:
@@ -83,26 +89,28 @@ def expected_abort(world: World, leaves: list[int]) -> Stage | None:
     return None
 
 
-def one_random_run(case: tuple[World, dict[bytes, int], list[int]]) -> None:
-    world, weights, leaves = case
+def one_random_run(case: Case) -> None:
+    world, weights, leaves, carry = case
     gone = {
         stage: frozenset(
             one for one, leave in zip(world.ids, leaves, strict=True) if leave == stage
         )
         for stage in STAGES
     }
-    office = world.aggregator()
+    office, members = world.aggregator(carry=carry), world.members()
     failing = expected_abort(world, leaves)
     if failing is None:
-        result = finished(play(world, world.members(), office, gone=gone, weights=weights))
+        result = finished(play(world, members, office, gone=gone, weights=weights))
         check_against_plain_sum(world, result, weights)
         assert not result.blamed
         there = [sum(leave > stage for leave in leaves) for stage in STAGES]
         assert [len(result.u1), len(result.u2), len(result.u3)] == there[:3]
-        check_transcript(result.published, world.descriptor(), world.roster)
+        check_certificate(certified(world, result), world.descriptor(), world.roster)
+        if carry:
+            the_next_round(world, members, result, weights)
         return
     with pytest.raises(RemoteError, match="are needed") as caught:
-        play(world, world.members(), office, gone=gone, weights=weights)
+        play(world, members, office, gone=gone, weights=weights)
     assert caught.value.code is Code.UNAVAILABLE
     assert office.state is OfficeState.ABORTED
     assert office.spent == (failing >= Stage.AGREE)
@@ -110,16 +118,30 @@ def one_random_run(case: tuple[World, dict[bytes, int], list[int]]) -> None:
         office.result()
 
 
+def the_next_round(
+    world: World, before: Mapping[bytes, Member], result: RoundResult, weights: dict[bytes, int]
+) -> None:
+    """With the keys that the last replies carried; who sent none is asked."""
+    carried = {one: member.carried for one, member in before.items()}
+    assert {one for one, keys in carried.items() if keys is not None} == set(result.carried)
+    world.go_on(result)
+    members = {one: world.member(one, carried=carried[one]) for one in world.ids}
+    office = world.aggregator(carried=result.carried)
+    following = finished(play(world, members, office, weights=weights))
+    check_against_plain_sum(world, following, weights)
+    assert following.u3 == world.ids
+
+
 @settings(deadline=None, max_examples=300)
 @given(cases())
-def test_exact_sum_or_clean_abort(case: tuple[World, dict[bytes, int], list[int]]) -> None:
+def test_exact_sum_or_clean_abort(case: Case) -> None:
     one_random_run(case)
 
 
 @pytest.mark.soak
 @settings(deadline=None, max_examples=10_000)
 @given(cases())
-def test_exact_sum_or_clean_abort_soak(case: tuple[World, dict[bytes, int], list[int]]) -> None:
+def test_exact_sum_or_clean_abort_soak(case: Case) -> None:
     one_random_run(case)
 
 
