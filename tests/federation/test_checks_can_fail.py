@@ -35,9 +35,9 @@ def test_a_vector_that_goes_out_without_its_masks_is_found(
     """Nobody masks and nobody unmasks: every sum is right, and every update lies open."""
     real = masks.add_masks
 
-    def none(total: Lanes, plus: Sequence[bytes], minus: Sequence[bytes]) -> None:
+    def none(total: Lanes, plus: Sequence[bytes], minus: Sequence[bytes], first: int = 0) -> None:
         if len(plus) + len(minus) == 1:  # one stream alone is no mask but the rounding
-            real(total, plus, minus)
+            real(total, plus, minus, first)
 
     monkeypatch.setattr(masks, "add_masks", none)
     world = World(tmp_path, papers(rounds=1))

@@ -18,9 +18,11 @@ from protocols.secagg.messages import Stage
 from sim_checks import played
 from sim_operations import (
     AGREE,
+    AUDIT,
+    EXCHANGES,
     MASK,
     PUBLISH,
-    STAGES,
+    SHARE,
     UNMASK,
     Abort,
     CoordinatorCrash,
@@ -36,14 +38,14 @@ WHENS = ("start", "middle", "end")
 
 
 @pytest.mark.parametrize("when", WHENS)
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EXCHANGES)
 def test_killed_in_a_stage(stage: Stage, when: str, tmp_path: Path) -> None:
     """Before U3 is announced: a new attempt. After: the same one is finished from the log."""
     world = World(tmp_path, papers(rounds=1))
     crash = CoordinatorCrash(stage, when=when, torn=when == "middle")  # type: ignore[arg-type]
     assert played(world, [crash]) is not State.FAILED
     assert world.starts == 2
-    announced = stage in (AGREE, UNMASK)
+    announced = stage in (AGREE, UNMASK, AUDIT)
     assert attempts(world) == [0 if announced else 1, 0]
     assert survivors(world, 1) == EVERYBODY
     resumed = [facts for event, facts in world.home.events if event == "resumed"]
@@ -68,15 +70,20 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         CoordinatorCrash(AGREE, when="end", torn=True),
         CoordinatorCrash(UNMASK, when="middle", torn=True),
         CoordinatorCrash(UNMASK, when="end", torn=True),
+        CoordinatorCrash(AUDIT, when="middle", torn=True),
+        CoordinatorCrash(AUDIT, when="end", torn=True),
         CoordinatorCrash(PUBLISH, when="start"),
     ]
     assert played(world, crashes) is not State.FAILED
-    assert world.starts == 7 and attempts(world) == [1, 0]
+    assert world.starts == 9 and attempts(world) == [1, 0]
 
 
-@pytest.mark.parametrize("stage", [AGREE, UNMASK])
-def test_killed_and_members_that_are_needed_are_gone(stage: Stage, tmp_path: Path) -> None:
-    gone = ("m1", "m2", "m3", "m4")[: 3 if stage is AGREE else 4]
+@pytest.mark.parametrize(("stage", "count"), [(AGREE, 3), (UNMASK, 4), (AUDIT, 5)])
+def test_killed_and_members_that_are_needed_are_gone(
+    stage: Stage, count: int, tmp_path: Path
+) -> None:
+    """Five sign, four open, three confirm the sum: otherwise nothing is published."""
+    gone = [f"m{number}" for number in range(1, count + 1)]
     away = [Drop(name, stage, when="before") for name in gone]
     world = World(tmp_path, papers(rounds=1))
     assert played(world, [CoordinatorCrash(stage), *away]) is State.FAILED
@@ -110,7 +117,7 @@ def test_five_crashes_use_up_the_attempts(tmp_path: Path) -> None:
     assert "round 1 failed 5 times" in world.home.state()[1]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EXCHANGES)
 def test_stopped_and_started_again(stage: Stage, tmp_path: Path) -> None:
     world = World(tmp_path, papers(rounds=1))
     assert played(world, [Stop(stage)]) is not State.FAILED
@@ -119,13 +126,14 @@ def test_stopped_and_started_again(stage: Stage, tmp_path: Path) -> None:
     assert attempts(world) == [0 if stage >= MASK else 1, 0]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", EXCHANGES)
 def test_the_operator_aborts(stage: Stage, tmp_path: Path) -> None:
     world = World(tmp_path, papers())
     assert played(world, [Abort(stage, round=2)]) is State.ABORTED
     # whoever is asked in this stage answers; nothing is asked after it
-    assert max((one.round, one.stage) for one in world.said) == (2, stage)
-    assert len(world.home.records()) == (2 if stage is UNMASK else 1)
+    first = max(stage, SHARE)  # the keys of round 2 came early
+    assert max((one.round, one.stage) for one in world.said) == (2, first)
+    assert len(world.home.records()) == (2 if stage is AUDIT else 1)
 
 
 def test_an_abort_in_the_very_last_stage_releases_nothing(tmp_path: Path) -> None:

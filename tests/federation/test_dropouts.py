@@ -13,6 +13,7 @@ from sim_checks import played
 from sim_operations import (
     ADVERTISE,
     AGREE,
+    AUDIT,
     MASK,
     SHARE,
     STAGES,
@@ -73,6 +74,27 @@ def test_two_are_gone_for_good_and_the_rest_goes_on(tmp_path: Path) -> None:
     state = played(world, [Drop("m1", SHARE), Drop("m6", MASK, when="after", round=2)])
     assert state in (State.RELEASED, State.REFUSED)
     assert [len(one) for one in world.trace.survivors] == [6, 6, 5]
+
+
+@pytest.mark.parametrize("when", ["before", "unsent", "after"])
+def test_auditors_that_vanish_have_stand_ins(when: str, tmp_path: Path) -> None:
+    """Three of seven confirm a sum: whoever is asked and goes, another one takes its turn."""
+    world = World(tmp_path, papers(rounds=1))
+    four = ("m1", "m2", "m3", "m4")
+    gone = [Drop(name, AUDIT, when=when) for name in four]  # type: ignore[arg-type]
+    back = [Restart(name, round=2) for name in four]
+    assert played(world, [*gone, *back]) is not State.FAILED
+    assert attempts(world) == [0, 0]
+    assert survivors(world, 1) == survivors(world, 2) == EVERYBODY
+    asked = {one.member for one in world.said if (one.round, one.stage) == (1, AUDIT)}
+    assert len(asked) >= 3
+
+
+def test_nothing_is_published_that_too_few_confirmed(tmp_path: Path) -> None:
+    world = World(tmp_path, papers(rounds=1))
+    gone = [Drop(f"m{number}", AUDIT) for number in range(1, 6)]
+    assert played(world, gone) is State.FAILED
+    assert "must confirm it" in world.home.state()[1] and world.home.records() == ()
 
 
 def test_late_answers_change_nothing(tmp_path: Path) -> None:

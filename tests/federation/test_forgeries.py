@@ -18,6 +18,7 @@ from sim_lies import CORRUPTIONS, sealed
 from sim_operations import (
     ADVERTISE,
     AGREE,
+    AUDIT,
     MASK,
     SHARE,
     STAGES,
@@ -61,6 +62,19 @@ def test_a_wrong_answer_in_every_stage(stage: Stage, how: str, tmp_path: Path) -
     played(world, [Corrupt("m2", stage, how=how), FIRST_ROUND])
     assert survivors(world, 1) == (EVERYBODY if stage is AGREE else EVERYBODY - {"m2"})
     assert attempts(world) == [0]
+
+
+@pytest.mark.parametrize("how", ["garbage", "wrong signature", "stranger's key", "text", "cut"])
+def test_a_wrong_confirmation_of_the_sum_counts_for_nothing(how: str, tmp_path: Path) -> None:
+    """Four of seven confirm wrongly: the other three are enough, and the office knows who."""
+    world = World(tmp_path, papers(rounds=1))
+    liars = ("m1", "m2", "m3", "m4")
+    state = played(world, [*(Corrupt(one, AUDIT, how=how) for one in liars), FIRST_ROUND])
+    assert state is State.ABORTED and survivors(world, 1) == EVERYBODY
+    asked = {one.member for one in world.said if one.stage is AUDIT}
+    for name in liars:
+        expected = name in asked and how not in UNREADABLE
+        assert len(incidents(world, name)) == (1 if expected else 0)
 
 
 def test_wrong_shares_are_found_and_blamed(tmp_path: Path) -> None:
@@ -153,9 +167,9 @@ def test_what_nobody_signed_ends_nothing(tmp_path: Path) -> None:
 def test_a_message_with_anything_else_never_reaches_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_app, "MAX_ENVELOPE_BYTES", 100_000)
+    monkeypatch.setattr(client_app, "MAX_ENVELOPE_BYTES", 2_000_000)
     world = World(tmp_path, papers(rounds=1))
-    state = world.play([Forge(("m3",), SHARE, lambda envelope: bytes(100_001)), FIRST_ROUND])
+    state = world.play([Forge(("m3",), SHARE, lambda envelope: bytes(2_000_001)), FIRST_ROUND])
     assert state is State.ABORTED and survivors(world, 1) == EVERYBODY - {"m3"}
     (heard,) = [one for one in world.said if one.envelope is None]
     assert "not one envelope" in heard.problem and world.nodes["m3"].journal[0][0] != "refusal"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from test_dropouts import EVERYBODY, attempts, survivors
 
+from coordinator.rounds.attempt import AUDITS
 from coordinator.store.runs import State
 from protocols import codec
 from protocols.secagg.messages import (
@@ -29,12 +30,13 @@ from protocols.secagg.messages import (
     third_transcript,
 )
 from protocols.secagg.params import quorum_size
-from protocols.secagg.published import PublishedSum
+from protocols.secagg.published import SUM_TAG, PublishedSum
 from sim_checks import played
 from sim_lies import with_descriptor, with_record
 from sim_operations import (
     ADVERTISE,
     AGREE,
+    AUDIT,
     MASK,
     SHARE,
     UNMASK,
@@ -76,8 +78,8 @@ DESCRIPTORS: dict[str, tuple[dict[str, Any], str]] = {
     "fewer colluders [4]": ({"colluders": 1, "quorum": quorum_size(7, 1)}, "1 colluders"),
     "a modulus that wraps [5]": ({"bits": 10}, "modulus in bits is 10"),
     "a sparse graph [7]": ({"degree": 2}, "degree of the graph is 2"),
-    "noise that nobody agreed on": ({"sigma_local": 1.0}, "noise of 1.0"),
-    "no time limit": ({"stage_timeout_s": 1_000_000}, "a stage lasts"),
+    "noise that nobody agreed on": ({"sigma_local": 1.0}, "sigma_local of the round is 1.0"),
+    "no time limit": ({"stage_timeouts_s": (5, 5, 1_000_000, 5, 5, 5)}, "stage_timeouts_s"),
 }
 
 
@@ -177,6 +179,11 @@ def _sets(made: Papers, *names: str) -> bytes:
         1, 0, made.course.first_model(), bytes(32)).ids)  # fmt: skip
 
 
+def _shown(request: Request, survivors: bytes) -> Request:
+    assert isinstance(request, AgreeRequest)
+    return replace(request, survivors=survivors)
+
+
 def _shares_withheld(request: Request) -> Request:
     assert isinstance(request, MaskRequest)
     return replace(request, shares=request.shares[1:])
@@ -191,7 +198,7 @@ def _share_changed(request: Request) -> Request:
 def _certificate(change: Callable[[tuple[AgreementSignature, ...]], Any]) -> Any:
     def edit(request: Request) -> Request:
         assert isinstance(request, UnmaskRequest)
-        return UnmaskRequest(tuple(change(request.certificate)))
+        return replace(request, certificate=tuple(change(request.certificate)))
 
     return edit
 
@@ -228,12 +235,12 @@ VIEWS: dict[str, tuple[Any, Any, str]] = {
     ),
     "U3 without itself [23]": (
         AGREE,
-        lambda m: lambda r: AgreeRequest(_sets(m, *ALL[1:])),
+        lambda m: lambda r: replace(r, survivors=_sets(m, *ALL[1:])),
         "does not hold this member",
     ),
     "U3 with itself alone [22]": (
         AGREE,
-        lambda m: lambda r: AgreeRequest(_sets(m, "m1")),
+        lambda m: lambda r: replace(r, survivors=_sets(m, "m1")),
         "at least 5",
     ),
     "too few signatures [27]": (
@@ -276,29 +283,49 @@ def test_a_smaller_u1_for_one_member_shows_in_the_next_stage(tmp_path: Path) -> 
     played(world, [SplitView(("m1",), SHARE, _u1_without_last), FIRST_ROUND])
     assert survivors(world, 1) == EVERYBODY - {"m1"}
     log = (world.home.folder / "audit" / "log.jsonl").read_text()
-    assert "its shares are not for exactly the others of U1" in log
+    assert "its shares are not for exactly its neighbours in U1" in log
 
 
 def test_a_split_view_of_the_survivors_gets_no_quorum(tmp_path: Path) -> None:
     """[24] Three see U3 without m7. No certificate stands for either view; nothing is opened."""
     made = papers(rounds=1)
     world = World(tmp_path, made)
-    other = SplitView(ALL[:3], AGREE, lambda request: AgreeRequest(_sets(made, *ALL[:6])))
+    other = SplitView(ALL[:3], AGREE, lambda request: _shown(request, _sets(made, *ALL[:6])))
     assert played(world, [other]) is State.FAILED
     assert "spent" in world.home.state()[1]
     assert not [one for one in world.said if one.stage is UNMASK]
     assert {one.member for one in world.said if one.stage is AGREE and one.envelope} == EVERYBODY
 
 
-def test_a_sum_that_was_changed_leads_to_another_model_and_out(tmp_path: Path) -> None:
-    """[44, 45] The sum certificate comes later; until then the next descriptor gives it away."""
+def test_a_sum_that_was_changed_on_the_way_is_not_followed(tmp_path: Path) -> None:
+    """[45, 48] Its certificate is for another one. Told the truth, they are back a round later."""
     world = World(tmp_path, papers(rounds=2))
     lie = with_record(lambda one: replace(one, total=one.total + (one.total == one.total.max())))
     assert played(world, [FalseSum(("m2", "m5"), lie)]) is not State.FAILED
     for name in ("m2", "m5"):
         reasons = world.nodes[name].refusals()
-        assert "model_hash of the round" in reasons[0]
-        assert survivors(world, 2) == survivors(world, 3) == EVERYBODY - {"m2", "m5"}
+        assert len(reasons) == 1 and "the signature over 'SAQ1 SUM' does not verify" in reasons[0]
+    assert survivors(world, 2) == EVERYBODY - {"m2", "m5"} and survivors(world, 3) == EVERYBODY
+
+
+def test_a_sum_that_is_not_the_sum_is_confirmed_by_nobody(tmp_path: Path) -> None:
+    """[48] What auditors are shown was changed: none signs it, so nothing is published."""
+
+    def other(request: Any) -> Any:
+        published = request.head.published
+        total = published.total + (published.total == published.total.max())
+        return replace(
+            request, head=replace(request.head, published=replace(published, total=total))
+        )
+
+    world = World(tmp_path, papers(rounds=1))
+    lies = [SplitView(ALL, AUDIT, other) for _ in range(AUDITS)]
+    assert played(world, lies) is State.FAILED
+    assert "must confirm it" in world.home.state()[1] and world.home.records() == ()
+    asked = {one.member for one in world.said if one.stage is AUDIT}
+    assert len(asked) >= 5  # with two left to ask nobody can get three
+    for name in asked:
+        assert "the sum cannot be confirmed" in world.nodes[name].refusals()[0]
 
 
 def _resigned(made: Papers) -> Callable[[PublishedSum], PublishedSum]:
@@ -307,12 +334,22 @@ def _resigned(made: Papers) -> Callable[[PublishedSum], PublishedSum]:
     def edit(one: PublishedSum) -> PublishedSum:
         ads = bytes([9]) * 32
         a2 = second_transcript(first_transcript(one.descriptor_digest, ads), one.cohort)
-        a3 = third_transcript(a2, one.survivor_map)
+        a3 = third_transcript(a2, one.survivor_map, one.vectors_hash)
         quorum = [
             AgreementSignature(made.raw(name), made.keys[name].sign("SAQ1 A3", a3))
             for name in ALL[:5]
         ]
-        return replace(one, ads_hash=ads, a3=a3, certificate=tuple(quorum))
+        confirmed = [
+            AgreementSignature(made.raw(name), made.keys[name].sign(SUM_TAG, a3, one.sum_hash()))
+            for name in ALL[:3]
+        ]
+        return replace(
+            one,
+            ads_hash=ads,
+            a3=a3,
+            certificate=tuple(quorum),
+            sum_certificate=tuple(confirmed),
+        )
 
     return edit
 

@@ -20,8 +20,9 @@ from coordinator.wire.server_app import server_app
 from node.federation.client_app import client_app
 from node.federation.participant import Ticket
 from node.round import Prepared
-from node.store.budgets import RunBudget
+from node.store.budgets import RunBudget, Use
 from node.store.orders import OrderState
+from node.store.spending import SpendingLedger
 from protocols import codec
 from protocols.audit.entries import Kind
 from protocols.errors import InputError
@@ -154,6 +155,9 @@ def test_every_gate_answers_for_itself_and_the_run_goes_on(tmp_path: Path) -> No
     # the office learns that the rows do not do, not why nor where they lie; the shop sees both
     assert answers["m4"][1] == ("this member's data cannot be used for the order",)
     assert "too few" in found.houses["m4"].order().reasons[0]
+    with found.houses["m4"].database.read() as connection:  # and what it reserved is given back
+        lines = SpendingLedger(connection).list()
+    assert [line.state for line in lines] == [Use.RETURNED]
     assert Kind.REFUSAL in found.houses["m3"].kinds() and Kind.REFUSAL in found.houses["m4"].kinds()
 
     found.houses["m2"].approvals.approve(found.papers.order.order.run)

@@ -13,8 +13,8 @@ from coordinator.store.runs import State
 from sim_checks import played
 from sim_lies import CORRUPTIONS
 from sim_operations import (
+    EXCHANGES,
     PUBLISH,
-    STAGES,
     Abort,
     CoordinatorCrash,
     Corrupt,
@@ -29,7 +29,8 @@ from sim_papers import papers
 from sim_world import World
 
 ROUNDS = st.integers(1, 3)
-STAGE = st.sampled_from(STAGES)
+STAGE = st.sampled_from(EXCHANGES)
+ANYWHERE = st.sampled_from((*EXCHANGES, PUBLISH))
 WHEN = st.sampled_from(["start", "middle", "end"])
 
 
@@ -46,7 +47,9 @@ def of_members(*names: str) -> st.SearchStrategy[Operation]:
 
 
 OF_THE_OFFICE: st.SearchStrategy[Operation] = st.one_of(
-    st.builds(CoordinatorCrash, st.sampled_from((*STAGES, PUBLISH)), ROUNDS, WHEN, st.booleans()),
+    st.builds(
+        CoordinatorCrash, st.sampled_from((*EXCHANGES, PUBLISH)), ROUNDS, WHEN, st.booleans()
+    ),
     st.builds(Stop, STAGE, ROUNDS),
 )
 ANYTHING: st.SearchStrategy[Operation] = st.one_of(

@@ -15,7 +15,7 @@ from protocols.audit.entries import Kind
 from protocols.evidence import verify_release
 from protocols.retrace import read_parameters
 from sim_checks import played
-from sim_operations import ADVERTISE, MASK, Abort, Drop, Restart
+from sim_operations import ADVERTISE, MASK, SHARE, Abort, Drop, Restart
 from sim_papers import papers
 from sim_shops import LEARNING
 from sim_world import World
@@ -40,8 +40,10 @@ def test_shops_learn_together_and_the_model_is_released(tmp_path: Path) -> None:
         released = read_parameters(files[bundle.MODEL], own.model, "model")
         assert np.array_equal(released, own.state.params)
         assert (node.folder / "run" / "scores.json").exists()
-        kinds = [kind for kind, _ in node.journal]
+        kinds = [kind for kind, _ in node.journal if kind != Kind.CHECK]
         assert kinds == [Kind.SPENT, Kind.SUM] * 3  # signed, followed; nothing was refused
+    checks = [facts["round"] for one in world.nodes.values() for facts in one.facts(Kind.CHECK)]
+    assert sorted(checks) == [1, 1, 1, 2, 2, 2, 3, 3, 3]  # C + 1 survivors of each round
 
 
 def test_the_model_starts_from_the_order_and_moves(tmp_path: Path) -> None:
@@ -66,7 +68,7 @@ def test_a_blend_that_does_not_beat_the_baseline_is_not_released(tmp_path: Path)
 
 def test_a_release_without_two_of_them(tmp_path: Path) -> None:
     world = World(tmp_path, papers(settings=LEARNING), real_ledgers=True)
-    operations = [Drop("m1", MASK), Restart("m1", round=2), Drop("m6", ADVERTISE, round=3)]
+    operations = [Drop("m1", MASK), Restart("m1", round=2), Drop("m6", SHARE, round=3)]
     assert played(world, operations) is State.RELEASED
     assert [len(one) for one in world.trace.survivors] == [6, 7, 6]
     assert world.trace.metrics()["evaluated"] == 6

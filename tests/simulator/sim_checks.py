@@ -85,10 +85,11 @@ def check_sums(world: World) -> None:
 
 
 def check_signed_once(world: World) -> None:
-    """No member ever signed two survivor sets of one round, or opened shares for two."""
+    """Nobody ever signed two survivor sets or two sums of one round, or opened shares for two."""
     signed: dict[tuple[str, int], set[bytes]] = defaultdict(set)
     opened: dict[tuple[str, int], set[bytes]] = defaultdict(set)
     masked: dict[tuple[str, int, int, int], set[bytes]] = defaultdict(set)
+    summed: dict[tuple[str, int], set[bytes]] = defaultdict(set)
     for one in world.said:
         if one.envelope is None:
             continue
@@ -100,7 +101,9 @@ def check_signed_once(world: World) -> None:
             _never_both(one.member, body)
         elif one.stage is Stage.MASK:
             masked[one.member, one.start, one.round, one.attempt].add(body)
-    for many in (*signed.values(), *opened.values(), *masked.values()):
+        elif one.stage is Stage.AUDIT:
+            summed[one.member, one.round].add(body)
+    for many in (*signed.values(), *opened.values(), *masked.values(), *summed.values()):
         assert len(many) == 1
 
 

@@ -11,6 +11,7 @@ from flwr.app import ConfigRecord, RecordDict
 
 from protocols import codec
 from protocols.retrace import read_record, record_bytes
+from protocols.secagg.disclosure import AuditRequest
 from protocols.secagg.messages import (
     AdvertiseRequest,
     MaskedInput,
@@ -37,10 +38,13 @@ def sealed(envelope: bytes, key: SigningKey, **changes: Any) -> bytes:
     return codec.seal(key=key, **{**fields, **changes})
 
 
-def with_request(envelope: bytes, edit: Callable[[Request], Request]) -> bytes:
+def with_request(envelope: bytes, edit: Callable[[Any], Request | AuditRequest]) -> bytes:
     """The coordinator's envelope with another request in it, signed by the coordinator."""
     found = codec.peek_envelope(envelope)
-    request = edit(codec.decode_request(found.stage, found.body))
+    if found.stage is Stage.AUDIT:
+        request = edit(codec.decode_audit_request(found.body))
+    else:
+        request = edit(codec.decode_request(found.stage, found.body))
     if isinstance(request, AdvertiseRequest):
         signature = COORDINATOR.sign("SAQ1 RD", request.descriptor.digest())
         request = AdvertiseRequest(request.descriptor, signature)
@@ -72,6 +76,9 @@ def _own(edit: Callable[[Reply], Reply]) -> Corruption:
 
     def change(envelope: bytes, papers: Papers, name: str) -> bytes:
         found = codec.peek_envelope(envelope)
+        if found.stage is Stage.AUDIT:  # nothing in it but a signature
+            wrong = replace(codec.decode_audit_reply(found.body, name), signature=bytes(64))
+            return sealed(envelope, papers.keys[name], body=codec.encode_message(wrong))
         reply = edit(codec.decode_reply(found.stage, found.body, name))
         return sealed(envelope, papers.keys[name], body=codec.encode_message(reply))
 

@@ -163,6 +163,10 @@ class Node:
         """The reasons that this node wrote down."""
         return [str(facts["note"]) for kind, facts in self.journal if kind == Kind.REFUSAL]
 
+    def facts(self, kind: Kind) -> list[Mapping[str, Any]]:
+        """What this node wrote down of a kind."""
+        return [facts for found, facts in self.journal if found == kind]
+
     def _prepare(self, ticket: Ticket) -> way.Prepared:
         if isinstance(ticket.course.recipe, churn.Churn):
             return sim_customers.prepare(self.shop, ticket)

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from protocols.secagg.disclosure import AuditRequest
 from protocols.secagg.messages import Request, Stage
 
 ADVERTISE, SHARE, MASK, AGREE, UNMASK, AUDIT, PUBLISH = Stage
 STAGES = (ADVERTISE, SHARE, MASK, AGREE, UNMASK)
+EXCHANGES = (*STAGES, AUDIT)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class SplitView:
 
     members: tuple[str, ...]
     stage: Stage
-    edit: Callable[[Request], Request]
+    edit: Callable[[Request | AuditRequest], Request | AuditRequest]
     round: int = 1
 
 

@@ -134,6 +134,7 @@ class World:
         self.starts = 0
         self.held: set[bytes] = set()  # what was in the coordinator's memory, before each stage
         self._told: set[tuple[str, int]] = set()
+        self._begun: set[tuple[int, int]] = set()
         self._disk: dict[Path, bytes] = {}
         self._forgets = False
 
@@ -271,16 +272,24 @@ class World:
         into.append(Heard(*place, body, start=start))
 
     def before_stage(self, number: int, attempt: int, stage: Stage) -> None:
-        """Called before the messages of a stage go out."""
+        """Called before the messages of a stage go out.
+
+        A round in which everybody's keys came early begins with stage 1: what is to happen in
+        its stage 0 happens then.
+        """
         self.held.update(held_bytes(self.spies.machines[-1:]))
-        for name, node in self.nodes.items():
-            if not node.running and self._take(Restart, (name, number, stage)):
-                node.start()
-        if self._take(Abort, ("", number, stage)):
-            self.home.abort()
-        if self._take(Stop, ("", number, stage)):
-            self.home.stop.set()
-        self._crash_at(stage, number, "start")
+        begins = (number, attempt) not in self._begun
+        self._begun.add((number, attempt))
+        skipped = begins and stage is Stage.SHARE
+        for place in (Stage.ADVERTISE, stage) if skipped else (stage,):
+            for name, node in self.nodes.items():
+                if not node.running and self._take(Restart, (name, number, place)):
+                    node.start()
+            if self._take(Abort, ("", number, place)):
+                self.home.abort()
+            if self._take(Stop, ("", number, place)):
+                self.home.stop.set()
+            self._crash_at(place, number, "start")
 
     def _fetch(self, name: str, run: RunId, number: int) -> bytes:
         """What a node gets when it asks for a published round."""
