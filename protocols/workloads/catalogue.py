@@ -37,8 +37,3 @@ def find(workload_id: str, version: str) -> Workload:
 def digests(read: Read) -> frozenset[str]:
     """The digests of all installed workloads."""
     return frozenset(one.digest(read) for one in CATALOGUE.values())
-
-
-def digest(read: Read, workload: Workload = DEMAND) -> str:
-    """The digest of a workload, by default the demand workload."""
-    return workload.digest(read)
