@@ -24,7 +24,7 @@ import node.config
 import node.settings
 from node.policy import house_rules
 from protocols.errors import TABLE
-from protocols.workloads import demand
+from protocols.workloads import churn, demand
 
 ROOT = Path(__file__).resolve().parent.parent
 TOPS = ("protocols", "node", "coordinator", "examples", "deploy", "tests")
@@ -275,6 +275,9 @@ def test_the_sample_run_settings_fit_the_workload() -> None:
     raw = json.loads((ROOT / "deploy" / "config" / "run_settings.json").read_text())
     parsed = demand.parse_config({**demand.DEFAULTS, **raw})
     assert parsed.holdout_weeks == raw["holdout_weeks"]
+    raw = json.loads((ROOT / "deploy" / "config" / "churn_settings.json").read_text())
+    assert set(raw) == set(churn.WORKLOAD.free), "what an order fills in itself, and no more"
+    churn.parse_config({**churn.DEFAULTS, **raw})
 
 
 # ---------------------------------------------------------------------------------- systemd
