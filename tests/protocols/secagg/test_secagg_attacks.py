@@ -1,8 +1,7 @@
 """The attack list: a lying coordinator, colluding members; honest members refuse each time.
 
-The numbers are those of the list in the design; what needs sparse graphs, noise or sum certificates
-comes with them. 29, 35 and 42 stand in test_secagg_states, 36 and 39 also in test_codec, 37 in
-test_secagg_round, 38 in test_secagg_vectors.
+The numbers are those of the list of attacks in the design. Noise, early keys, sparse graphs and the
+audit of the sum have files of their own; ``test_attack_list`` prints where each number stands.
 """
 
 from __future__ import annotations
@@ -14,10 +13,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from secagg_world import World, named, play
+from secagg_world import World, certified, named, play
 
+from protocols.agreement.survivors import survivor_change
 from protocols.errors import CoopError, InputError, Refused, RemoteError
-from protocols.secagg import Demands, Member, MemberState, RoundResult, Stage, fixedpoint
+from protocols.secagg import (
+    Demands,
+    Member,
+    MemberState,
+    RoundResult,
+    Stage,
+    check_certificate,
+    fixedpoint,
+)
 from protocols.secagg import masks as m
 from protocols.secagg.messages import (
     Advertisement,
@@ -32,6 +40,7 @@ from protocols.secagg.messages import (
     advertisements_hash,
     bitmap,
     first_transcript,
+    from_bitmap,
     second_transcript,
     third_transcript,
 )
@@ -188,7 +197,7 @@ def test_41_a_member_that_was_removed() -> None:
     refuses(member, offer(world, world.descriptor()), "not in the roster")
 
 
-def test_a_cohort_that_the_order_does_not_name() -> None:
+def test_33_a_cohort_that_differs_from_the_order_by_one_member() -> None:
     world = World(n=6)
     fewer = replace(World(n=5).descriptor(), ids=world.ids[:5], run=world.descriptor().run)
     refuses(world.member(world.ids[0]), offer(world, fewer), "0 more, 1 missing")
@@ -247,6 +256,47 @@ def test_more_members_than_agreed_and_more_weight() -> None:
         refuses(member, offer(world, world.descriptor()), match)
     member = world.member(world.ids[0], expected=world.expected(w_max=5), demands=Demands(1, 3, 9))
     refuses(member, offer(world, world.descriptor(w_max=5)), "allows at most 4")
+
+
+def test_44_a_model_that_does_not_follow_from_the_published_sums() -> None:
+    """Round 1: the member steps on the certified sum of round 0 and knows what must come."""
+    world = World(seed="next")
+    result = play(world, world.members(), world.aggregator())
+    assert isinstance(result, RoundResult)
+    published = certified(world, result)
+    check_certificate(published, world.descriptor(), world.roster)
+    world.go_on(result)
+    derived = hashlib.sha256(published.total.tobytes()).digest()
+    expected = world.expected(model_hash=derived)
+    right = world.member(world.ids[0], expected=expected)
+    right.step(offer(world, world.descriptor(model_hash=derived)))
+    for wrong in ({"model_hash": named("model")}, {"prev_transcript": named("another sum")}):
+        member = world.member(world.ids[0], expected=expected)
+        descriptor = world.descriptor(**{"model_hash": derived, **wrong})
+        refuses(member, offer(world, descriptor), next(iter(wrong)))
+    with pytest.raises(RemoteError, match="survivors confirmed the sum"):
+        check_certificate(result.published, World(seed="next").descriptor(), world.roster)
+
+
+def test_47_two_log_roots_for_two_parts_of_the_members() -> None:
+    """Colluders help both; a certificate is a quorum's word for one root, and there is one."""
+    world = World(n=7, colluders=2)  # q = 5
+    honest, bad = world.ids[:5], world.ids[5:]
+    parts = {"one": (*honest[:3], *bad), "other": (*honest[3:], *bad)}
+    gone_on = []
+    for name, part in parts.items():
+        request = offer(world, world.descriptor(log_root=named(name)))
+        members = {one: world.member(one, tag=name) for one in part}
+        ads = tuple(members[one].step(request) for one in sorted(part))
+        for one in part:
+            if one in bad:
+                continue
+            try:
+                members[one].step(ShareRequest(ads))  # type: ignore[arg-type]
+                gone_on.append(name)
+            except RemoteError as error:
+                assert "U1 has 4 members, at least 5" in str(error)
+    assert gone_on == ["one"] * 3
 
 
 # ------------------------------------------------------------ keys and U1 (13-17)
@@ -750,6 +800,27 @@ def test_43_certificate_shown_to_a_part_then_a_new_attempt_with_the_rest() -> No
     members, out, _ = reach(world, Stage.AGREE, tag="attempt 1")
     for one in honest:
         refuses(members[one], out[one], "is spent")
+
+
+def test_46_survivors_that_differ_by_one_from_an_earlier_round_too_often() -> None:
+    """Two sums over nearly the same members show the difference; clause 14 says how often."""
+    world = World(n=7)
+    sets: list[frozenset[str]] = []
+    signed = []
+    for number in range(6):
+        world.round, world.attempt = number, 0
+        gone = {Stage.MASK: frozenset(world.ids[:1])} if number % 2 else {}
+        members, out, _ = reach(world, Stage.AGREE, gone=gone)
+        one = world.ids[6]
+        there = frozenset(i.hex() for i in from_bitmap(out[one].survivors, world.ids))
+        if survivor_change(sets, there, world.min_cohort, allowed=2) is not None:
+            members[one].close()  # what a node's shell does before the machine sees the request
+            assert (world.descriptor().run, number) not in world.ledgers[one].spent
+            continue
+        sets.append(there)
+        members[one].step(out[one])
+        signed.append(number)
+    assert signed == [0, 1, 2, 4]  # 1 left, 2 came back; 3 and 5 would be the third time
 
 
 def test_34_a_late_vector_of_an_excluded_member_stays_masked() -> None:
