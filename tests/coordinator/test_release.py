@@ -70,7 +70,9 @@ def test_a_blend_that_does_not_beat_the_baseline_is_refused(blend: float) -> Non
     assert not lines_of(place, Kind.RELEASE)
     refusal = lines_of(place, Kind.REFUSAL)
     assert (
-        len(refusal) == 1 and '"clauses":["c15"]' in refusal[0] and '"baseline_error":0.6' in refusal[0]
+        len(refusal) == 1
+        and '"clauses":["c15"]' in refusal[0]
+        and '"baseline_error":0.6' in refusal[0]
     )
 
 
