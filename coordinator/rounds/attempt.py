@@ -20,6 +20,7 @@ from protocols.ids import MemberId
 from protocols.secagg import aggregator
 from protocols.secagg._state import OfficeState
 from protocols.secagg.aggregator import Aggregator
+from protocols.secagg.disclosure import AuditRequest
 from protocols.secagg.messages import Advertisement, MaskedInput, Reply, Request, Stage
 from protocols.secagg.params import RoundDescriptor
 from protocols.secagg.published import RoundResult
@@ -143,10 +144,7 @@ class Attempt:
         stage: Stage,
         outbound: Mapping[bytes, Request],
     ) -> None:
-        envelopes = {
-            MemberId(one.hex()): self._seal(stage, codec.encode_message(request))
-            for one, request in outbound.items()
-        }
+        envelopes = self._envelopes(stage, outbound)
         timeout_s = float(self.descriptor.stage_timeouts_s[stage])
         for answer in self.exchange.stage(self.descriptor.round, envelopes, timeout_s):
             if answer.envelope is None:
@@ -191,10 +189,7 @@ class Attempt:
 
     def _ask(self, audit: SumAudit) -> None:
         """One exchange with the auditors whose turn it is; who does not confirm is passed over."""
-        envelopes = {
-            MemberId(one.hex()): self._seal(Stage.AUDIT, codec.encode_message(request))
-            for one, request in audit.due().items()
-        }
+        envelopes = self._envelopes(Stage.AUDIT, audit.due())
         timeout_s = float(self.descriptor.stage_timeouts_s[Stage.AUDIT])
         for answer in self.exchange.stage(self.descriptor.round, envelopes, timeout_s):
             member = bytes.fromhex(answer.member)
@@ -207,6 +202,16 @@ class Attempt:
             except CoopError as error:
                 audit.lapse(member)
                 self.blamed(answer.member, error.problem)
+
+    def _envelopes(
+        self, stage: Stage, outbound: Mapping[bytes, Request | AuditRequest]
+    ) -> dict[MemberId, bytes]:
+        """Sealed once for each distinct request: most stages tell all the same, and it is large."""
+        sealed: dict[int, bytes] = {}
+        for request in outbound.values():
+            if id(request) not in sealed:
+                sealed[id(request)] = self._seal(stage, codec.encode_message(request))
+        return {MemberId(one.hex()): sealed[id(request)] for one, request in outbound.items()}
 
     def _seal(self, stage: Stage, body: bytes) -> bytes:
         one = self.descriptor

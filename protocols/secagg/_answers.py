@@ -5,7 +5,7 @@ Each function raises RemoteError naming the member; nothing is changed by a chec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence, Set
 
 from protocols.errors import RemoteError
 from protocols.secagg import masks, messages, shamir
@@ -32,13 +32,13 @@ def check_advertisement(
     member: bytes,
     public: bytes,
     descriptor: RoundDescriptor,
-    others: Iterable[Advertisement],
-) -> None:
-    """Own id, signature, usable points, nothing that another member already advertised."""
+    taken: Set[bytes],
+) -> frozenset[bytes]:
+    """Own id, signature, usable points, nothing of what others advertised; the four values."""
     _check_own(ad, member)
     messages.check_advertised(ad, descriptor, descriptor.digest(), public)
     _check_points(ad)
-    messages.check_distinct((*others, ad))
+    return messages.check_new(ad, taken)
 
 
 def _check_own(ad: Advertisement, member: bytes) -> None:

@@ -92,6 +92,7 @@ class Aggregator:
         self._rd = descriptor.digest()
         self._opening = AdvertiseRequest(descriptor, key.sign("SAQ1 RD", self._rd))
         self._state = OfficeState.START
+        self._taken: set[bytes] = set()  # keys, nonces and commitments of U1 so far
         self._early = self._usable(carried or {})
         self._asked: tuple[bytes, ...] = tuple(
             one for one in descriptor.ids if one not in self._early
@@ -256,12 +257,11 @@ class Aggregator:
         public = self._roster[member]
         match message:
             case Advertisement():
-                others = tuple(
-                    one for one in self._answers.values() if isinstance(one, Advertisement)
-                )
-                _answers.check_advertisement(message, member, public, self.descriptor, others)
                 if message.early:
                     raise RemoteError("it sent early keys in stage 0.", peer=member.hex())
+                self._taken |= _answers.check_advertisement(
+                    message, member, public, self.descriptor, self._taken
+                )
             case ShareReply():
                 holders = self._graph.among(member, self._u1)
                 _answers.check_shares(message, member, public, self._a1, holders)
@@ -291,7 +291,9 @@ class Aggregator:
         for member in sorted(set(carried) & set(self.descriptor.ids)):
             ad, public = carried[member], self._roster[member]
             try:
-                _answers.check_advertisement(ad, member, public, self.descriptor, found.values())
+                self._taken |= _answers.check_advertisement(
+                    ad, member, public, self.descriptor, self._taken
+                )
             except RemoteError:
                 continue  # it is asked again, which costs one exchange and no more
             found[member] = ad

@@ -6,7 +6,7 @@ raises InputError when a size or a form is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -252,14 +252,19 @@ def check_distinct(advertisements: Iterable[Advertisement]) -> None:
     """RemoteError if two members of U1 share a key, a nonce or a commitment, or one key is both."""
     seen: set[bytes] = set()
     for ad in advertisements:
-        for value in (ad.c_public, ad.s_public, ad.nonce, ad.commitment):
-            if value in seen:
-                raise RemoteError(
-                    "a key, nonce or commitment stands twice in U1.",
-                    peer=ad.member.hex(),
-                    where="advertised keys",
-                )
-            seen.add(value)
+        seen |= check_new(ad, seen)
+
+
+def check_new(ad: Advertisement, seen: Set[bytes]) -> frozenset[bytes]:
+    """The four values of an advertisement; RemoteError if one is in ``seen`` or stands twice."""
+    values = frozenset((ad.c_public, ad.s_public, ad.nonce, ad.commitment))
+    if len(values) < len(ad.signed_parts()) - 1 or not values.isdisjoint(seen):
+        raise RemoteError(
+            "a key, nonce or commitment stands twice in U1.",
+            peer=ad.member.hex(),
+            where="advertised keys",
+        )
+    return values
 
 
 def advertisements_hash(advertisements: tuple[Advertisement, ...]) -> bytes:
