@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from protocols.canonical import digest
 from protocols.errors import InputError
 from protocols.secagg.fixedpoint import packed_size
-from protocols.secagg.merkle import HASH_BYTES, chunk_bytes, chunk_count
+from protocols.secagg.merkle import CHUNK_COORDINATES, HASH_BYTES, chunk_bytes, chunk_count
 from protocols.secagg.messages import (
     SIGNATURE_BYTES,
     Advertisement,
@@ -111,11 +111,12 @@ def in_full(descriptor: RoundDescriptor, survivors: int) -> bool:
 
 
 def spots(descriptor: RoundDescriptor, survivors: int) -> int:
-    """How many chunks an auditor of a large sum sees."""
-    count = chunk_count(descriptor.coordinates)
+    """How many chunks an auditor of a large sum sees, the last one among them."""
+    count, width = chunk_count(descriptor.coordinates), descriptor.width
     wanted = max(SPOT_LEAST, -(-count * SPOT_PERCENT // 100))
-    fit = budget_bytes(descriptor) // (survivors * chunk_bytes(descriptor.width))
-    return min(count, wanted, max(2, fit))
+    rest = descriptor.coordinates - (count - 1) * CHUNK_COORDINATES
+    room = budget_bytes(descriptor) - survivors * packed_size(rest, width)
+    return min(count, wanted, 1 + max(1, room // (survivors * chunk_bytes(width))))
 
 
 def draw(

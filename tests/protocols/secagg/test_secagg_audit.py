@@ -49,7 +49,7 @@ def spot(monkeypatch: pytest.MonkeyPatch) -> tuple[World, RoundResult]:
     """A round whose sum is too large to be disclosed in full."""
     world, result = finished(SPOT_DIM)
     monkeypatch.setattr(disclosure, "BODY_BYTES", SPOT_BODY)
-    assert not in_full(world.descriptor(), 5) and spots(world.descriptor(), 5) == 4
+    assert not in_full(world.descriptor(), 5) and spots(world.descriptor(), 5) == 5
     return world, result
 
 
@@ -273,7 +273,7 @@ def test_the_weights_are_always_looked_at(spot: tuple[World, RoundResult]) -> No
     world, result = spot
     for nonce in (b"a" * 32, b"b" * 32):
         drawn = draw(result.a3, result.published.sum_hash(), nonce, world.descriptor(), 5)
-        assert drawn[-1] == 6 and len(drawn) == 4 == len(set(drawn))
+        assert drawn[-1] == 6 and len(drawn) == 5 == len(set(drawn))
     total = result.sum.copy()
     total[-1] += 1
     one, request = second_request(world, audit_of(world, result, total=total))
