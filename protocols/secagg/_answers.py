@@ -32,11 +32,12 @@ def check_advertisement(
     member: bytes,
     public: bytes,
     descriptor: RoundDescriptor,
+    rd: bytes,
     taken: Set[bytes],
 ) -> frozenset[bytes]:
     """Own id, signature, usable points, nothing of what others advertised; the four values."""
     _check_own(ad, member)
-    messages.check_advertised(ad, descriptor, descriptor.digest(), public)
+    messages.check_advertised(ad, descriptor, rd, public)
     _check_points(ad)
     return messages.check_new(ad, taken)
 

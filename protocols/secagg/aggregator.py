@@ -260,7 +260,7 @@ class Aggregator:
                 if message.early:
                     raise RemoteError("it sent early keys in stage 0.", peer=member.hex())
                 self._taken |= _answers.check_advertisement(
-                    message, member, public, self.descriptor, self._taken
+                    message, member, public, self.descriptor, self._rd, self._taken
                 )
             case ShareReply():
                 holders = self._graph.among(member, self._u1)
@@ -292,7 +292,7 @@ class Aggregator:
             ad, public = carried[member], self._roster[member]
             try:
                 self._taken |= _answers.check_advertisement(
-                    ad, member, public, self.descriptor, self._taken
+                    ad, member, public, self.descriptor, self._rd, self._taken
                 )
             except RemoteError:
                 continue  # it is asked again, which costs one exchange and no more
@@ -319,7 +319,8 @@ class Aggregator:
             )
 
     def _gone(self) -> tuple[bytes, ...]:
-        return tuple(one for one in self._u2 if one not in self._u3)
+        there = frozenset(self._u3)
+        return tuple(one for one in self._u2 if one not in there)
 
     # ----------------------------------------------------------------- stages
 
