@@ -1,7 +1,8 @@
 """The attack list: a lying coordinator, colluding members; honest members refuse each time.
 
 The numbers are those of the list of attacks in the design. Noise, early keys, sparse graphs and the
-audit of the sum have files of their own; ``test_secagg_attack_list`` prints where each number stands.
+audit of the sum have files of their own; ``test_secagg_attack_list`` prints where each number
+stands.
 """
 
 from __future__ import annotations
