@@ -25,8 +25,10 @@ from protocols.secagg import (
     SumAudit,
     check_certificate,
     check_sum,
+    replay,
 )
 from protocols.secagg.costs import Cost
+from protocols.secagg.messages import Stage
 from protocols.secagg.params import PROTOCOL
 
 Outbound = Mapping[bytes, Any]  # member id -> what to send it
@@ -44,6 +46,14 @@ class MemberMachine(Protocol):
         """What it signed about who is in the sum and with what, or None."""
 
     @property
+    def vector_root(self) -> bytes | None:
+        """Commitment to the vector that it sent, or None; the audit compares it."""
+
+    @property
+    def carried(self) -> Any:
+        """What it keeps for the next round, or None; opaque."""
+
+    @property
     def costs(self) -> tuple[Cost, ...]:
         """What each exchange cost."""
 
@@ -59,6 +69,10 @@ class MemberMachine(Protocol):
 
 class AggregatorMachine(Protocol):
     """The coordinator in one attempt: collects answers, closes stages, learns one sum."""
+
+    @property
+    def stage(self) -> Stage | None:
+        """Whose answers are being collected; None when the attempt is over."""
 
     @property
     def waiting_for(self) -> tuple[bytes, ...]:
@@ -117,19 +131,23 @@ class AuditMachine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """One way to make a sum. ``exchanges``: round trips before the audit; fewer in steady state."""
+    """One way to make a sum. ``exchanges``: round trips before the audit; fewer in steady state.
+
+    ``replay`` brings a new aggregator to where a crashed one stood, from what it had stored.
+    """
 
     protocol: str
     exchanges: int
     steady_exchanges: int
     member: Callable[..., MemberMachine]
     aggregator: Callable[..., AggregatorMachine]
+    replay: Callable[..., Outbound]
     audit: Callable[..., AuditMachine]
     confirm: Callable[..., Any]
     check: Callable[[PublishedSum, RoundDescriptor, Mapping[bytes, bytes]], None]
 
 
-SA_Q1 = Mode(PROTOCOL, 5, 4, Member, Aggregator, SumAudit, check_sum, check_certificate)
+SA_Q1 = Mode(PROTOCOL, 5, 4, Member, Aggregator, replay, SumAudit, check_sum, check_certificate)
 MODES: Mapping[str, Mode] = {SA_Q1.protocol: SA_Q1}
 
 

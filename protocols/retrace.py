@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 
+from protocols.aggregation import mode
 from protocols.bundle import Vector, model_file, model_parameters
 from protocols.canonical import encode
 from protocols.codec import decode_published, decode_request, encode_message
@@ -18,7 +19,7 @@ from protocols.errors import Code, InputError
 from protocols.ids import ModelId
 from protocols.secagg.messages import AdvertiseRequest, Stage
 from protocols.secagg.params import NO_TRANSCRIPT, RoundDescriptor
-from protocols.secagg.published import PublishedSum, check_certificate
+from protocols.secagg.published import PublishedSum
 from protocols.signing import verify
 from protocols.workloads.server import ServerState
 
@@ -149,7 +150,7 @@ def follow(trace: Trace, raw: bytes, coordinator_key: bytes, where: str) -> Trac
         descriptor.digest(),
         peer=COORDINATOR,
     )
-    check_certificate(published, descriptor, course.roster_keys)
+    mode(descriptor.protocol).check(published, descriptor, course.roster_keys)
     state = course.next_model(trace.state, descriptor, published.total, published.weight_sum)
     return replace(
         trace,

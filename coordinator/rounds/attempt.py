@@ -15,25 +15,15 @@ from pathlib import Path
 from coordinator.rounds.exchange import Exchange
 from coordinator.rounds.stagelog import Bodies, StageLog, replay
 from protocols import codec
+from protocols.aggregation import AggregatorMachine, AuditMachine, mode
 from protocols.errors import CoopError, LocalError, RemoteError
 from protocols.ids import MemberId
-from protocols.secagg import aggregator
-from protocols.secagg._state import OfficeState
-from protocols.secagg.aggregator import Aggregator
 from protocols.secagg.disclosure import AuditRequest
 from protocols.secagg.messages import Advertisement, MaskedInput, Reply, Request, Stage
 from protocols.secagg.params import RoundDescriptor
 from protocols.secagg.published import RoundResult
-from protocols.secagg.sumaudit import SumAudit
 from protocols.signing import SigningKey
 
-STAGE_OF: Mapping[OfficeState, Stage] = {
-    OfficeState.ADVERTISE: Stage.ADVERTISE,
-    OfficeState.SHARE: Stage.SHARE,
-    OfficeState.MASK: Stage.MASK,
-    OfficeState.AGREE: Stage.AGREE,
-    OfficeState.UNMASK: Stage.UNMASK,
-}
 AUDITS = 3  # a sum whose survivors went away is shown again to those who came back
 Progress = Callable[[Stage], None]
 Blamed = Callable[[MemberId, str], None]
@@ -97,7 +87,7 @@ class Attempt:
         # the first event that is read fills ``carried``, and the machine needs it before that
         first = list(islice(events, 1))
         machine = self._machine(carried)
-        outbound = aggregator.replay(machine, chain(first, events))
+        outbound = mode(self.descriptor.protocol).replay(machine, chain(first, events))
         waiting = set(machine.waiting_for)
         log = StageLog(self.file)
         try:
@@ -107,8 +97,9 @@ class Attempt:
         finally:
             log.close()
 
-    def _machine(self, carried: Mapping[bytes, Advertisement]) -> Aggregator:
-        return Aggregator(self.descriptor, self.key, self.roster, carried, self.carry)
+    def _machine(self, carried: Mapping[bytes, Advertisement]) -> AggregatorMachine:
+        make = mode(self.descriptor.protocol).aggregator
+        return make(self.descriptor, self.key, self.roster, carried, self.carry)
 
     def _events(self, carried: dict[bytes, Advertisement]) -> Iterator[tuple[bytes, Reply] | None]:
         """What came in, one at a time; early keys, which stand first, are put into ``carried``."""
@@ -123,10 +114,9 @@ class Attempt:
                 yield bytes.fromhex(record.member), reply
 
     def _go_on(
-        self, machine: Aggregator, outbound: Mapping[bytes, Request], log: StageLog
+        self, machine: AggregatorMachine, outbound: Mapping[bytes, Request], log: StageLog
     ) -> RoundResult:
-        while machine.state in STAGE_OF:
-            stage = STAGE_OF[machine.state]
+        while (stage := machine.stage) is not None:
             self.progress(stage)
             self._collect(machine, log, stage, outbound)
             if machine.enough():  # else closing raises, and the log must not say it was closed
@@ -139,7 +129,7 @@ class Attempt:
 
     def _collect(
         self,
-        machine: Aggregator,
+        machine: AggregatorMachine,
         log: StageLog,
         stage: Stage,
         outbound: Mapping[bytes, Request],
@@ -174,7 +164,7 @@ class Attempt:
             return reply.vector
 
         for left in reversed(range(AUDITS)):
-            audit = SumAudit(result, self.roster, vector_of)
+            audit = mode(self.descriptor.protocol).audit(result, self.roster, vector_of)
             try:
                 while not audit.done:
                     self._ask(audit)
@@ -187,7 +177,7 @@ class Attempt:
             self.progress(Stage.AUDIT)
         raise LocalError("a sum was audited no time at all.")
 
-    def _ask(self, audit: SumAudit) -> None:
+    def _ask(self, audit: AuditMachine) -> None:
         """One exchange with the auditors whose turn it is; who does not confirm is passed over."""
         envelopes = self._envelopes(Stage.AUDIT, audit.due())
         timeout_s = float(self.descriptor.stage_timeouts_s[Stage.AUDIT])

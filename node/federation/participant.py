@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from node import files
 from node import round as way
 from protocols import codec, retrace
+from protocols.aggregation import MemberMachine, mode
 from protocols.agreement.survivors import change_limit
 from protocols.audit.entries import Kind
 from protocols.course import Course
@@ -30,7 +31,7 @@ from protocols.errors import Code, CoopError, Refused, RemoteError
 from protocols.ids import MemberId, RunId
 from protocols.permit import Permit
 from protocols.secagg.disclosure import AuditReply, AuditRequest
-from protocols.secagg.member import REFUSAL, Member
+from protocols.secagg.member import REFUSAL
 from protocols.secagg.messages import (
     AdvertiseRequest,
     AgreeRequest,
@@ -43,7 +44,6 @@ from protocols.secagg.messages import (
     from_bitmap,
 )
 from protocols.secagg.params import RoundDescriptor
-from protocols.secagg.sumcheck import check_sum
 from protocols.signing import SigningKey
 
 Journal = Callable[[str, Mapping[str, object]], None]
@@ -118,7 +118,7 @@ class Participant:
         self._rounds.mkdir(parents=True, exist_ok=True)
         self._trace = retrace.begin(ticket.course)
         self._prepared: way.Prepared | None = None
-        self._member: Member | None = None
+        self._member: MemberMachine | None = None
         self._attempts: dict[int, int] = {}
         self._shown: dict[int, bytes] = {}  # by round: the sum that this node was shown
         self._due: float | None = None  # when what the machine holds is no longer worth keeping
@@ -275,7 +275,7 @@ class Participant:
             raise RemoteError("a message for another attempt came.", peer="coordinator")
         if isinstance(request, AgreeRequest) and found is not None:
             self._admit_survivors(found, request)
-        reply = member.step(request)
+        reply: Reply | None = member.step(request)
         if reply is None:
             reply = self._masked(member, opened.round)
         return reply
@@ -295,7 +295,7 @@ class Participant:
             raise RemoteError("a sum of another round was shown.", peer="coordinator")
         mine = self._member
         took_part = mine is not None and mine.descriptor == descriptor
-        reply = check_sum(
+        reply: AuditReply = mode(descriptor.protocol).confirm(
             request,
             identity=self._tools.identity,
             roster=course.roster_keys,
@@ -332,7 +332,7 @@ class Participant:
         last = self._attempts.get(descriptor.round, -1)
         self._attempts[descriptor.round] = max(descriptor.attempt, last)
         course = self.ticket.course
-        self._member = Member(
+        self._member = mode(descriptor.protocol).member(
             identity=tools.identity,
             demands=course.demands(),
             roster=course.roster_keys,
@@ -344,7 +344,7 @@ class Participant:
             carried=before.carried if before is not None and early else None,
         )
 
-    def _masked(self, member: Member, number: int) -> Reply:
+    def _masked(self, member: MemberMachine, number: int) -> Any:
         prepared, course, entropy = self.ready(), self.ticket.course, self._tools.entropy
         if course.task(number) == "train":
             bounded = way.update(prepared, self._trace.state, number, self._tools.member, entropy)

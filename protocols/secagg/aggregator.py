@@ -119,6 +119,11 @@ class Aggregator:
         return self._state
 
     @property
+    def stage(self) -> Stage | None:
+        """The stage of the answers that are being collected; None before and after."""
+        return Stage(_ORDER.index(self._state)) if self._state in _ANSWER else None
+
+    @property
     def waiting_for(self) -> tuple[bytes, ...]:
         """Members asked in this stage that have not answered and are not blamed."""
         return tuple(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from coordinator.rounds import attempt as office_attempt
+from protocols import aggregation
 from protocols.secagg import _phases
 from protocols.secagg.aggregator import Aggregator
 from protocols.secagg.fixedpoint import centre, pack
@@ -95,7 +95,8 @@ class Spies:
         patch.setattr(_phases, "mask", watched_mask)
         patch.setattr(_phases, "quantise", watched_quantise)
         patch.setattr(_phases, "add_noise", watched_noise)
-        patch.setattr(office_attempt, "Aggregator", watched_machine)
+        watched = replace(aggregation.SA_Q1, aggregator=watched_machine)
+        patch.setattr(aggregation, "MODES", {watched.protocol: watched})
 
     def input_of(self, member: bytes, round_number: int, attempt: int) -> Input:
         found = [
