@@ -136,6 +136,7 @@ class Run:
             try:
                 result = self._attempt(number, attempt)
             except RemoteError as error:
+                self._check_going_on()  # a stop ends the stage in hand: that is no failure
                 facts: dict[str, str | int] = {
                     "run": self._run,
                     "round": number,
