@@ -6,6 +6,7 @@ It is founded once for a module; every scenario is one run of it, from a signed 
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets as real_secrets
 import threading
@@ -38,7 +39,7 @@ from protocols.ids import MemberId, RunId
 from protocols.secagg.messages import Stage
 from protocols.workloads import demand
 
-ADVERTISE, SHARE, MASK, AGREE, UNMASK = list(Stage)[:5]
+ADVERTISE, SHARE, MASK, AGREE, UNMASK, AUDIT, _PUBLISH = Stage
 SHOPS = 7
 OVER = {"released", "refused", "failed", "aborted"}
 SETTINGS = {"horizons": 2, "local_steps": 1, "batch": 32, "lr": 0.02}
@@ -129,6 +130,8 @@ class Coop:
     malice: Malice = field(default_factory=Malice)
     spy: Spy = field(default_factory=Spy)
     shops: dict[str, Shop] = field(default_factory=dict)
+    logged: list[str] = field(default_factory=list)  # by any library, with tracebacks
+    crashed: list[str] = field(default_factory=list)  # threads that ended on an error
 
     def __post_init__(self) -> None:
         self.office = Office(self.root / "office", self.malice)
@@ -142,8 +145,7 @@ class Coop:
         for number in range(SHOPS):
             shop = Shop(f"Shop {number}", self.root / f"shop-{number}", number)
             shop.found()
-            link = self.office.house.enrolment.invite(shop.name, timedelta(hours=1), utc_now()).link
-            shop.join(link)
+            shop.join(self.invitation(shop.name))
             self.shops[shop.name] = shop
         ordered = sorted(self.shops.values(), key=lambda shop: shop.id)
         self.shops = {f"m{at}": shop for at, shop in enumerate(ordered, start=1)}
@@ -152,6 +154,11 @@ class Coop:
         self.malice.reasons = lambda member: by_id[member].refusals()
         for shop in self.shops.values():
             shop.start()
+
+    def invitation(self, name: str) -> str:
+        """``member invite``: a link that is good once."""
+        made = self.office.house.enrolment.invite(name, timedelta(hours=1), utc_now())
+        return made.link
 
     def _init(self) -> None:
         folder, _, where = locate(self.office.folder)
@@ -292,6 +299,17 @@ class Coop:
         return TakeOver(stage, script, round)
 
 
+class Log(logging.Handler):
+    """Keeps every record as it would be written, with its traceback."""
+
+    def __init__(self, into: list[str]) -> None:
+        super().__init__(logging.DEBUG)
+        self._into = into
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._into.append(self.format(record) + "\n")
+
+
 @contextmanager
 def cooperative(root: Path) -> Iterator[Coop]:
     """A founded cooperative that is gone at the end, whatever happened."""
@@ -301,11 +319,16 @@ def cooperative(root: Path) -> Iterator[Coop]:
         patch.setattr(node_wiring, "secrets", SimpleNamespace(token_bytes=coop.spy.token_bytes))
         patch.setattr(node_wiring, "MAIL_S", 0.05)
         patch.setattr(os, "fsync", lambda handle: None)  # no power is cut here
+        patch.setattr(threading, "excepthook", lambda args: coop.crashed.append(repr(args)))
+        log = Log(coop.logged)
+        logging.getLogger().addHandler(log)
         try:
             coop.found()
             yield coop
         finally:
             coop.close()
+            logging.getLogger().removeHandler(log)
+        assert coop.crashed == []
 
 
 __all__ = ["GENERIC", "Coop", "Scenario", "cooperative"]

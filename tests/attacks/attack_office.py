@@ -47,8 +47,8 @@ class Said:
     problem: str = ""
 
     def answer(self) -> Reply | None:
-        """The reply, decoded; None if the member said no."""
-        if self.reply is None:
+        """The reply, decoded; None if the member said no, or confirmed a sum."""
+        if self.reply is None or self.stage is Stage.AUDIT:
             return None
         found = codec.peek_envelope(self.reply)
         return codec.decode_reply(found.stage, found.body, self.member)
@@ -99,7 +99,7 @@ class Malice:
     lies: list[Lie] = field(default_factory=list)
     takeovers: list[TakeOver] = field(default_factory=list)
     fetched: Callable[[MemberId, str, str, str, bytes], bytes] | None = None
-    watch: Callable[[int, Stage], None] | None = None
+    watch: Callable[[int, int, Stage], None] | None = None
     reasons: Callable[[MemberId], list[str]] = lambda member: []
     said: list[Said] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -124,7 +124,11 @@ class Malice:
         """The envelope with another request in it; a changed descriptor is signed again."""
         assert self.key is not None
         found = codec.peek_envelope(envelope)
-        before: Any = codec.decode_request(found.stage, found.body)
+        before: Any = (
+            codec.decode_audit_request(found.body)
+            if found.stage is Stage.AUDIT
+            else codec.decode_request(found.stage, found.body)
+        )
         request = edit(before)
         if isinstance(request, AdvertiseRequest) and request.signature == before.signature:
             signature = self.key.sign("SAQ1 RD", request.descriptor.digest())
@@ -208,7 +212,7 @@ class EvilGrid(LinkGrid):
             return
         first = codec.peek_envelope(next(iter(envelopes.values())))
         if self._malice.watch is not None:
-            self._malice.watch(first.round, first.stage)
+            self._malice.watch(first.round, first.attempt, first.stage)
         taken = self._taken(first)
         if taken is not None:
             try:
@@ -329,7 +333,6 @@ def opened(malice: Malice) -> Iterator[None]:
         patch.setattr(serving, "LinkGrid", lambda *args: EvilGrid(malice, *args))
         patch.setattr(serving, "Desk", Ours)
         patch.setattr(serving, "TICK_S", 0.02)
-        patch.setattr(serving, "GONE_AFTER_S", 0.5)
         patch.setattr(conducting, "POLL_S", 0.02)
         patch.setattr(conducting, "MAX_ATTEMPTS", 40)
         yield

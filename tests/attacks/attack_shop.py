@@ -21,12 +21,13 @@ from node import keys
 from node.data import intake
 from node.events import Events
 from node.federation import channel
+from node.federation.participant import Participant
 from node.federation.post import exchange
 from node.house import open_home, open_member, utc_now
 from node.policy.alone import alone
 from node.wiring import Daemon
 from protocols.audit.entries import Kind
-from protocols.ids import MemberId
+from protocols.ids import MemberId, RunId
 from protocols.joining import Profile
 from protocols.signing import SigningKey
 
@@ -133,6 +134,11 @@ class Shop:
         self.start()
 
     # ----------------------------------------------------------- what tests look at
+
+    def participant(self, run: str) -> Participant:
+        """Its part in a run that it admitted."""
+        assert self.daemon is not None
+        return self.daemon._rooms._live[RunId(run)]
 
     @cached_property
     def key(self) -> SigningKey:

@@ -30,6 +30,15 @@ def one_less(name: str) -> Change:
     return lambda coop, descriptor: {name: getattr(descriptor, name) - 1}
 
 
+def waits(at: int, seconds: int) -> Change:
+    def change(coop: Coop, descriptor: Any) -> dict[str, Any]:
+        found = list(descriptor.stage_timeouts_s)
+        found[at] = seconds
+        return {"stage_timeouts_s": tuple(found)}
+
+    return change
+
+
 # name -> (change, what every member's own log says)
 LIES: dict[str, tuple[Change, str]] = {
     "01 threshold one": (to(threshold=1), "share threshold is 1"),
@@ -65,6 +74,9 @@ LIES: dict[str, tuple[Change, str]] = {
         "1 more, 1 missing",
     ),
     "12 a member left out": (lambda coop, one: {"ids": one.ids[:-1]}, "0 more, 1 missing"),
+    "40 training without end": (waits(2, 86_400), "stage_timeouts_s of the round"),
+    "40 no time to agree": (waits(3, 1), "stage_timeouts_s of the round"),
+    "40 an audit without end": (waits(5, 86_400), "stage_timeouts_s of the round"),
     "31 another run": (to(run=OTHER[:16]), "run of the round"),
     "31 another round": (to(round=2), "another attempt than its envelope"),
     "31 another history": (to(prev_transcript=OTHER), "prev_transcript"),
@@ -175,6 +187,11 @@ def test_31_descriptor_of_another_place(campaign: Campaign, name: str) -> None:
 
 def test_31_descriptor_that_the_coordinator_did_not_sign(campaign: Campaign) -> None:
     refused_by_all(campaign, UNSIGNED, "does not verify")
+
+
+@pytest.mark.parametrize("name", numbered("40"))
+def test_40_time_limits_that_are_not_the_orders(campaign: Campaign, name: str) -> None:
+    refused_by_all(campaign, name, LIES[name][1])
 
 
 def test_the_run_goes_on_after_all_of_them(campaign: Campaign) -> None:
