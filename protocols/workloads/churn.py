@@ -19,12 +19,19 @@ from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from protocols import canonical
 from protocols.errors import InputError
 from protocols.workloads import churn_metrics
-from protocols.workloads.recipe import Block, RecordNoise, Shape, Task, Workload, drawn
+from protocols.workloads.recipe import (
+    Block,
+    RecordNoise,
+    Shape,
+    Task,
+    Workload,
+    configured,
+    drawn,
+)
 from protocols.workloads.server import FedAvg, ServerRule, ServerState, server_step
 
 ID: Final = "churn"
@@ -161,26 +168,7 @@ def parse_config(config: Mapping[str, Any], where: str = "config") -> ChurnConfi
     Raises:
         InputError: names the key, what is wrong with it and what is expected.
     """
-    text = canonical.json_bytes(config)
-    try:
-        return ChurnConfig.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            raise InputError(
-                f"the key {path!r} is unknown to the workload {ID} {VERSION}.",
-                where=where,
-                fix=f"Remove it; known keys: {', '.join(ChurnConfig.model_fields)}.",
-            ) from error
-        if first["type"] == "missing":
-            raise InputError(
-                f"the key {path!r} is missing.", where=where, fix=f"Add {path!r} to the config."
-            ) from error
-        said = first["msg"].removeprefix("Value error, ")
-        raise InputError(
-            f"{path}: {said}.", where=where, fix=f"Correct {path!r} in the config."
-        ) from error
+    return configured(ChurnConfig, config, f"{ID} {VERSION}", where)
 
 
 def layout(config: ChurnConfig) -> tuple[Block, ...]:

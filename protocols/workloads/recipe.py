@@ -18,14 +18,17 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
 
 from protocols import canonical
+from protocols.errors import InputError
 from protocols.workloads.server import ServerState
 
+Config = TypeVar("Config", bound=BaseModel)
 Task = Literal["train", "evaluate"]
 Unit = Literal["customer"]
 Claim = Literal["none", "customer"]
@@ -203,6 +206,39 @@ class Workload:
             metrics[self.own_error],
             metrics[self.blend_error],
         )
+
+
+def configured(model: type[Config], config: Mapping[str, Any], name: str, where: str) -> Config:
+    """The settings of an order as a workload's own model.
+
+    Args:
+        model: pydantic, frozen and strict, with every other key forbidden.
+        config: as it stands in the order.
+        name: id and version of the workload, for the sentence.
+        where: what is read, for the error.
+
+    Raises:
+        InputError: names the key, what is wrong with it and what is expected.
+    """
+    try:
+        return model.model_validate_json(canonical.json_bytes(config))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise InputError(
+                f"the key {path!r} is unknown to the workload {name}.",
+                where=where,
+                fix=f"Remove it; known keys: {', '.join(model.model_fields)}.",
+            ) from error
+        if first["type"] == "missing":
+            raise InputError(
+                f"the key {path!r} is missing.", where=where, fix=f"Add {path!r} to the config."
+            ) from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"{path}: {said}.", where=where, fix=f"Correct {path!r} in the config."
+        ) from error
 
 
 def drawn(tag: str, seed: bytes, blocks: tuple[Block, ...]) -> NDArray[np.float32]:
