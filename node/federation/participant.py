@@ -75,6 +75,9 @@ class Ticket:
 class Ledgers(Protocol):
     """What a node remembers of rounds, durably."""
 
+    def mark_sent(self, run: bytes) -> None:
+        """Record that a vector of the run is about to leave; Refused once the run is over."""
+
     def mark_spent(self, run: bytes, round: int) -> None:
         """Record that this member signs for a round; Refused the second time."""
 
@@ -120,6 +123,7 @@ class Participant:
         self._prepared: way.Prepared | None = None
         self._member: MemberMachine | None = None
         self._attempts: dict[int, int] = {}
+        self._proposed: frozenset[str] = frozenset()  # survivors that are to be signed
         self._shown: dict[int, bytes] = {}  # by round: the sum that this node was shown
         self._due: float | None = None  # when what the machine holds is no longer worth keeping
         self._busy = threading.Lock()
@@ -274,7 +278,8 @@ class Participant:
         if found is not None and (found.round, found.attempt) != (opened.round, opened.attempt):
             raise RemoteError("a message for another attempt came.", peer="coordinator")
         if isinstance(request, AgreeRequest) and found is not None:
-            self._admit_survivors(found, request)
+            chosen = from_bitmap(request.survivors, found.ids)
+            self._proposed = frozenset(one.hex() for one in chosen)
         reply: Reply | None = member.step(request)
         if reply is None:
             reply = self._masked(member, opened.round)
@@ -348,22 +353,28 @@ class Participant:
         prepared, course, entropy = self.ready(), self.ticket.course, self._tools.entropy
         if course.task(number) == "train":
             bounded = way.update(prepared, self._trace.state, number, self._tools.member, entropy)
-            return member.mask(bounded.values, 1)
+            return self._sent(member, bounded.values)
         scored = way.report(prepared, self._trace.state)
         way.keep_report(scored, self._folder)
         if scored.errors:
             self._tools.emit("scores", run=self.ticket.run, measure=scored.measure, **scored.errors)
-        return member.mask(scored.vector, 1)
+        return self._sent(member, scored.vector)
 
-    def _admit_survivors(self, descriptor: RoundDescriptor, request: AgreeRequest) -> None:
-        chosen = from_bitmap(request.survivors, descriptor.ids)
-        members = frozenset(one.hex() for one in chosen)
-        self._tools.ledgers.admit_survivors(
-            self.ticket.run, descriptor.round, members, self.ticket.course.floor
-        )
+    def _sent(self, member: MemberMachine, vector: NDArray[Any]) -> Reply:
+        """Mask a vector that is about to leave.
+
+        The others can open a sum that holds it without this node's signature: from here on the
+        run counts as spent.
+        """
+        self._tools.ledgers.mark_sent(bytes.fromhex(self.ticket.run))
+        reply: Reply = member.mask(vector, 1)
+        return reply
 
     def _mark_spent(self, run: bytes, number: int) -> None:
-        self._tools.ledgers.mark_spent(run, number)
+        """The machine is about to sign; nothing of what it refused before is remembered."""
+        ledgers, course = self._tools.ledgers, self.ticket.course
+        ledgers.admit_survivors(self.ticket.run, number, self._proposed, course.floor)
+        ledgers.mark_spent(run, number)
         self._tools.journal(Kind.SPENT, {"run": run.hex(), "round": number})
 
     def _check_own(self, trace: retrace.Trace) -> None:
