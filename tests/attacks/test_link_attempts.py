@@ -150,7 +150,7 @@ def test_32_a_second_signature_in_another_attempt(coop: Coop) -> None:
         one = Conductor(coop, wire, envelopes)
         one.until(AGREE)
         assert len(one.collect(one.over(*ALL), *ALL)) == 7
-        one.refuses(AGREE, {coop.raw("m1")[0]: one.over(*ALL[:6])}, "agreed over other survivors")
+        one.refuses(AGREE, {coop.raw("m1")[0]: one.over(*ALL[:6])}, "while this member was")
         again = Conductor(coop, wire, envelopes, attempt=1)
         again.until(AGREE)
         asked = dict.fromkeys(coop.raw(*HONEST), again.over(*ALL))

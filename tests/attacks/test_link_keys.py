@@ -20,6 +20,7 @@ from protocols.ids import MemberId
 from protocols.secagg import masks as m
 from protocols.secagg.messages import (
     Advertisement,
+    AdvertiseRequest,
     MaskRequest,
     SealedShare,
     ShareReply,
@@ -244,6 +245,70 @@ def test_the_run_goes_on_after_all_of_them(campaign: Campaign) -> None:
     assert scenario.rounds() == [set(scenario.coop.names)] * 2
     sent = {one.attempt for one in scenario.answers(MASK, HONEST) if one.round == 1}
     assert sent == {len(campaign.lies)}
+
+
+# ------------------------------------------------ keys that came with the round before
+
+
+def an_earlier(kept: dict[bytes, tuple[Advertisement, ...]]) -> Edit:
+    """Keys of everybody else as they were a round before, each signed by its owner."""
+
+    def edit(coop: Coop, request: ShareRequest, me: bytes) -> ShareRequest:
+        old = {one.member: one for one in kept[me]}
+        ads = tuple(one if one.member == me else old[one.member] for one in request.advertisements)
+        return replace(request, advertisements=ads)
+
+    return edit
+
+
+def not_early(coop: Coop, request: ShareRequest, me: bytes) -> ShareRequest:
+    """The same keys as if they had been asked for in this round."""
+    return put(request, replace(other_than(request, me), early=False))
+
+
+def for_another_round(coop: Coop, request: ShareRequest, me: bytes) -> ShareRequest:
+    assert request.opening is not None and coop.malice.key is not None
+    moved = replace(request.opening.descriptor, round=request.opening.descriptor.round + 1)
+    signature = coop.malice.key.sign("SAQ1 RD", moved.digest())
+    return replace(request, opening=AdvertiseRequest(moved, signature))
+
+
+def unsigned_opening(coop: Coop, request: ShareRequest, me: bytes) -> ShareRequest:
+    assert request.opening is not None
+    return replace(request, opening=replace(request.opening, signature=bytes(64)))
+
+
+def test_13_keys_that_came_early(coop: Coop) -> None:
+    """Round by round: substituted, replayed, made out as fresh, mine changed, under no opening."""
+    kept: dict[bytes, tuple[Advertisement, ...]] = {}
+
+    def kept_and_changed(coop: Coop, request: ShareRequest, me: bytes) -> ShareRequest:
+        kept[me] = request.advertisements
+        assert all(one.early for one in kept[me])
+        changed: ShareRequest = unsigned("c_public")(coop, request, me)
+        return changed
+
+    tales: list[tuple[Edit, str]] = [
+        (kept_and_changed, "does not verify"),
+        (an_earlier(kept), "does not verify"),
+        (not_early, "does not verify"),
+        (own_changed, "own keys"),
+        (lambda coop, request, me: replace(request, opening=None), ""),
+        (for_another_round, "another attempt than its envelope"),
+        (unsigned_opening, "does not verify"),
+    ]
+
+    def told(number: int, edit: Edit) -> Lie:
+        return coop.lie(SHARE, lambda one, me: edit(coop, one, me), HONEST, round=number, attempt=0)
+
+    lies = [told(number, edit) for number, (edit, _) in enumerate(tales, start=2)]
+    scenario = coop.play(*lies, rounds=len(tales) + 1)
+    for lie, (_, words) in zip(lies, tales, strict=True):
+        assert {one.member for one in lie.told} == coop.ids(HONEST) and lie.replies() == []
+        assert all(one.problem == GENERIC for one in lie.told)
+        for reasons in lie.refused.values():
+            assert len(reasons) == 1 and words in reasons[0], (words, reasons)
+    assert scenario.rounds() == [set(coop.names)] * (len(tales) + 2)
 
 
 # ---------------------------------------------------------------- scripts of their own

@@ -16,6 +16,7 @@ from attack_coop import ADVERTISE, AGREE, GENERIC, MASK, SHARE, UNMASK, Coop, Sc
 from attack_office import Lie, Wire
 from attack_script import Conductor, certificate
 
+from node.store.rounds import SurvivorSets
 from protocols.ids import MemberId
 from protocols.secagg.messages import (
     AgreementSignature,
@@ -77,13 +78,13 @@ def outsider(coop: Coop, found: Signatures) -> Any:
 
 
 LIES: dict[str, tuple[Stage, Edit, str]] = {
-    "22 the victim alone": (AGREE, survivors(), "1 members are left, at least 5"),
-    "22 the victim and colluders": (AGREE, survivors(*COLLUDERS), "3 members are left, at least 5"),
-    "22 one too few": (AGREE, survivors("m3", *COLLUDERS), "4 members are left, at least 5"),
+    "22 the victim alone": (AGREE, survivors(), "U3 has 1 members, at least 5"),
+    "22 the victim and colluders": (AGREE, survivors(*COLLUDERS), "U3 has 3 members, at least 5"),
+    "22 one too few": (AGREE, survivors("m3", *COLLUDERS), "U3 has 4 members, at least 5"),
     "23 without the receiver": (AGREE, survivors(*ALL, me=False), "does not hold this member"),
     "39 too long": (AGREE, bits(b"\x7f\x00"), "a bitmap over 7 members"),
     "39 a member that does not exist": (AGREE, bits(b"\xff"), "members that do not exist"),
-    "39 nobody": (AGREE, bits(b"\x00"), "0 members are left, at least 5"),
+    "39 nobody": (AGREE, bits(b"\x00"), "does not hold this member"),
     "26 forged": (UNMASK, signatures(forged), "does not verify"),
     "26 by the coordinator": (UNMASK, signatures(by_the_coordinator), "does not verify"),
     "26 under another name": (UNMASK, signatures(renamed), "does not verify"),
@@ -197,6 +198,15 @@ def test_nobody_was_left_out_of_a_sum_and_the_run_went_on(coop: Coop, campaign: 
     scenario = campaign.scenario
     assert scenario.ended() in ("released", "refused")
     assert scenario.rounds() == [set(ALL)] * (len(LIES) + 4)
+
+
+def test_46_what_was_only_shown_is_not_remembered(coop: Coop, campaign: Campaign) -> None:
+    """Sets that the victims refused are no sets of the run: else an office could make up a past."""
+    everybody = frozenset(coop.ids())
+    for name in VICTIMS:
+        with coop.shops[name].member.database.read() as db:
+            for number in range(1, len(LIES) + 1):
+                assert SurvivorSets(db).get(campaign.scenario.run, number) == everybody
 
 
 def test_30_never_both_shares_of_one_member(campaign: Campaign) -> None:
