@@ -7,14 +7,13 @@ leaves out, nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from node.data import snapshot
-from node.data.quality import Finding, QualityReport, Severity
+from node.data.quality import Finding, QualityReport, Rule, Seen, Severity
 from node.data.snapshot import Snapshot
 from node.data.stages import CheckedLines, ConsentedLines, LeftOut, Standing
 from node.data.vault import Vault
@@ -27,44 +26,6 @@ FEW_WEEKS: Final = 40
 CASH_SHARE: Final = 0.1  # of all lines under one number,
 CASH_DAYS: Final = 0.8  # on as many of the days on which any customer bought: no person,
 CASH_OPEN_DAYS: Final = 30  # unless there are too few days to tell
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a rule counted: ``count`` of ``total``, with words for the sentence."""
-
-    count: int
-    total: int
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LineRule:
-    """A named rule; the penalty is ``weight`` where the share reaches ``full_at``, less below."""
-
-    name: str
-    severity: Severity
-    weight: float
-    full_at: float
-    sentence: str
-    fix: str
-    look: Callable[[Snapshot], _Seen]
-
-    def apply(self, found: Snapshot, scope: str) -> Finding | None:
-        """The finding, or None if there is nothing to say."""
-        seen = self.look(found)
-        if not seen.count:
-            return None
-        share = seen.count / max(seen.total, 1)
-        return Finding(
-            rule=self.name,
-            severity=self.severity,
-            sentence=self.sentence.format(count=seen.count, total=seen.total, detail=seen.detail),
-            fix=self.fix.format(scope=scope),
-            count=seen.count,
-            share=share,
-            penalty=self.weight * min(1.0, share / self.full_at),
-        )
 
 
 def owner_report(vault: Vault, standing: Standing) -> tuple[QualityReport, int]:
@@ -89,7 +50,11 @@ def look(found: Snapshot, scope: str) -> QualityReport:
             penalty=100.0,
         )
         return QualityReport(0, 0, (nothing,))
-    findings = [f for f in (rule.apply(found, scope) for rule in LINE_RULES) if f is not None]
+    findings = [
+        replace(one, fix=one.fix.format(scope=scope))
+        for one in (rule.apply(found) for rule in LINE_RULES)
+        if one is not None
+    ]
     findings.sort(key=lambda finding: (-finding.penalty, finding.rule))
     score = max(0, round(100 - sum(finding.penalty for finding in findings)))
     return QualityReport(score, len(found.lines), tuple(findings))
@@ -160,11 +125,11 @@ def _fix_for_few(out: LeftOut, scope: str) -> str:
 # --- rules -------------------------------------------------------------------------------------
 
 
-def _without_customer(found: Snapshot) -> _Seen:
-    return _Seen(found.left_out.without_customer, found.left_out.lines)
+def _without_customer(found: Snapshot) -> Seen:
+    return Seen(found.left_out.without_customer, found.left_out.lines)
 
 
-def _cash_customer(found: Snapshot) -> _Seen:
+def _cash_customer(found: Snapshot) -> Seen:
     """Numbers that are in use nearly every day: typed in for everybody without a card."""
     lines = found.lines
     by_key = lines.groupby("customer_key", observed=True)["business_date"]
@@ -172,8 +137,8 @@ def _cash_customer(found: Snapshot) -> _Seen:
     open_days = lines["business_date"].nunique()
     many = (count > CASH_SHARE * count.sum()) & (days >= CASH_DAYS * open_days)
     if open_days < CASH_OPEN_DAYS:
-        return _Seen(0, 1)
-    return _Seen(int(count[many].sum()), int(count.sum()), str(int(many.sum())))
+        return Seen(0, 1)
+    return Seen(int(count[many].sum()), int(count.sum()), str(int(many.sum())))
 
 
 def _weeks(found: Snapshot) -> int:
@@ -181,28 +146,28 @@ def _weeks(found: Snapshot) -> int:
     return int((days.max() - days.min()).days + 1) // 7
 
 
-def _too_few_weeks(found: Snapshot) -> _Seen:
+def _too_few_weeks(found: Snapshot) -> Seen:
     weeks = _weeks(found)
-    return _Seen(1, 1, str(weeks)) if weeks < TOO_FEW_WEEKS else _Seen(0, 1)
+    return Seen(1, 1, str(weeks)) if weeks < TOO_FEW_WEEKS else Seen(0, 1)
 
 
-def _few_weeks(found: Snapshot) -> _Seen:
+def _few_weeks(found: Snapshot) -> Seen:
     weeks = _weeks(found)
-    return _Seen(1, 1, str(weeks)) if TOO_FEW_WEEKS <= weeks < FEW_WEEKS else _Seen(0, 1)
+    return Seen(1, 1, str(weeks)) if TOO_FEW_WEEKS <= weeks < FEW_WEEKS else Seen(0, 1)
 
 
-def _in_future(found: Snapshot) -> _Seen:
-    return _Seen(found.left_out.in_future, found.left_out.in_future + found.left_out.lines)
+def _in_future(found: Snapshot) -> Seen:
+    return Seen(found.left_out.in_future, found.left_out.in_future + found.left_out.lines)
 
 
-def _no_category(found: Snapshot) -> _Seen:
+def _no_category(found: Snapshot) -> Seen:
     if "category_code" not in found.lines:
-        return _Seen(0, 1)  # the run does not read it
-    return _Seen(int(found.lines["category_code"].isna().sum()), len(found.lines))
+        return Seen(0, 1)  # the run does not read it
+    return Seen(int(found.lines["category_code"].isna().sum()), len(found.lines))
 
 
-LINE_RULES: Final[tuple[LineRule, ...]] = (
-    LineRule(
+LINE_RULES: Final[tuple[Rule[[Snapshot]], ...]] = (
+    Rule(
         "too_few_weeks",
         Severity.ERROR,
         40,
@@ -212,7 +177,7 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
         "Export a longer period and add it.",
         _too_few_weeks,
     ),
-    LineRule(
+    Rule(
         "few_weeks",
         Severity.NOTE,
         5,
@@ -222,7 +187,7 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
         "Add older exports if you have them.",
         _few_weeks,
     ),
-    LineRule(
+    Rule(
         "cash_customer",
         Severity.ERROR,
         30,
@@ -232,7 +197,7 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
         "Take that number out: coop-node consent withdraw NUMBER {scope}",
         _cash_customer,
     ),
-    LineRule(
+    Rule(
         "dates_in_future",
         Severity.WARNING,
         20,
@@ -241,7 +206,7 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
         "Check the till's clock, and how days are written: --date-order dmy or mdy.",
         _in_future,
     ),
-    LineRule(
+    Rule(
         "without_customer",
         Severity.WARNING,
         20,
@@ -251,7 +216,7 @@ LINE_RULES: Final[tuple[LineRule, ...]] = (
         "column too: --column customer=HEADER",
         _without_customer,
     ),
-    LineRule(
+    Rule(
         "no_category",
         Severity.WARNING,
         10,

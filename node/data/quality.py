@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, ParamSpec
 
 from node.data.stages import CheckedRows, ConsentedRows
 from node.data.vault import Vault
@@ -57,8 +57,11 @@ class QualityReport:
     findings: tuple[Finding, ...]
 
 
+P = ParamSpec("P")
+
+
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """What a rule counted: ``count`` of ``total``, with words for the sentence."""
 
     count: int
@@ -67,8 +70,11 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A named rule. ``sentence`` may use {count}, {total} and {detail}."""
+class Rule(Generic[P]):
+    """A named rule over what it looks at. ``sentence`` may use {count}, {total} and {detail}.
+
+    The penalty is ``weight`` where the share of what was counted reaches ``full_at``, less below.
+    """
 
     name: str
     severity: Severity
@@ -76,11 +82,11 @@ class Rule:
     full_at: float
     sentence: str
     fix: str
-    look: Callable[[Vault, date], _Seen]
+    look: Callable[P, Seen]
 
-    def apply(self, vault: Vault, today: date) -> Finding | None:
+    def apply(self, *at: P.args, **named: P.kwargs) -> Finding | None:
         """The finding, or None if there is nothing to say."""
-        seen = self.look(vault, today)
+        seen = self.look(*at, **named)
         if not seen.count:
             return None
         share = seen.count / max(seen.total, 1)
@@ -173,7 +179,7 @@ def _one(vault: Vault, sql: str) -> tuple[int, ...]:
     return tuple(int(value or 0) for value in rows[0])
 
 
-def _gaps(vault: Vault, _today: date) -> _Seen:
+def _gaps(vault: Vault, _today: date) -> Seen:
     """Days without a sale on weekdays on which the shop is usually open."""
     row = _one(
         vault,
@@ -186,10 +192,10 @@ def _gaps(vault: Vault, _today: date) -> _Seen:
         "SELECT count(*) FILTER (NOT open), count(*) FROM calendar "
         "WHERE weekday IN (SELECT weekday FROM usual)",
     )
-    return _Seen(row[0], row[1])
+    return Seen(row[0], row[1])
 
 
-def _duplicate_orders(vault: Vault, _today: date) -> _Seen:
+def _duplicate_orders(vault: Vault, _today: date) -> Seen:
     """Receipts with two or more lines that are alike in instant and lines, under two numbers."""
     row = _one(
         vault,
@@ -201,19 +207,19 @@ def _duplicate_orders(vault: Vault, _today: date) -> _Seen:
         "GROUP BY ts, content HAVING count(*) > 1) "
         "SELECT coalesce((SELECT sum(extra) FROM alike), 0), (SELECT count(*) FROM orders)",
     )
-    return _Seen(row[0], row[1])
+    return Seen(row[0], row[1])
 
 
-def _negative_prices(vault: Vault, _today: date) -> _Seen:
+def _negative_prices(vault: Vault, _today: date) -> Seen:
     row = _one(
         vault,
         "SELECT count(*) FILTER (unit_price < 0 OR (qty > 0 AND net < 0)), count(*) "
         "FROM sales_line",
     )
-    return _Seen(row[0], row[1])
+    return Seen(row[0], row[1])
 
 
-def _price_outliers(vault: Vault, _today: date) -> _Seen:
+def _price_outliers(vault: Vault, _today: date) -> Seen:
     row = _one(
         vault,
         "WITH usual AS (SELECT sku, median(unit_price) AS m FROM sales_line "  # noqa: S608
@@ -223,10 +229,10 @@ def _price_outliers(vault: Vault, _today: date) -> _Seen:
         f"OR unit_price * {OUTLIER_FACTOR} < m), count(*) "
         "FROM sales_line JOIN usual USING (sku) WHERE unit_price > 0",
     )
-    return _Seen(row[0], row[1])
+    return Seen(row[0], row[1])
 
 
-def _sums(vault: Vault, _today: date) -> _Seen:
+def _sums(vault: Vault, _today: date) -> Seen:
     """Lines whose total is off by more than two hundredths and half a percent."""
     row = _one(
         vault,
@@ -234,41 +240,41 @@ def _sums(vault: Vault, _today: date) -> _Seen:
         "- net::DOUBLE) > 0.02 + 0.005 * abs(net::DOUBLE)), count(*) FROM sales_line "
         "WHERE unit_price IS NOT NULL AND qty <> 0",
     )
-    return _Seen(row[0], row[1])
+    return Seen(row[0], row[1])
 
 
-def _stale(vault: Vault, today: date) -> _Seen:
+def _stale(vault: Vault, today: date) -> Seen:
     last = vault.last_day()
     if last is None or (today - last).days <= STALE_AFTER_DAYS:
-        return _Seen(0, 1)
-    return _Seen((today - last).days, (today - last).days, last.isoformat())
+        return Seen(0, 1)
+    return Seen((today - last).days, (today - last).days, last.isoformat())
 
 
-def _currencies(vault: Vault, _today: date) -> _Seen:
+def _currencies(vault: Vault, _today: date) -> Seen:
     rows = vault.query(
         "SELECT currency, count(*) FROM sales_line WHERE currency IS NOT NULL "
         "GROUP BY currency ORDER BY count(*) DESC, currency"
     )
     minor = sum(int(row[1]) for row in rows[1:])
-    return _Seen(minor, sum(int(row[1]) for row in rows), ", ".join(row[0] for row in rows))
+    return Seen(minor, sum(int(row[1]) for row in rows), ", ".join(row[0] for row in rows))
 
 
-def _too_few_weeks(vault: Vault, _today: date) -> _Seen:
+def _too_few_weeks(vault: Vault, _today: date) -> Seen:
     weeks = vault.weeks_of_history()
-    return _Seen(1, 1, str(weeks)) if weeks < TOO_FEW_WEEKS else _Seen(0, 1)
+    return Seen(1, 1, str(weeks)) if weeks < TOO_FEW_WEEKS else Seen(0, 1)
 
 
-def _few_weeks(vault: Vault, _today: date) -> _Seen:
+def _few_weeks(vault: Vault, _today: date) -> Seen:
     weeks = vault.weeks_of_history()
-    return _Seen(1, 1, str(weeks)) if TOO_FEW_WEEKS <= weeks < FEW_WEEKS else _Seen(0, 1)
+    return Seen(1, 1, str(weeks)) if TOO_FEW_WEEKS <= weeks < FEW_WEEKS else Seen(0, 1)
 
 
-def _no_category(vault: Vault, _today: date) -> _Seen:
+def _no_category(vault: Vault, _today: date) -> Seen:
     row = _one(vault, "SELECT count(*) FILTER (category_code IS NULL), count(*) FROM sales_line")
-    return _Seen(row[0], row[1])
+    return Seen(row[0], row[1])
 
 
-RULES: Final[tuple[Rule, ...]] = (
+RULES: Final[tuple[Rule[[Vault, date]], ...]] = (
     Rule(
         "too_few_weeks",
         Severity.ERROR,
