@@ -44,6 +44,9 @@ class _Ledgers:
         self._spent = SpentRounds(member.database, member.home.clock)
         self._allowed = allowed
 
+    def mark_sent(self, run: bytes) -> None:
+        self._spent.mark_sent(run)
+
     def mark_spent(self, run: bytes, round: int) -> None:
         self._spent.mark_spent(run, round)
 

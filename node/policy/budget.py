@@ -74,7 +74,7 @@ class Budget:
 
 
 def settle(connection: Connection, run: str, at: datetime, *, spent_rounds: bool) -> None:
-    """Close the reservations of a run: used if any round was spent, else given back.
+    """Close the reservations of a run: used if a vector left or a round was spent, else given back.
 
     A line of spent privacy that is damaged stays as it is: it goes on counting, the gate refuses
     every further order, and the end of the run is not held up by it.

@@ -17,7 +17,7 @@ class Use(StrEnum):
 
     RESERVED = "reserved"
     USED = "used"
-    RETURNED = "returned"  # no round was spent
+    RETURNED = "returned"  # nothing left this node, no round was spent
 
 
 @dataclass(frozen=True, slots=True)

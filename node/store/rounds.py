@@ -2,6 +2,9 @@
 
 The mark is what keeps one member from signing two survivor sets of one round, ever, also after
 a crash (secagg SPEC section 2.4b): it is on the disk before the signature exists.
+
+A second mark says that a vector of the run has left. The others can open a sum in which it is
+without this member's signature, so what a run reserved is given back only without that mark.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from node.store.schema import spent_rounds, survivor_sets
 from node.store.spending import NONE, SpendingLedger
 from protocols.errors import Refused
 
+_SENT = 0  # rounds are numbered from 1; this place says that a vector of the run left
+
 
 class SpentRounds:
     """The durable marks. ``mark_spent`` has the signature that secure aggregation asks for.
@@ -29,6 +34,18 @@ class SpentRounds:
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database, self._clock = database, clock
+
+    def mark_sent(self, run: bytes) -> None:
+        """Record that a masked vector of the run is about to leave; on the disk on return.
+
+        Raises:
+            Refused: the run is over and what it reserved was settled.
+        """
+        name = run.hex()
+        with self._database.write() as connection:
+            self._still_reserved(connection, name)
+            mark = insert(spent_rounds).values(run=name, round=_SENT)
+            connection.execute(mark.prefix_with("OR IGNORE"))
 
     def mark_spent(self, run: bytes, round: int) -> None:
         """Record that this member signs for the round; on the disk when this returns.
@@ -51,11 +68,12 @@ class SpentRounds:
 
     def _still_reserved(self, connection: Connection, run: str) -> None:
         line = SpendingLedger(connection).get(run)
-        if line is None or line.unit == NONE:
+        if line is None:
             return
-        if line.state is not Use.RESERVED or self._clock() > line.until:
+        late = line.unit != NONE and self._clock() > line.until
+        if line.state is not Use.RESERVED or late:
             raise Refused(
-                f"run {run} is over; what it reserved of privacy cannot be spent any more.",
+                f"run {run} is over; what it reserved cannot be spent any more.",
                 clauses=("c14",),
                 fix="A new run needs a new order.",
             )
@@ -69,7 +87,7 @@ class SpentRounds:
             return connection.execute(query).first() is not None
 
     def last(self, run: bytes) -> int | None:
-        """The highest round marked in a run, or nothing."""
+        """The highest round marked in a run, 0 if only a vector left, or nothing."""
         query = (
             select(spent_rounds.c.round)
             .where(spent_rounds.c.run == run.hex())

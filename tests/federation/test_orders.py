@@ -23,7 +23,7 @@ from node.round import Prepared
 from node.store.budgets import RunBudget, Use
 from node.store.orders import OrderState
 from node.store.spending import SpendingLedger
-from protocols import codec
+from protocols import codec, retrace
 from protocols.audit.entries import Kind
 from protocols.errors import InputError
 from protocols.ids import MemberId, RunId
@@ -190,6 +190,34 @@ def test_a_member_that_says_no_in_the_middle_leaves_quietly(tmp_path: Path) -> N
     assert "stocktaking" not in "".join(found.problems)
     assert found.houses["m5"].order().state is OrderState.REFUSED
     assert len(found.home.records()) == 2
+
+
+def test_a_vector_that_left_counts_even_if_its_member_never_signed_the_round(
+    tmp_path: Path,
+) -> None:
+    """The others can open the sum without m5: what it sent is spent, whatever it signed."""
+    found = coop(tmp_path)
+    found.letters()
+    seen: list[str] = []
+
+    def before(house: House) -> None:
+        seen.append(house.name)
+        if seen.count("m5") == 4 and house.name == "m5":  # its vector is out; asked to agree
+            house.rooms._live.clear()
+
+    found.before = before  # type: ignore[method-assign]
+    assert found.conduct() in (State.RELEASED, State.REFUSED)
+    record = retrace.read_record(found.home.records()[0], "round 1")
+    survivors = record.published.survivors(record.descriptor)
+    assert found.papers.member("m5") in {one.hex() for one in survivors}
+    house = found.houses["m5"]
+    assert Kind.SPENT not in house.kinds()
+    assert house.order().state is OrderState.DONE
+    with house.database.read() as connection:
+        (line,) = SpendingLedger(connection).list()
+        counted = RunBudget(connection).get(found.papers.order.order.run)
+    assert counted is not None
+    assert (line.state, counted.state) == (Use.USED, Use.USED)
 
 
 def test_an_order_that_the_operator_did_not_sign_is_kept_by_nobody(tmp_path: Path) -> None:

@@ -47,7 +47,11 @@ class MemoryLedgers:
     def __init__(self, allowed: int | None) -> None:
         self._allowed = allowed
         self.spent: set[tuple[bytes, int]] = set()
+        self.sent: set[bytes] = set()
         self.sets: dict[tuple[str, int], frozenset[str]] = {}
+
+    def mark_sent(self, run: bytes) -> None:
+        self.sent.add(run)
 
     def mark_spent(self, run: bytes, round: int) -> None:
         if (run, round) in self.spent:

@@ -115,6 +115,10 @@ class Shop:
     def spend(self, run: str, round_number: int = 1) -> None:
         SpentRounds(self.database, lambda: self.now).mark_spent(bytes.fromhex(run), round_number)
 
+    def send(self, run: str) -> None:
+        """What the node does before a masked vector goes out."""
+        SpentRounds(self.database, lambda: self.now).mark_sent(bytes.fromhex(run))
+
     def settle(self, run: str) -> None:
         """What the mailroom does at a run's end."""
         spent = SpentRounds(self.database, lambda: self.now).last(bytes.fromhex(run)) is not None

@@ -114,6 +114,38 @@ def test_a_run_that_spent_a_round_stays_spent(shop: Shop) -> None:
         shop.spend(ONE, 2)
 
 
+def test_a_run_that_sent_a_vector_stays_spent_though_it_signed_no_round(shop: Shop) -> None:
+    assert shop.admits(ONE, 80)
+    shop.send(ONE)
+    shop.send(ONE)  # another attempt
+    shop.reopened()
+    shop.settle(ONE)  # "the run has failed", says the office, and never asked for a signature
+    assert shop.lines()[0].state is Use.USED
+    refused(shop.ask(TWO, 80), "would be spent")
+
+
+def test_no_vector_leaves_for_a_run_that_is_over(shop: Shop) -> None:
+    assert shop.admits(ONE, 80)
+    shop.settle(ONE)
+    with pytest.raises(Refused, match="is over"):
+        shop.send(ONE)
+    assert shop.admits(TWO, 80)
+    shop.now += timedelta(hours=2, seconds=1)
+    with pytest.raises(Refused, match="is over"):
+        shop.send(TWO)
+    shop.settle(TWO)
+    assert [line.state for line in shop.lines()] == [Use.RETURNED, Use.RETURNED]
+
+
+def test_no_vector_of_a_run_without_noise_leaves_after_its_end_either(shop: Shop) -> None:
+    plain = order(run=ONE, agreement=BOTH.id)
+    answer = shop.gate.admit(jws_sign(plain.document, OPERATOR, OPERATOR_KEY), HISTORY)
+    assert isinstance(answer, Permit)
+    shop.settle(ONE)
+    with pytest.raises(Refused, match="is over"):
+        shop.send(ONE)
+
+
 def test_after_the_deadline_nothing_that_was_reserved_can_be_spent(shop: Shop) -> None:
     assert shop.admits(ONE, 10)
     shop.now += timedelta(hours=2)
