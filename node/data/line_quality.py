@@ -1,8 +1,8 @@
 """Health of customers' lines: the rules that matter where customers are looked at, one by one.
 
-``owner_report`` is for the member's own eyes; ``checked_lines`` guards a run. The way of counting
-is that of ``node.data.quality``; the rules see the lines of a snapshot and the counts of what it
-leaves out, nothing more.
+``owner_report`` is for the member's own eyes; ``checked_lines`` stands before a run. The way of
+counting is that of ``node.data.quality``; the rules see the lines of a snapshot and the counts of
+what it leaves out, nothing more.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from node.data.quality import Finding, QualityReport, Rule, Seen, Severity
 from node.data.snapshot import Snapshot
 from node.data.stages import CheckedLines, ConsentedLines, LeftOut, Standing
 from node.data.vault import Vault
-from protocols.errors import InputError, Refused
+from protocols.errors import InputError
 
-MIN_CUSTOMERS: Final = 20
+FEW_CUSTOMERS: Final = 20
+FEW: Final = "few_customers"
 OWNER_COLUMNS: Final = ("customer_key", "business_date", "category_code")
 TOO_FEW_WEEKS: Final = 12
 FEW_WEEKS: Final = 40
@@ -50,8 +51,9 @@ def look(found: Snapshot, scope: str) -> QualityReport:
             penalty=100.0,
         )
         return QualityReport(0, 0, (nothing,))
+    few = _fix_for_few(found.left_out, scope)
     findings = [
-        replace(one, fix=one.fix.format(scope=scope))
+        replace(one, fix=few if one.rule == FEW else one.fix.format(scope=scope))
         for one in (rule.apply(found) for rule in LINE_RULES)
         if one is not None
     ]
@@ -60,49 +62,26 @@ def look(found: Snapshot, scope: str) -> QualityReport:
     return QualityReport(score, len(found.lines), tuple(findings))
 
 
-def checked_lines(
-    consented: ConsentedLines,
-    *,
-    minimum_customers: int = MIN_CUSTOMERS,
-    minimum_health: int = 0,
-) -> CheckedLines:
-    """Customers' lines fit to be trained on.
+def checked_lines(consented: ConsentedLines) -> CheckedLines:
+    """Customers' lines for a run, with their health.
 
-    Whether a shop takes part at all is seen by everybody and is not covered by a run's noise;
-    with ``minimum_customers`` it says on which side of that number the shop is, and no more.
-
-    Args:
-        consented: from ``node.data.consent``.
-        minimum_customers: customers with lines in the snapshot below which a data set stays out.
-        minimum_health: the score (0-100) below which a data set stays out.
+    Nothing is refused for what the lines say, not even for having none: whether a shop takes part
+    is seen by everybody and carries no noise, so it must not depend on any one customer. A shop
+    with few customers, or with none, takes part with little more than its noise; ``owner_report``
+    tells it so.
 
     Raises:
-        InputError: too few customers stand in the scope, or an amount is not a number.
-        Refused: the health is below the minimum.
+        InputError: an amount is not a number, which a vault cannot hold.
     """
-    scope = consented.standing.scope
-    found = Snapshot(consented.snapshot_root, consented.left_out, consented.lines)
-    if found.customers < minimum_customers:
-        raise InputError(
-            f"{found.customers} customers with sales stand in {scope!r}; at least "
-            f"{minimum_customers} are needed to take part.",
-            fix=_fix_for_few(found.left_out, scope),
-        )
     amounts = consented.lines.select_dtypes("float64").to_numpy()
     if not np.isfinite(amounts).all():
         raise InputError("the customers' lines hold amounts that are not numbers.")
-    report = look(found, scope)
-    if report.score < minimum_health:
-        raise Refused(
-            f"the health of the customers' lines is {report.score}, the agreement asks for at "
-            f"least {minimum_health}.",
-            fix=report.findings[0].fix if report.findings else "",
-        )
+    found = Snapshot(consented.snapshot_root, consented.left_out, consented.lines)
     return CheckedLines(
         permit=consented.permit,
         standing=consented.standing,
         snapshot_root=consented.snapshot_root,
-        health=report.score,
+        health=look(found, consented.standing.scope).score,
         lines=consented.lines,
     )
 
@@ -123,6 +102,11 @@ def _fix_for_few(out: LeftOut, scope: str) -> str:
 
 
 # --- rules -------------------------------------------------------------------------------------
+
+
+def _few_customers(found: Snapshot) -> Seen:
+    few = found.customers < FEW_CUSTOMERS
+    return Seen(1, 1, str(found.customers)) if few else Seen(0, 1)
 
 
 def _without_customer(found: Snapshot) -> Seen:
@@ -167,6 +151,16 @@ def _no_category(found: Snapshot) -> Seen:
 
 
 LINE_RULES: Final[tuple[Rule[[Snapshot]], ...]] = (
+    Rule(
+        FEW,
+        Severity.ERROR,
+        30,
+        1.0,
+        "{detail} customers with sales stand; below "
+        f"{FEW_CUSTOMERS} a run gets little from here but noise.",
+        "",  # _fix_for_few
+        _few_customers,
+    ),
     Rule(
         "too_few_weeks",
         Severity.ERROR,

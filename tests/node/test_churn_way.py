@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from node import round as way
@@ -18,11 +19,13 @@ from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
 from node.store.consents import State
 from node.store.database import Database
+from node.training import churn_fit
 from protocols.course import Course
-from protocols.errors import InputError, Refused
+from protocols.errors import Refused
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
 from protocols.workloads import churn
+from protocols.workloads.server import start
 
 SECRET = bytes(range(32))
 NOW = datetime(2026, 1, 5, 9, tzinfo=UTC)
@@ -93,8 +96,8 @@ def say_yes(desk: ConsentDesk, folder: Path, numbers: tuple[str, ...]) -> None:
 
 def test_only_who_stands_is_in_the_table(vault: Vault, desk: ConsentDesk, tmp_path: Path) -> None:
     journal: Journal = []
-    with pytest.raises(InputError, match="0 customers"):
-        prepare(vault, desk, tmp_path, journal)
+    alone = prepare(vault, desk, tmp_path, journal)  # noise alone: staying away would say so
+    assert len(alone.table) == len(alone.held_out) == 0
     say_yes(desk, tmp_path, NUMBERS[:30])
     first = prepare(vault, desk, tmp_path, journal)
     assert set(first.table.keys) == set(first.held_out.keys) == keyed(NUMBERS[:30])
@@ -134,3 +137,14 @@ def test_after_a_restore_no_row_is_read(
     monkeypatch.setattr(Vault, "reader", never)
     with pytest.raises(Refused, match="came back from a backup"):
         prepare(vault, back, tmp_path, [])
+
+
+def test_a_shop_without_customers_adds_zeros_for_the_noise(
+    vault: Vault, desk: ConsentDesk, tmp_path: Path
+) -> None:
+    """Whether a shop takes part is seen by all, so no number of customers decides it."""
+    prepared = prepare(vault, desk, tmp_path, [])
+    state = start(churn.init(bytes(32), prepared.config))
+    update = churn_fit.step(np.array(state.params), prepared.table, prepared.config, bytes)
+    assert update.tolist() == [0] * churn.coordinates(prepared.config)
+    assert not way.report(prepared, state).vector.any()

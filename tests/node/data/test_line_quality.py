@@ -1,4 +1,4 @@
-"""The rules for customers' lines, each found and each not, and who may not take part."""
+"""The rules for customers' lines, each found and each not, and that none keeps a shop out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from node.data.intake import add, preview
-from node.data.line_quality import LINE_RULES, MIN_CUSTOMERS, checked_lines, owner_report
+from node.data.line_quality import FEW_CUSTOMERS, LINE_RULES, checked_lines, owner_report
 from node.data.line_quality import look as look_at
 from node.data.quality import QualityReport
 from node.data.snapshot import Snapshot
@@ -22,7 +22,7 @@ from node.data.stages import (
     Standing,
 )
 from node.data.vault import Vault
-from protocols.errors import InputError, Refused
+from protocols.errors import InputError
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
 
@@ -84,6 +84,7 @@ def test_a_year_of_usual_customers_has_nothing_to_say() -> None:
 @pytest.mark.parametrize(
     ("rule", "found"),
     [
+        ("few_customers", consented(dict(list(USUAL.items())[: FEW_CUSTOMERS - 1]))),
         ("too_few_weeks", consented({key: [0, 30] for key in USUAL})),
         ("few_weeks", consented({key: [0, 200] for key in USUAL})),
         ("cash_customer", consented({**USUAL, "cash": list(range(360))})),
@@ -128,36 +129,32 @@ def test_a_run_without_categories_is_not_told_about_them() -> None:
     assert rules(narrow) == set()
 
 
-def test_too_few_customers_stay_out_and_are_told_what_to_do() -> None:
-    few = {key: USUAL[key] for key in list(USUAL)[: MIN_CUSTOMERS - 1]}
+@pytest.mark.parametrize("customers", [0, 1, FEW_CUSTOMERS - 1, FEW_CUSTOMERS])
+def test_how_many_customers_there_are_keeps_no_shop_out(customers: int) -> None:
+    """Who takes part is seen by all: one customer more or less must not decide it."""
+    some = {key: [0] for key in [*USUAL, "more"][:customers]}
+    found = consented(some, without_customer=10_000, in_future=900)
+    assert checked_lines(found).lines is found.lines
+    assert checked_lines(found).health < 100
+
+
+def test_few_customers_are_told_what_to_do() -> None:
+    few = {key: USUAL[key] for key in list(USUAL)[: FEW_CUSTOMERS - 1]}
     cases: tuple[tuple[dict[str, int], str], ...] = (
         ({"not_standing": 5}, "consent import"),
         ({"without_customer": 9, "not_standing": 5}, "--column customer="),
     )
     for left_out, word in cases:
-        with pytest.raises(InputError, match=f"{MIN_CUSTOMERS - 1} customers") as caught:
-            checked_lines(consented(few, category="A", **left_out))
-        assert word in caught.value.fix
-    assert checked_lines(consented(few), minimum_customers=MIN_CUSTOMERS - 1).health == 100
+        finding = look(consented(few, category="A", **left_out)).findings[0]
+        assert finding.rule == "few_customers"
+        assert f"{FEW_CUSTOMERS - 1} customers" in finding.sentence and word in finding.fix
 
 
 def test_nobody_at_all() -> None:
-    nobody = consented({})
-    assert look(nobody).score == 0
-    with pytest.raises(InputError) as caught:
-        checked_lines(nobody)
-    assert "data add" in caught.value.fix
-    with pytest.raises(InputError):
-        checked_lines(consented({}, not_standing=900), minimum_customers=1)
-
-
-def test_health_below_the_minimum_stays_out() -> None:
-    found = consented(USUAL, without_customer=500)
-    score = look(found).score
-    assert checked_lines(found, minimum_health=score).health == score
-    with pytest.raises(Refused, match=f"is {score}") as caught:
-        checked_lines(found, minimum_health=score + 1)
-    assert "customer card" in caught.value.fix
+    (finding,) = look(consented({})).findings
+    assert look(consented({})).score == 0
+    assert "data add" in finding.fix
+    assert "consent import" in look(consented({}, not_standing=900)).findings[0].fix
 
 
 def test_amounts_that_are_no_numbers_stay_out() -> None:
@@ -175,6 +172,6 @@ def test_the_owner_sees_the_same_report(tmp_path: Path) -> None:
     add(vault, preview(path), bytes(32), NOW)
     everybody = replace(STANDING, basis=Basis.LEGITIMATE_INTEREST, assessment="LIA-1")
     report, customers = owner_report(vault, everybody)
-    assert [finding.rule for finding in report.findings] == ["without_customer"]
+    assert [finding.rule for finding in report.findings] == ["few_customers", "without_customer"]
     assert (report.lines, customers) == (24, 1)
     assert owner_report(vault, STANDING)[0].score == 0
