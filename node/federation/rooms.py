@@ -100,7 +100,7 @@ class Rooms:
         decided = self.member.gate.admit(signed, self.history(order))
         if isinstance(decided, Denial):
             answer = "pending" if decided.pending else "refused"
-            self._answer(run, answer, tuple(str(one) for one in decided.reasons))
+            self._answer(run, answer, tuple(one.told for one in decided.reasons))
             return
         try:
             self._open(order, decided)

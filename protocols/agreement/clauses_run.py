@@ -180,6 +180,7 @@ def contribution(terms: Terms, request: Request, facts: Facts) -> Says:
             weeks,
             block.min_weeks,
             f"this node has {weeks} weeks of history, at least {block.min_weeks} are needed",
+            outside=f"this node has fewer than {block.min_weeks} weeks of history",
         )
     if rows < block.min_rows:
         yield no(
@@ -187,4 +188,5 @@ def contribution(terms: Terms, request: Request, facts: Facts) -> Says:
             rows,
             block.min_rows,
             f"this node has {rows} rows, at least {block.min_rows} are needed",
+            outside=f"this node has fewer than {block.min_rows} rows",
         )

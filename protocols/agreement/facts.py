@@ -130,7 +130,8 @@ class Facts:
 class Reason:
     """One no: the clause, the figure found, the figure allowed, a sentence for people.
 
-    ``pending`` marks the one no that a person can turn into a yes: a missing approval.
+    ``pending`` marks the one no that a person can turn into a yes: a missing approval. ``outside``
+    is the sentence for others where ``sentence`` holds a figure of this member's rows.
     """
 
     clause: str
@@ -139,9 +140,15 @@ class Reason:
     allowed: str
     sentence: str
     pending: bool = False
+    outside: str = ""
 
     def __str__(self) -> str:
         return f"{self.clause} {self.name}: {self.sentence}"
+
+    @property
+    def told(self) -> str:
+        """What other parties are told: no figure of this member's rows is in it."""
+        return f"{self.clause} {self.name}: {self.outside or self.sentence}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,18 @@ _NAMES = {
 }
 
 
-def no(clause: str, found: object, allowed: object, sentence: str, pending: bool = False) -> Reason:
+def no(
+    clause: str,
+    found: object,
+    allowed: object,
+    sentence: str,
+    *,
+    pending: bool = False,
+    outside: str = "",
+) -> Reason:
     """A reason under the clause's name."""
-    return Reason(clause, _NAMES[clause], str(found) or "nothing", str(allowed), sentence, pending)
+    shown = str(found) or "nothing"
+    return Reason(clause, _NAMES[clause], shown, str(allowed), sentence, pending, outside)
 
 
 def missing_clause(clause: str) -> Reason:

@@ -19,6 +19,7 @@ from coordinator.wire.grid import node_number
 from coordinator.wire.server_app import server_app
 from node.federation.client_app import client_app
 from node.federation.participant import Ticket
+from node.policy.gate import History
 from node.round import Prepared
 from node.store.budgets import RunBudget, Use
 from node.store.orders import OrderState
@@ -140,6 +141,7 @@ def _no_rows(ticket: Ticket) -> Prepared:
 
 def test_every_gate_answers_for_itself_and_the_run_goes_on(tmp_path: Path) -> None:
     found = coop(tmp_path, by_hand="m2", other_code="m3", no_rows="m4")
+    found.houses["m3"].rooms.history = lambda order: History(weeks=1, rows=3)
     found.letters()
     answers = found.answers()
     assert {name: answer.value for name, (answer, _) in answers.items()} == {
@@ -151,7 +153,11 @@ def test_every_gate_answers_for_itself_and_the_run_goes_on(tmp_path: Path) -> No
         "m6": "admitted",
         "m7": "admitted",
     }
-    assert any("c13" in reason for reason in answers["m3"][1])
+    said = "; ".join(answers["m3"][1])
+    assert "c13" in said
+    # the office learns which figure is short, the shop what it is
+    assert "c17 contribution: this node has fewer than" in said and "3 rows" not in said
+    assert any("has 3 rows" in reason for reason in found.houses["m3"].order().reasons)
     # the office learns that the rows do not do, not why nor where they lie; the shop sees both
     assert answers["m4"][1] == ("this member's data cannot be used for the order",)
     assert "too few" in found.houses["m4"].order().reasons[0]

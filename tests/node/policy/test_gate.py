@@ -251,7 +251,12 @@ def test_the_refusal_names_the_clause_and_is_remembered(
 
 
 def test_too_little_history_and_a_missing_workload(house: House) -> None:
-    no(house.gate.admit(signed_order(), History(3, 5)), "c17", "3 weeks", "5 rows")
+    answer = no(house.gate.admit(signed_order(), History(3, 5)), "c17", "3 weeks", "5 rows")
+    told = [one.told for one in answer.reasons]  # others learn which figure is short, not how much
+    assert told == [
+        "c17 contribution: this node has fewer than 8 weeks of history",
+        "c17 contribution: this node has fewer than 100 rows",
+    ]
     house.installed = frozenset()
     no(house.gate.admit(signed_order(), HISTORY), "c13", "not installed")
 
