@@ -317,7 +317,7 @@ def cooperative(root: Path) -> Iterator[Coop]:
     root.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch, opened(coop.malice):
         patch.setattr(node_wiring, "secrets", SimpleNamespace(token_bytes=coop.spy.token_bytes))
-        patch.setattr(node_wiring, "MAIL_S", 0.05)
+        patch.setattr(node_wiring, "MAIL_S", 0.5)
         patch.setattr(os, "fsync", lambda handle: None)  # no power is cut here
         patch.setattr(threading, "excepthook", lambda args: coop.crashed.append(repr(args)))
         log = Log(coop.logged)

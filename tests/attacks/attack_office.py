@@ -332,7 +332,7 @@ def opened(malice: Malice) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serving, "LinkGrid", lambda *args: EvilGrid(malice, *args))
         patch.setattr(serving, "Desk", Ours)
-        patch.setattr(serving, "TICK_S", 0.02)
+        patch.setattr(serving, "TICK_S", 0.05)
         patch.setattr(conducting, "POLL_S", 0.02)
         patch.setattr(conducting, "MAX_ATTEMPTS", 40)
         yield
