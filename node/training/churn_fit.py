@@ -71,9 +71,12 @@ def customer_sum(
     bound = norm_bound(config.scale, config.customer_clip, churn.coordinates(config))
     clipped = clip_rows(asked, config.customer_clip)
     if config.rotate:
-        turned = np.stack([rotate(row, signs) for row in np.eye(churn.dimension(config))])
+        # each alone: a product of matrices may round a row differently when other rows change
+        turned = np.empty((len(clipped), churn.coordinates(config)))
+        for place, row in enumerate(clipped):
+            turned[place] = rotate(row, signs)
         # a rotation keeps norms but for the last digits, and the bound must hold to the last digit
-        clipped = clip_rows(clipped @ turned, config.customer_clip)
+        clipped = clip_rows(turned, config.customer_clip)
     whole = round_bounded(clipped, config.scale, bound, entropy)
     limit = int(config.clamp * config.scale)
     out: Whole = np.clip(whole.sum(axis=0, dtype=np.int64), -limit, limit)

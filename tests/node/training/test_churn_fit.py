@@ -74,6 +74,39 @@ def test_one_customer_moves_the_sum_by_at_most_the_bound(
     assert np.abs(everybody).max() <= limit
 
 
+@pytest.mark.parametrize("rotate", [False, True])
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+def test_what_is_rounded_of_a_customer_is_the_same_to_the_bit_whoever_else_is_there(
+    model: str, rotate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A last digit that follows others moves their rounding, and no bound covers that."""
+    cfg, signs = config(model=model, rotate=rotate), bytes(range(32))
+    table, params = made(cfg), numbers(cfg)
+    seen: list[np.ndarray] = []
+
+    def keep(values: np.ndarray, *others: object) -> np.ndarray:
+        seen.append(values)
+        return np.zeros(values.shape, dtype=np.int64)
+
+    monkeypatch.setattr(churn_fit, "round_bounded", keep)
+    churn_fit.step(params, table, cfg, entropy("all"), signs)
+    (everybody,) = seen
+    for place, who in list(enumerate(np.unique(table.customer)))[:12]:
+        seen.clear()
+        churn_fit.step(params, without(table, who), cfg, entropy("all"), signs)
+        assert seen[0].tobytes() == np.delete(everybody, place, axis=0).tobytes()
+    alone = replace(
+        table,
+        **{
+            name: getattr(table, name)[table.customer == table.customer[0]]
+            for name in ("inputs", "customer", "snapshot", "left")
+        },
+    )
+    seen.clear()
+    churn_fit.step(params, alone, cfg, entropy("all"), signs)
+    assert seen[0].tobytes() == everybody[:1].tobytes()
+
+
 def _wide(cfg: churn.ChurnConfig) -> churn.ChurnConfig:
     return cfg.model_copy(update={"clamp": 65_536.0})
 
