@@ -37,12 +37,12 @@ from protocols.audit.entries import Kind
 from protocols.bundle import CARD_SIGNED
 from protocols.errors import CoopError
 from protocols.ids import MemberId
+from protocols.secagg.params import MAX_MEMBERS
 from protocols.signing import jws_payload
 
 _log = logging.getLogger(__name__)
 GONE_AFTER_S = 3.0
 TICK_S = 0.25
-MAX_MEMBERS = 300
 
 
 class Server:
