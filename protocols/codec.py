@@ -392,9 +392,20 @@ def _read_masked(found: pb.MaskedInput) -> m.MaskedInput:
     return m.MaskedInput(found.vector, found.signature)
 
 
+def _write_roots(values: Sequence[m.VectorRoot]) -> list[pb.VectorRoot]:
+    return [
+        pb.VectorRoot(member=one.member, root=one.root, signature=one.signature) for one in values
+    ]
+
+
+def _read_roots(found: Sequence[pb.VectorRoot]) -> tuple[m.VectorRoot, ...]:
+    return tuple(m.VectorRoot(one.member, one.root, one.signature) for one in found)
+
+
 def _read_agree(found: pb.AgreeRequest) -> m.AgreeRequest:
     _limit(found.survivors, MAX_BITMAP_BYTES, "the bitmap")
-    return m.AgreeRequest(found.survivors, found.vectors_hash)
+    _limit(found.roots, MAX_ITEMS, "the list of roots", 0)
+    return m.AgreeRequest(found.survivors, found.vectors_hash, _read_roots(found.roots))
 
 
 def _write_unmasked(value: m.UnmaskReply) -> pb.UnmaskReply:
@@ -470,10 +481,7 @@ def _write_disclosure(value: AuditRequest) -> pb.AuditRequest:
             advertisements=[_write_ad(one) for one in head.advertisements],
             own_secrets=head.own_secrets,
             seeds=head.seeds,
-            roots=[
-                pb.VectorRoot(member=one.member, root=one.root, signature=one.signature)
-                for one in head.roots
-            ],
+            roots=_write_roots(head.roots),
         ),
         vectors=value.vectors,
         chunks=[
@@ -496,7 +504,7 @@ def _read_head(found: pb.AuditHead) -> AuditHead:
         _read_ads(found.advertisements),
         tuple(found.own_secrets),
         tuple(found.seeds),
-        tuple(m.VectorRoot(one.member, one.root, one.signature) for one in found.roots),
+        _read_roots(found.roots),
     )
 
 
@@ -522,7 +530,9 @@ _TO_WIRE: Mapping[type[Body], Callable[..., Message]] = {
     m.ShareReply: lambda v: pb.ShareReply(shares=_write_sealed(v.shares), signature=v.signature),
     m.MaskRequest: lambda v: pb.MaskRequest(cohort=v.cohort, shares=_write_sealed(v.shares)),
     m.MaskedInput: lambda v: pb.MaskedInput(vector=v.vector, signature=v.signature),
-    m.AgreeRequest: lambda v: pb.AgreeRequest(survivors=v.survivors, vectors_hash=v.vectors_hash),
+    m.AgreeRequest: lambda v: pb.AgreeRequest(
+        survivors=v.survivors, vectors_hash=v.vectors_hash, roots=_write_roots(v.roots)
+    ),
     m.AgreeReply: lambda v: pb.AgreeReply(signature=v.signature),
     m.UnmaskRequest: lambda v: pb.UnmaskRequest(
         certificate=_write_signed(v.certificate), carry=v.carry

@@ -153,12 +153,14 @@ class MaskedInput(_message.Message):
     def __init__(self, vector: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class AgreeRequest(_message.Message):
-    __slots__ = ("survivors", "vectors_hash")
+    __slots__ = ("survivors", "vectors_hash", "roots")
     SURVIVORS_FIELD_NUMBER: _ClassVar[int]
     VECTORS_HASH_FIELD_NUMBER: _ClassVar[int]
+    ROOTS_FIELD_NUMBER: _ClassVar[int]
     survivors: bytes
     vectors_hash: bytes
-    def __init__(self, survivors: _Optional[bytes] = ..., vectors_hash: _Optional[bytes] = ...) -> None: ...
+    roots: _containers.RepeatedCompositeFieldContainer[VectorRoot]
+    def __init__(self, survivors: _Optional[bytes] = ..., vectors_hash: _Optional[bytes] = ..., roots: _Optional[_Iterable[_Union[VectorRoot, _Mapping]]] = ...) -> None: ...
 
 class AgreeReply(_message.Message):
     __slots__ = ("signature",)

@@ -31,6 +31,7 @@ from protocols.secagg.messages import (
     ShareRequest,
     UnmaskReply,
     UnmaskRequest,
+    VectorRoot,
     blaming,
 )
 from protocols.secagg.params import MAX_COMPLETE, Demands, Expected, RoundDescriptor
@@ -353,6 +354,20 @@ def _lanes(party: Party, descriptor: RoundDescriptor, update: Update | Sums, wei
     return add_noise(update.astype(np.int64, copy=False), noise, descriptor)
 
 
+def _check_vectors(
+    party: Party, phase: Masked, survivors: tuple[bytes, ...], roots: tuple[VectorRoot, ...]
+) -> None:
+    """In a sparse graph b is opened only of neighbours that masked under this A2 (section 4.3)."""
+    near: tuple[bytes, ...] = ()
+    if phase.descriptor.members > MAX_COMPLETE:
+        near = phase.topology.among(party.me, survivors)
+    if tuple(one.member for one in roots) != near:
+        raise _broken("the vectors shown are not exactly those of this member's neighbours in U3.")
+    for one in roots:
+        public = party.roster[one.member]
+        verify(public, one.signature, "SAQ1 Y", phase.a2, one.root, peer=one.member.hex())
+
+
 def agree(party: Party, phase: Masked, request: AgreeRequest) -> tuple[Agreed, AgreeReply]:
     """Stage 3: marks the round spent before it signs (SPEC.md section 4.3)."""
     descriptor = phase.descriptor
@@ -364,6 +379,7 @@ def agree(party: Party, phase: Masked, request: AgreeRequest) -> tuple[Agreed, A
         raise _broken("U3 does not hold this member, who sent its vector.")
     _check_size(len(survivors), descriptor, "U3")
     _check_neighbours(phase.topology, survivors, descriptor, "U3")
+    _check_vectors(party, phase, survivors, request.roots)
     a3 = messages.third_transcript(phase.a2, request.survivors, request.vectors_hash)
     party.mark_spent(descriptor.run, descriptor.round)
     reply = AgreeReply(party.identity.sign("SAQ1 A3", a3))

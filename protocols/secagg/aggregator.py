@@ -387,7 +387,16 @@ class Aggregator:
         survivors = messages.bitmap(there, self.descriptor.ids)
         self._vectors_hash = messages.vectors_hash(self._roots[one] for one in there)
         self._a3 = messages.third_transcript(self._a2, survivors, self._vectors_hash)
-        return dict.fromkeys(there, AgreeRequest(survivors, self._vectors_hash))
+        if self.descriptor.members <= MAX_COMPLETE:
+            return dict.fromkeys(there, AgreeRequest(survivors, self._vectors_hash))
+        return {
+            one: AgreeRequest(
+                survivors,
+                self._vectors_hash,
+                tuple(self._roots[near] for near in self._graph.among(one, there)),
+            )
+            for one in there
+        }
 
     def _close_agree(self, there: tuple[bytes, ...]) -> Outbound:
         signed = []

@@ -54,8 +54,9 @@ def size_of(message: Request | Reply) -> int:
             size = len(cohort) + len(shares) * (HASH_BYTES + SEALED_BYTES)
         case MaskedInput(vector):
             size = len(vector) + SIGNATURE_BYTES
-        case AgreeRequest(survivors):
-            size = len(survivors) + HASH_BYTES
+        case AgreeRequest(survivors, _, roots):
+            shown = len(roots) * (2 * HASH_BYTES + SIGNATURE_BYTES)
+            size = len(survivors) + HASH_BYTES + shown
         case AgreeReply():
             size = SIGNATURE_BYTES
         case UnmaskRequest(certificate):
@@ -80,8 +81,8 @@ def of_member(request: Request, reply: Reply | None) -> Cost:
             stage, verified = Stage.SHARE, len(ads) + (opening is not None)
         case MaskRequest():
             stage = Stage.MASK
-        case AgreeRequest():
-            stage = Stage.AGREE
+        case AgreeRequest(roots=roots):
+            stage, verified = Stage.AGREE, len(roots)
         case UnmaskRequest(certificate):
             stage, verified = Stage.UNMASK, len(certificate)
     up = size_of(reply) if reply is not None else 0

@@ -165,10 +165,15 @@ class MaskedInput:
 
 @dataclass(frozen=True, slots=True)
 class AgreeRequest:
-    """Stage 3 from the coordinator: U3, and the hash of what its members sent."""
+    """Stage 3 from the coordinator: U3, and the hash of what its members sent.
+
+    ``roots``: above 300 members those of the receiver's neighbours in U3, each with its member's
+    signature under A2; else none.
+    """
 
     survivors: bytes
     vectors_hash: bytes
+    roots: tuple[VectorRoot, ...] = ()
 
     def __post_init__(self) -> None:
         _size(self.vectors_hash, HASH_BYTES, "a hash of vectors")
