@@ -14,7 +14,7 @@ OWN, SHARED, BLEND, INK, GRID = "#b45309", "#0369a1", "#15803d", "#1f2937", "#d1
 
 @dataclass(frozen=True, slots=True)
 class StoreErrors:
-    """WAPE of one store's three forecasts on its held-out weeks; lower is better."""
+    """Error of one store's three ways on what it held out; lower is better."""
 
     name: str
     cold: bool
@@ -47,8 +47,12 @@ def _mark(kind: str, x: float, y: float) -> str:
     return f'<rect x="{x - 5.5:.1f}" y="{y - 5.5:.1f}" width="11" height="11" fill="{BLEND}"/>'
 
 
-def error_chart(stores: Sequence[StoreErrors]) -> str:
-    """One row a store, three marks: how far off each forecast was."""
+def error_chart(
+    stores: Sequence[StoreErrors],
+    title: str = "Forecast error (WAPE) of each store, lower is better",
+    own: str = "own forecast",
+) -> str:
+    """One row a store, three marks: how far off each way was."""
     left, right, row, top = 190, 30, 34, 48
     width, height = 820, top + row * len(stores) + 34
     values = [v for s in stores for v in (s.own, s.shared, s.blend)]
@@ -59,7 +63,7 @@ def error_chart(stores: Sequence[StoreErrors]) -> str:
 
     body = []
     for i, (kind, label) in enumerate(
-        (("own", "own forecast"), ("shared", "shared model"), ("blend", "blend of both"))
+        (("own", own), ("shared", "shared model"), ("blend", "blend of both"))
     ):
         body += [_mark(kind, left + i * 150, 16), _text(left + 12 + i * 150, 21, label)]
     step = 0.05 if high - low > 0.2 else 0.02
@@ -81,7 +85,27 @@ def error_chart(stores: Sequence[StoreErrors]) -> str:
             f'stroke="{INK}" stroke-width="1"/>'
         )
         body += [_mark(kind, x(v), y) for kind, v in zip(("own", "shared", "blend"), ends)]  # noqa: B905
-    return _svg(width, height, "Forecast error (WAPE) of each store, lower is better", body)
+    return _svg(width, height, title, body)
+
+
+def epsilon_chart(agreed: float, spent: float, further: float) -> str:
+    """A year's budget as a bar: what is spent, what is left, and what a further run would need."""
+    left, right, width, height = 20, 20, 820, 96
+    most = max(agreed, spent, further) * 1.05
+
+    def x(value: float) -> float:
+        return left + value / most * (width - left - right)
+
+    body = [
+        f'<rect x="{left}" y="34" width="{x(further) - left:.1f}" height="26" fill="none" '
+        f'stroke="{OWN}" stroke-dasharray="5 4"/>',
+        f'<rect x="{left}" y="34" width="{x(spent) - left:.1f}" height="26" fill="{SHARED}"/>',
+        f'<line x1="{x(agreed):.1f}" x2="{x(agreed):.1f}" y1="24" y2="70" stroke="{INK}" '
+        'stroke-width="2"/>',
+        _text(x(agreed), 18, f"agreed: {agreed:g}", "middle"),
+        _text(left, 84, f"filled: {spent:.2f} spent; dashed: {further:.2f} with a further run"),
+    ]
+    return _svg(width, height, "Epsilon of each customer: spent, agreed, and asked for", body)
 
 
 def attendance_chart(names: Sequence[str], survivors: Sequence[frozenset[str]]) -> str:

@@ -13,30 +13,30 @@ import argparse
 import json
 import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from examples.complete_journey import export, lying
-from examples.complete_journey.processes import (
-    CommandFailed,
-    Commands,
-    Daemon,
-    Event,
-    EventBoard,
-    free_ports,
-    resident_mb,
-    words,
+from examples.complete_journey import churn, export, lying
+from examples.complete_journey.cooperative import (
+    COORDINATOR,
+    NODE,
+    Demo,
+    Store,
+    everybody,
+    memory,
+    refusals_of,
+    show_refusals,
+    step,
+    watch,
+    workload_digest,
 )
+from examples.complete_journey.processes import CommandFailed, Daemon, Event, free_ports, words
 from examples.complete_journey.report import (
     DemoResult,
     ForecastExample,
@@ -44,78 +44,6 @@ from examples.complete_journey.report import (
     page,
     result_rows,
 )
-
-COORDINATOR, NODE = "coordinator.cli", "node.cli"
-SILENCE_S = 120.0
-AT_ONCE = 2
-
-
-@dataclass(slots=True)
-class Store:
-    """One store of the demo: what was chosen, where it lives, its process."""
-
-    choice: export.StoreChoice
-    home: Path
-    csv: Path
-    daemon: Daemon | None = None
-
-    @property
-    def name(self) -> str:
-        """What the others call it."""
-        return self.choice.name
-
-
-@dataclass(slots=True)
-class Demo:
-    """Everything that one demo holds."""
-
-    out: Path
-    rounds: int
-    console: Console
-    stores: list[Store] = field(default_factory=list)
-    board: EventBoard = field(default_factory=EventBoard)
-    office: Daemon | None = None
-    kill_in_round: int = 0
-    killed: tuple[str, int] = ("", 0)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    attendance: list[frozenset[str]] = field(default_factory=list)
-    memory: list[tuple[str, float]] = field(default_factory=list)
-
-    @property
-    def commands(self) -> Commands:
-        """Runs short commands, with a transcript."""
-        return Commands(self.out / "commands.log")
-
-    @property
-    def office_home(self) -> Path:
-        """The coordinator's folder."""
-        return self.out / "coordinator"
-
-
-@contextmanager
-def step(demo: Demo, text: str) -> Iterator[None]:
-    """A headline with its time."""
-    started = time.monotonic()
-    with demo.console.status(f"{text} ..."):
-        yield
-    demo.console.print(
-        f"[green]done[/green]  {text}  [dim]{time.monotonic() - started:.1f} s[/dim]"
-    )
-
-
-def everybody(demo: Demo, text: str, work: Callable[[Store], None]) -> None:
-    """The same for each store, two at a time, with a bar."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=demo.console) as bar:
-        task = bar.add_task(text, total=len(demo.stores))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for _ in pool.map(work, demo.stores):
-                bar.advance(task)
 
 
 def found_cooperative(demo: Demo) -> None:
@@ -159,13 +87,18 @@ def enrol(demo: Demo, store: Store) -> None:
 def agree(demo: Demo) -> None:
     """A draft from the template, proposed, and signed by every store."""
     settings = demo.out / "agreed-settings.json"
-    settings.write_text(json.dumps({"week_start": export.WEEK_START}))
+    agreed: dict[str, Any] = {"week_start": export.WEEK_START}
+    both: tuple[str, ...] = ()
+    if demo.churn:
+        agreed = {"demand": agreed, "churn": churn.AGREED}
+        both = ("--workload", "demand", "--workload", "churn")
+    settings.write_text(json.dumps(agreed))
     draft = demo.out / "agreement.json"
     run = demo.commands.run
     run(
         COORDINATOR,
         demo.office_home,
-        *("agreement", "new", str(draft), "--settings", str(settings)),
+        *("agreement", "new", str(draft), "--settings", str(settings), *both),
         *("--set", "profile=B", "--set", "colluders=2", "--set", "min_cohort=5"),
         *("--max-rounds", str(max(100, demo.rounds))),
     )
@@ -173,16 +106,16 @@ def agree(demo: Demo) -> None:
     everybody(
         demo,
         "Every store reads and signs the agreement",
-        lambda store: run(NODE, store.home, "agreement", "sign", "--yes") and None,
+        lambda store: run(NODE, store.home, "agreement", "sign", "--yes"),
     )
 
 
 def start_nodes(demo: Demo) -> None:
     """Every store's process; approval is manual by default, so each says yes visibly."""
-    digest = demo.commands.json(COORDINATOR, demo.office_home, "agreement", "show")["workloads"][0]
+    digest = workload_digest(demo, "demand")
 
     def start(store: Store) -> None:
-        demo.commands.run(NODE, store.home, "approve", digest["digest"], "--always", "--yes")
+        demo.commands.run(NODE, store.home, "approve", digest, "--always", "--yes")
         store.daemon = Daemon(
             store.name,
             words(NODE, store.home, "start"),
@@ -218,35 +151,16 @@ def train(demo: Demo) -> str:
     demo.commands.run(
         COORDINATOR,
         demo.office_home,
-        *("run", "launch", "--rounds", str(demo.rounds), "--settings", str(settings), "--yes"),
+        *("run", "launch", "--workload", "demand", "--rounds", str(demo.rounds)),
+        *("--settings", str(settings), "--yes"),
     )
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=demo.console) as bar:
-        admitted = bar.add_task("Each gate admits the order", total=len(demo.stores))
-        rounds = bar.add_task("Rounds of secure aggregation", total=demo.rounds + 1)
-        for name, event in demo.board.follow(SILENCE_S, start):
-            kind = event["event"]
-            if name == "coordinator" and kind == "answer":
-                bar.advance(admitted)
-            elif name == "coordinator" and kind == "round":
-                demo.attendance.append(frozenset(names[one] for one in event["members"]))
-                bar.update(rounds, completed=event["round"])
-                if event["round"] == demo.rounds:
-                    demo.memory = _memory(demo)
-            elif kind == "killed":
-                where = f"round {event['round']}, after its masked update came in"
-                demo.console.print(f"[red]kill[/red]  SIGKILL to {name} in {where}")
-            elif name == "coordinator" and kind == "run" and event["state"] in _OVER:
-                return f"{event['state']}: {event['detail']}"
-    raise CommandFailed("the run did not end")
 
+    def in_round(event: Event) -> None:
+        demo.attendance.append(frozenset(names[one] for one in event["members"]))
+        if event["round"] == demo.rounds:
+            demo.memory = memory(demo)
 
-_OVER = {"released", "refused", "failed", "aborted"}
+    return watch(demo, start, demo.rounds, in_round)
 
 
 def on_event(demo: Demo, name: str, event: Event) -> None:
@@ -264,11 +178,6 @@ def on_event(demo: Demo, name: str, event: Event) -> None:
     store.daemon.kill()
     demo.board.put(name, {"event": "killed", "round": event["round"]})
     store.daemon.restart()
-
-
-def _memory(demo: Demo) -> list[tuple[str, float]]:
-    daemons = [("coordinator", demo.office)] + [(s.name, s.daemon) for s in demo.stores]
-    return [(name, resident_mb(one.process.pid)) for name, one in daemons if one is not None]
 
 
 def pull(demo: Demo) -> None:
@@ -311,28 +220,20 @@ def forged_order(demo: Demo) -> tuple[list[tuple[str, str, str]], str]:
     """A lying coordinator: an order under the agreement with one figure changed."""
     start = len(demo.board.events)
     forged = lying.send_forged_order(demo.office_home, demo.rounds)
-    answers: dict[str, tuple[str, str]] = {}
-    for name, event in demo.board.follow(60, start):
-        if event["event"] == "order" and event["run"] == forged.run:
-            if event["answer"] != "refused":
-                raise CommandFailed(f"{name} did not refuse the forged order: {event}")
-            answers[name] = lying.shown(event["reasons"])
-            if len(answers) == len(demo.stores):
-                break
-    rows = [(store.name, *answers[store.name]) for store in demo.stores]
-    return rows, forged.sentence
+    return refusals_of(demo, start, forged.run), forged.sentence
 
 
-def verify(demo: Demo, state: str) -> list[str]:
-    """Logs and the release, checked from files alone."""
+def verify(demo: Demo, states: list[str]) -> list[str]:
+    """Logs and the releases, checked from files alone."""
     lines = []
-    model = state.partition(": ")[2] if state.startswith("released") else ""
-    extra = ("--release", model) if model else ()
-    checks = demo.commands.json(COORDINATOR, demo.office_home, "verify", *extra)["checks"]
-    lines += [f"coordinator: {line}" for line in checks]
-    for store in demo.stores:
-        checks = demo.commands.json(NODE, store.home, "verify", *extra)["checks"]
-        lines.append(f"{store.name}: {len(checks)} checks passed; {checks[0]}")
+    models = [one.partition(": ")[2] for one in states if one.startswith("released")]
+    for model in models or [""]:
+        extra = ("--release", model) if model else ()
+        checks = demo.commands.json(COORDINATOR, demo.office_home, "verify", *extra)["checks"]
+        lines += [f"coordinator: {line}" for line in checks]
+        for store in demo.stores:
+            checks = demo.commands.json(NODE, store.home, "verify", *extra)["checks"]
+            lines.append(f"{store.name}: {len(checks)} checks passed; {checks[0]}")
     return lines
 
 
@@ -378,13 +279,12 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         raise CommandFailed(f"the run ended as {state}")
     with step(demo, "A lying coordinator sends an order under a changed agreement"):
         refusals, amendment = forged_order(demo)
-    for name, clause, sentence in refusals[:1]:
-        demo.console.print(
-            f"  all {len(refusals)} refused; {name}: [bold]{clause}[/bold] {sentence}"
-        )
-    with step(demo, "verify: every log, and the release back to its agreement"):
-        checks = verify(demo, state)
+    show_refusals(demo, refusals)
     stores = results(demo)
+    customers = churn.conduct(demo) if demo.churn else None
+    states = [state] + ([customers.state] if customers is not None else [])
+    with step(demo, "verify: every log, and the release back to its agreement"):
+        checks = verify(demo, states)
     show(demo, stores)
     places = [
         ("report", str(demo.out / "report.html")),
@@ -406,6 +306,7 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         places=places,
         memory=demo.memory,
         example=forecast_example(demo) if state.startswith("released") else None,
+        churn=customers,
     )
 
 
@@ -459,26 +360,36 @@ def keep(demo: Demo) -> None:
         f"coop-node --home {home} forecast",
         f"coop-node --home {home} agreement show",
         f"coop-node --home {home} verify",
+        *([f"coop-node --home {home} budget"] if demo.churn else []),
     ):
         demo.console.print(f"  {line}", soft_wrap=True)
     while True:
         time.sleep(1)
 
 
-def main() -> int:
-    """Entry point."""
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, checked; ends the program if they make no demo."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--stores", type=int, default=8, help="6 to 100")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--out", type=Path, default=Path("demo-out"))
     parser.add_argument("--keep", action="store_true", help="leave it running at the end")
-    args = parser.parse_args()
+    parser.add_argument(
+        "--churn", action="store_true", help="then learn which customers leave, with noise"
+    )
+    args = parser.parse_args(words)
     if not 6 <= args.stores <= 100 or args.rounds < 1:
         parser.error("6 to 100 stores and at least one round")
+    return args
+
+
+def main() -> int:
+    """Entry point."""
+    args = arguments()
     out = args.out.resolve()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    demo = Demo(out, args.rounds, Console())
+    demo = Demo(out, args.rounds, Console(), churn=args.churn)
     try:
         result = conduct(demo, args.stores)
         (out / "report.html").write_text(page(result), encoding="utf-8")
@@ -512,6 +423,8 @@ def _plain(result: DemoResult) -> str:
         "killed": [result.killed, result.killed_in_round],
         "survivors": [len(one) for one in result.attendance],
     }
+    if result.churn is not None:
+        document["churn"] = asdict(result.churn)
     return json.dumps(document, indent=1)
 
 

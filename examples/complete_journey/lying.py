@@ -1,6 +1,7 @@
-"""A lying coordinator, for the demo: an order under an agreement with one figure changed.
+"""A lying coordinator, for the demo: an order under an agreement with one figure changed, and one
+that spends more privacy than is left.
 
-The office's own launch gate would refuse this, so the order is made beside it, with the real
+The office's own launch gate would refuse both, so the orders are made beside it, with the real
 operator key and the real mailboxes: what an attacker who took over the office could do.
 """
 
@@ -13,14 +14,17 @@ from pathlib import Path
 
 from coordinator.drafts import workload_terms
 from coordinator.store.mail import Mail
-from coordinator.wiring import open_house
+from coordinator.wiring import House, open_house
+from protocols.agreement.base import utc_text
 from protocols.agreement.order import (
     OPERATOR,
     USUAL_DROPOUT_PERCENT,
+    ParsedOrder,
     make_order,
+    read_order,
     stage_timeouts,
 )
-from protocols.agreement.roster import read_roster
+from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.agreement.template import amend
 from protocols.agreement.terms import Privacy
 from protocols.canonical import json_bytes
@@ -70,15 +74,8 @@ def send_forged_order(office_home: Path, rounds: int) -> Forged:
         issued=now,
         deadline=now + timedelta(hours=1),
     )
-    body = json_bytes(jws_sign(order.document, OPERATOR, house.operator_key()))
-    agreement = json_bytes(changed.document)
-    with house.database.write() as db:
-        for one in roster.voters():
-            member = MemberId(one)
-            Mail(db).post(
-                member, kind="agreement", document=changed.id, body=agreement, now=house.clock()
-            )
-            Mail(db).post(member, kind="order", document=order.id, body=body, now=house.clock())
+    agreement = ("agreement", changed.id, json_bytes(changed.document))
+    _post(house, roster, [agreement, _signed(house, order)])
     house.close()
     return Forged(
         order.order.run,
@@ -86,6 +83,40 @@ def send_forged_order(office_home: Path, rounds: int) -> Forged:
         f"from {privacy.min_cohort} to 3, and ordered a run under the changed agreement. "
         "Nobody had signed it.",
     )
+
+
+def send_order_again(office_home: Path) -> str:
+    """Order the newest run once more, past the launch gate that counts what is spent; its run."""
+    house = open_house(office_home)
+    earlier = house.earlier_orders()[-1][1]
+    _, signed_roster = house.agreements.in_force()
+    roster = read_roster(jws_payload(signed_roster, "roster"), "roster")
+    now = house.clock().replace(microsecond=0)
+    document = {
+        **earlier.model_dump(mode="json"),
+        "run": secrets.token_hex(16),
+        "issued": utc_text(now),
+        "deadline": utc_text(now + timedelta(hours=1)),
+    }
+    order = read_order(document, "forged order")
+    _post(house, roster, [_signed(house, order)])
+    house.close()
+    return order.order.run
+
+
+def _signed(house: House, order: ParsedOrder) -> tuple[str, str, bytes]:
+    signed = jws_sign(order.document, OPERATOR, house.operator_key())
+    return "order", order.id, json_bytes(signed)
+
+
+def _post(house: House, roster: ParsedRoster, letters: list[tuple[str, str, bytes]]) -> None:
+    """Kind, id and body of each letter into every member's mailbox."""
+    with house.database.write() as db:
+        for one in roster.voters():
+            for kind, document, body in letters:
+                Mail(db).post(
+                    MemberId(one), kind=kind, document=document, body=body, now=house.clock()
+                )
 
 
 def shown(reasons: str) -> tuple[str, str]:

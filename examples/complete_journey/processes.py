@@ -61,9 +61,9 @@ class Commands:
             )
         return done.stdout
 
-    def json(self, module: str, home: Path, *rest: str) -> Any:
-        """The JSON document that a command prints."""
-        return json.loads(self.run(module, home, *rest, "--json"))
+    def json(self, module: str, home: Path, *rest: str, expect: int = 0) -> Any:
+        """The JSON document that a command prints; CommandFailed as ``run``."""
+        return json.loads(self.run(module, home, *rest, "--json", expect=expect))
 
 
 class Daemon:
@@ -153,11 +153,11 @@ class EventBoard:
             yield item
 
     def wait(
-        self, wanted: Callable[[str, Event], bool], timeout_s: float, count: int = 1
+        self, wanted: Callable[[str, Event], bool], timeout_s: float, count: int = 1, start: int = 0
     ) -> list[tuple[str, Event]]:
-        """The first ``count`` events that fit; TimeoutError if they do not come."""
+        """The first ``count`` events from ``start`` on that fit; TimeoutError without them."""
         found: list[tuple[str, Event]] = []
-        for name, event in self.follow(timeout_s):
+        for name, event in self.follow(timeout_s, start):
             if wanted(name, event):
                 found.append((name, event))
                 if len(found) == count:

@@ -9,6 +9,7 @@ from html import escape
 from examples.complete_journey.charts import (
     StoreErrors,
     attendance_chart,
+    epsilon_chart,
     error_chart,
     forecast_chart,
 )
@@ -54,6 +55,79 @@ class ForecastExample:
     high: tuple[float, ...]
 
 
+METHODS = ("own", "shared", "blend")
+Three = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerResult:
+    """One store's own figures on its customers, read from its own folder; None: not known."""
+
+    name: str
+    cold: bool
+    customers: int
+    left: int
+    auroc: Three  # own baseline, shared, blend; None if all or none of them left
+    brier: Three
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyResult:
+    """What a run costs each customer and what is left, as planned before it began."""
+
+    alone: float  # epsilon for the coordinator by itself
+    colluders: int
+    with_colluders: float
+    delta: float
+    least_survivors: int
+    agreed: float
+    period_days: int
+    spent_before: float
+    spent_after: float
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        return (
+            f"epsilon {self.alone:.2f} for the coordinator alone, {self.with_colluders:.2f} if "
+            f"{self.colluders} members help it (delta {self.delta:g}, at least "
+            f"{self.least_survivors} members in every sum). Agreed is {self.agreed:g} in "
+            f"{self.period_days} days for each customer: {self.spent_before:.2f} was spent before, "
+            f"{self.spent_after:.2f} with this run."
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AtRiskRow:
+    """One customer of a store's list; the key is shortened."""
+
+    key: str
+    probability: float
+    last_visit: str
+    reasons: tuple[str, ...]
+
+    def cells(self) -> list[str]:
+        """A row, the same in the terminal and on the page."""
+        return [self.key, f"{self.probability:.0%}", self.last_visit, "; ".join(self.reasons)]
+
+
+@dataclass(frozen=True, slots=True)
+class ChurnResult:
+    """What happened when the stores learned about their customers."""
+
+    state: str  # of the run, and what was said: the model, or why nothing was released
+    rounds: int
+    seconds: float
+    privacy: PrivacyResult
+    asked_again: float  # epsilon that a further run would bring the year to
+    stores: Sequence[CustomerResult]
+    accounts: Sequence[tuple[str, float, float]]  # store, epsilon spent, left
+    at_risk_store: str
+    at_risk: Sequence[AtRiskRow]
+    refusals: Sequence[tuple[str, str, str]]  # store, clause, sentence
+    memory: Sequence[tuple[str, float]] = field(default=())
+
+
 @dataclass(frozen=True, slots=True)
 class DemoResult:
     """What happened, in figures and sentences."""
@@ -71,6 +145,7 @@ class DemoResult:
     places: Sequence[tuple[str, str]]  # what, where
     memory: Sequence[tuple[str, float]] = field(default=())
     example: ForecastExample | None = None
+    churn: ChurnResult | None = None
 
 
 def mean(values: Sequence[float]) -> float:
@@ -95,6 +170,25 @@ def result_rows(stores: Sequence[StoreResult]) -> list[list[str]]:
         + [f"{sum(s.better for s in stores)} of {len(stores)}"]
     )
     return rows
+
+
+def customer_rows(stores: Sequence[CustomerResult]) -> list[list[str]]:
+    """Rows on customers, with the mean over the stores that have the figure."""
+
+    def shown(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    rows = [
+        [s.name + (" (cold)" if s.cold else ""), str(s.customers), str(s.left)]
+        + [shown(value) for value in (*s.auroc, *s.brier)]
+        for s in stores
+    ]
+    means = []
+    for column in range(2 * len(METHODS)):
+        known = [v for v in ((*s.auroc, *s.brier)[column] for s in stores) if v is not None]
+        means.append(shown(mean(known) if known else None))
+    totals = [str(sum(s.customers for s in stores)), str(sum(s.left for s in stores))]
+    return [*rows, ["mean over stores", *totals, *means]]
 
 
 HEADERS = [
@@ -160,6 +254,10 @@ def page(result: DemoResult) -> str:
         "<h2>An order that every store refused</h2>",
         f"<p>{escape(result.amendment)}</p>",
         _table("What each store answered", ["store", "clause", "reason"], result.refusals, True),
+    ]
+    if result.churn is not None:
+        parts += _churn(result.churn)
+    parts += [
         "<h2>What was checked afterwards, from files alone</h2><ul>",
         *[f"<li>{escape(line)}</li>" for line in result.checks],
         "</ul><h2>Where everything lies</h2>",
@@ -170,6 +268,60 @@ def page(result: DemoResult) -> str:
         parts.append(_table("Resident memory near the end of training", ["process", "MB"], rows))
     parts.append("</body></html>")
     return "\n".join(parts)
+
+
+def _churn(found: ChurnResult) -> list[str]:
+    """The section on customers who leave."""
+    privacy = found.privacy
+    agreed = f"{privacy.agreed:g} in {privacy.period_days} days"
+    parts = [
+        "<h2>Which customers leave, with noise for each customer</h2>",
+        "<p class='note'>The purchases are real, the customers' answers are made up: nine in ten "
+        "said yes, one in twenty took it back. Only those who stand with a yes were read.</p>",
+        f"<p>One run of {found.rounds} noised steps and one noised evaluation costs "
+        f"{escape(privacy.sentence)}</p>",
+        epsilon_chart(privacy.agreed, privacy.spent_after, found.asked_again),
+        f"<p>The release gate: {escape(found.state)}. It knows noised figures only; those below "
+        "are exact, come from the stores' own folders and left none of them. With so few "
+        "customers the noise decides much: another run may end otherwise. The marks show each "
+        "store's Brier score, the mean squared error of its probabilities.</p>",
+    ]
+    known = [s for s in found.stores if None not in s.brier]
+    if known:
+        errors = [StoreErrors(s.name, s.cold, *map(float, s.brier)) for s in known]  # type: ignore[arg-type]
+        parts.append(error_chart(errors, "Brier score of each store, lower is better", "own model"))
+    parts += [
+        _table(
+            "On the customers of the last 8 weeks (AUROC: higher is better; Brier: lower)",
+            [
+                "store",
+                "customers",
+                "left",
+                *[f"{a} {b}" for a in ("AUROC", "Brier") for b in METHODS],
+            ],
+            customer_rows(found.stores),
+        ),
+        _table(
+            f"Epsilon of each customer, as each node counts for itself (agreed: {agreed})",
+            ["store", "spent", "left"],
+            [[name, f"{spent:.2f}", f"{left:.2f}"] for name, spent, left in found.accounts],
+        ),
+    ]
+    if found.at_risk:
+        parts.append(
+            _table(
+                f"{found.at_risk_store}: who may not come back (keys shortened)",
+                ["customer", "leaves", "last visit", "because"],
+                [one.cells() for one in found.at_risk],
+                True,
+            )
+        )
+    parts += [
+        f"<p>A further run would bring the year to {found.asked_again:.2f}. The office's own gate "
+        "refuses to launch it; ordered past that gate, every store refused it as well.</p>",
+        _table("What each store answered", ["store", "clause", "reason"], found.refusals, True),
+    ]
+    return parts
 
 
 def _killed(result: DemoResult) -> str:
