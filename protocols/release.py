@@ -125,7 +125,7 @@ def privacy_section(course: Course) -> dict[str, Any]:
             f"Whether any one {plan.unit} is in the data changes the probability of whatever the "
             f"run shows by a factor of at most e^{helped:g}, but for {plan.delta:g}, even if "
             f"{_members(plan.colluders)} the coordinator; by e^{alone:g} if nobody does. "
-            "The evaluation counts in."
+            "The evaluation counts in. Who takes part is seen by all and not covered."
         ),
     }
 
