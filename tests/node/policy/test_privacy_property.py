@@ -25,6 +25,7 @@ runs = st.integers(0, 4)
 steps = st.one_of(
     st.tuples(st.just("order"), runs, st.sampled_from([5, 20, 50, 80])),
     st.tuples(st.just("spend"), runs, st.integers(1, 4)),
+    st.tuples(st.just("send"), runs, st.just(0)),
     st.tuples(st.just("settle"), runs, st.just(0)),
     st.tuples(st.just("die while deciding"), runs, st.sampled_from([20, 80])),
     st.tuples(st.just("new process"), st.just(0), st.just(0)),
@@ -57,7 +58,7 @@ class History:
             shop.reopened()
         elif what == "settle":
             shop.settle(run)
-        elif what == "spend":
+        elif what in ("spend", "send"):
             self._spend(run, int(figure))
         else:
             self._order(run, int(figure), dies=what != "order")
@@ -79,7 +80,10 @@ class History:
         if run not in known:
             return  # without a permit there is no participant to spend anything
         try:
-            self.shop.spend(run, round_number)
+            if round_number:
+                self.shop.spend(run, round_number)
+            else:  # a vector leaves, and the others open the sum without this member
+                self.shop.send(run)
         except Refused:
             return
         self.spent.append((self.shop.now, run))
@@ -102,6 +106,9 @@ class History:
 @given(played=st.lists(steps, min_size=6, max_size=30))
 @example(  # given back, given to another, then spent all the same
     [("order", 0, 80), ("settle", 0, 0), ("order", 1, 80), ("spend", 1, 1), ("spend", 0, 1)]
+)
+@example(  # a vector left, no round was signed, and the office says that the run is over
+    [("order", 0, 80), ("send", 0, 0), ("settle", 0, 0), ("order", 1, 80), ("send", 1, 0)]
 )
 @example(  # never ended, out of the period, then spent all the same
     [("order", 0, 80), ("wait", 0, 31.0), ("order", 1, 80), ("spend", 1, 1), ("spend", 0, 1)]
