@@ -125,6 +125,7 @@ class Participant:
         self._attempts: dict[int, int] = {}
         self._proposed: frozenset[str] = frozenset()  # survivors that are to be signed
         self._shown: dict[int, bytes] = {}  # by round: the sum that this node was shown
+        self._wrong: dict[int, bytes] = {}  # by round: the sum that it found to be wrong
         self._due: float | None = None  # when what the machine holds is no longer worth keeping
         self._busy = threading.Lock()
         while (file := self._file(self._trace.number + 1)).exists():
@@ -300,15 +301,20 @@ class Participant:
             raise RemoteError("a sum of another round was shown.", peer="coordinator")
         mine = self._member
         took_part = mine is not None and mine.descriptor == descriptor
-        reply: AuditReply = mode(descriptor.protocol).confirm(
-            request,
-            identity=self._tools.identity,
-            roster=course.roster_keys,
-            coordinator_key=self.ticket.coordinator_key,
-            transcript=mine.transcript if mine is not None and took_part else None,
-            own_root=mine.vector_root if mine is not None and took_part else None,
-            answered=self._shown.get(number),
-        )
+        try:
+            reply: AuditReply = mode(descriptor.protocol).confirm(
+                request,
+                identity=self._tools.identity,
+                roster=course.roster_keys,
+                coordinator_key=self.ticket.coordinator_key,
+                transcript=mine.transcript if mine is not None and took_part else None,
+                own_root=mine.vector_root if mine is not None and took_part else None,
+                answered=self._shown.get(number),
+            )
+        except RemoteError as error:
+            if error.code is Code.TAMPERED:
+                self._wrong[number] = claimed
+            raise
         self._shown[number] = claimed
         if reply.signature:
             self._tools.journal(
@@ -378,7 +384,20 @@ class Participant:
         self._tools.journal(Kind.SPENT, {"run": run.hex(), "round": number})
 
     def _check_own(self, trace: retrace.Trace) -> None:
-        """A round that this node signed must be published as it signed it."""
+        """A round that this node signed must be published as it signed it, and as it was shown it.
+
+        Among C + 1 that confirm a large sum one honest auditor may have drawn chunks that hide
+        the lie; whoever saw it takes no step on that sum all the same.
+        """
+        if trace.last is not None:
+            claimed, number = trace.last.published.sum_hash(), trace.number
+            if self._wrong.get(number) == claimed or self._shown.get(number, claimed) != claimed:
+                raise RemoteError(
+                    "the published sum is one that this node found to be wrong, or another than "
+                    "it was shown.",
+                    peer="coordinator",
+                    code=Code.TAMPERED,
+                )
         mine = self._member
         signed = mine.transcript if mine is not None else None
         if mine is None or mine.descriptor is None or signed is None:

@@ -102,6 +102,11 @@ class Rooms:
             answer = "pending" if decided.pending else "refused"
             self._answer(run, answer, tuple(one.told for one in decided.reasons))
             return
+        with self._lock:
+            running = RunId(run) in self._live
+        if running:  # the same order again: what this node holds of the run is not made anew
+            self._answer(run, "admitted", ())
+            return
         try:
             self._open(order, decided)
         except CoopError as error:
