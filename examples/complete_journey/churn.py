@@ -227,17 +227,19 @@ def show(demo: Demo, found: ChurnResult) -> None:
             "No list of customers: without a released model there is nothing to ask."
         )
     table = Table(
-        title="Customers who left, on each store's last 8 weeks, and epsilon as each node counts",
+        title="Customers who left, on each store's last 8 weeks",
         caption="AUROC: higher is better; Brier: lower is better",
         padding=(0, 1, 0, 0),
     )
     short = ["store", "AUROC own", "shared", "blend", "Brier own", "shared", "blend"]
-    for at, header in enumerate([*short, "spent", "left"]):
+    for at, header in enumerate(short):
         table.add_column(header, justify="left" if at == 0 else "right", no_wrap=True)
-    spent = [[f"{used:.2f}", f"{left:.2f}"] for _, used, left in found.accounts]
-    for row, account in zip(customer_rows(found.stores), [*spent, ["", ""]], strict=True):
-        table.add_row(row[0], *row[3:], *account)
+    for row in customer_rows(found.stores):
+        table.add_row(row[0], *row[3:])
     demo.console.print(table)
+    demo.console.print(f"Each node's budget: epsilon {found.privacy.agreed:g} for each customer")
+    for name, spent, left in found.accounts:
+        demo.console.print(f"  {name}: {spent:.3f} spent, {left:.3f} left")
     largest = max(((mb, name) for name, mb in found.memory if name != "coordinator"), default=None)
     if largest is not None:
         demo.console.print(f"  largest node at the end of it: {largest[0]:.0f} MB ({largest[1]})")
