@@ -31,6 +31,7 @@ from protocols.secagg.merkle import chunk_count
 from protocols.secagg.messages import Stage
 from protocols.secagg.params import (
     HASH_BYTES,
+    MAX_BITS,
     MAX_COORDINATES,
     MAX_MEMBERS,
     RUN_BYTES,
@@ -50,7 +51,7 @@ MAX_SMALL_BODY_BYTES = 512 * 1024  # every body except vectors, sums and disclos
 MAX_PATH = 16  # hashes from a chunk to its root
 MAX_ENVELOPE_BYTES = MAX_BODY_BYTES + 1024
 MAX_TEXT = 64
-MAX_CHUNKS = chunk_count(MAX_COORDINATES)
+MAX_CHUNKS = chunk_count(MAX_COORDINATES, MAX_BITS)
 COORDINATOR = b"coordinator"  # the sender that is no member
 INT32_BYTES, INT64_BYTES = 4, 8
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from protocols.canonical import digest
 from protocols.errors import InputError
 from protocols.secagg.fixedpoint import packed_size
-from protocols.secagg.merkle import CHUNK_COORDINATES, HASH_BYTES, chunk_bytes, chunk_count
+from protocols.secagg.merkle import HASH_BYTES, chunk_bytes, chunk_coordinates, chunk_count
 from protocols.secagg.messages import (
     SIGNATURE_BYTES,
     Advertisement,
@@ -27,6 +27,7 @@ NONCE_BYTES = 32
 BODY_BYTES = 64_000_000  # of one disclosure: what the link carries in one body
 SPOT_PERCENT = 10
 SPOT_LEAST = 32
+PATH_STEP_BYTES = HASH_BYTES + 2  # on the wire; likewise what stands around a part
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +113,20 @@ def in_full(descriptor: RoundDescriptor, survivors: int) -> bool:
 
 def spots(descriptor: RoundDescriptor, survivors: int) -> int:
     """How many chunks an auditor of a large sum sees, the last one among them."""
-    count, width = chunk_count(descriptor.coordinates), descriptor.width
+    width = descriptor.width
+    count = chunk_count(descriptor.coordinates, width)
     wanted = max(SPOT_LEAST, -(-count * SPOT_PERCENT // 100))
-    rest = descriptor.coordinates - (count - 1) * CHUNK_COORDINATES
-    room = budget_bytes(descriptor) - survivors * packed_size(rest, width)
-    return min(count, wanted, 1 + max(1, room // (survivors * chunk_bytes(width))))
+    path = PATH_STEP_BYTES * (1 + (count - 1).bit_length())
+    rest = packed_size(descriptor.coordinates - (count - 1) * chunk_coordinates(width), width)
+    room = budget_bytes(descriptor) - survivors * (rest + path)
+    return min(count, wanted, 1 + max(1, room // (survivors * (chunk_bytes(width) + path))))
 
 
 def draw(
     a3: bytes, sum_hash: bytes, nonce: bytes, descriptor: RoundDescriptor, survivors: int
 ) -> tuple[int, ...]:
     """The chunks to show, ascending: the last, which holds the weights, and others at random."""
-    count = chunk_count(descriptor.coordinates)
+    count = chunk_count(descriptor.coordinates, descriptor.width)
     last = count - 1
     order = sorted(range(last), key=lambda index: digest("SAQ1 spot", a3, sum_hash, nonce, index))
     return (*sorted(order[: spots(descriptor, survivors) - 1]), last)

@@ -11,17 +11,24 @@ from collections.abc import Sequence
 from protocols.errors import InputError
 
 CHUNK_COORDINATES = 16_384  # whole bytes at every width, whole blocks of the PRG
+WIDE_COORDINATES = 2_048  # of whole words: a chunk of 1000 members has to fit into one body
+WORD_BITS = 32
 HASH_BYTES = 32
+
+
+def chunk_coordinates(width: int) -> int:
+    """Coordinates of a full chunk."""
+    return WIDE_COORDINATES if width == WORD_BITS else CHUNK_COORDINATES
 
 
 def chunk_bytes(width: int) -> int:
     """Bytes of a full chunk of values of ``width`` bits."""
-    return CHUNK_COORDINATES // 8 * width
+    return chunk_coordinates(width) // 8 * width
 
 
-def chunk_count(coordinates: int) -> int:
+def chunk_count(coordinates: int, width: int) -> int:
     """Chunks of a vector of that many coordinates; the last may be shorter."""
-    return -(-coordinates // CHUNK_COORDINATES)
+    return -(-coordinates // chunk_coordinates(width))
 
 
 def chunks(vector: bytes | memoryview, width: int) -> list[memoryview]:

@@ -25,7 +25,7 @@ from protocols.secagg.disclosure import (
 )
 from protocols.secagg.fixedpoint import Lanes, centre, packed_size, unpack_into
 from protocols.secagg.masks import check_primitives
-from protocols.secagg.merkle import CHUNK_COORDINATES, chunk_count, root_from, vector_root
+from protocols.secagg.merkle import chunk_coordinates, chunk_count, root_from, vector_root
 from protocols.secagg.messages import Advertisement, blaming
 from protocols.secagg.params import RoundDescriptor, check_figures
 from protocols.secagg.published import SUM_TAG, check_transcript
@@ -204,11 +204,12 @@ def _check_spots(request: AuditRequest, case: _Case, nonce: bytes) -> None:
     drawn = draw(published.a3, published.sum_hash(), nonce, descriptor, len(case.survivors))
     if tuple(one.index for one in request.chunks) != drawn:
         raise _wrong("the chunks are not those that this member drew.")
-    count, width = chunk_count(descriptor.coordinates), descriptor.width
+    width = descriptor.width
+    count, size = chunk_count(descriptor.coordinates, width), chunk_coordinates(width)
     claimed = case.claimed()
     for chunk in request.chunks:
-        first = chunk.index * CHUNK_COORDINATES
-        part = claimed[first : first + CHUNK_COORDINATES]
+        first = chunk.index * size
+        part = claimed[first : first + size]
         found = np.zeros(part.size, dtype=np.uint32)
         with blaming(COORDINATOR, "audit"):
             check_count(chunk.parts, len(case.survivors), "parts")

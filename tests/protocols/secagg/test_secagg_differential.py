@@ -102,7 +102,7 @@ def tree(leaves: list[bytes]) -> bytes:
 
 
 def root_of(vector: bytes, width: int) -> bytes:
-    size = 16_384 * width // 8
+    size = (2_048 if width == 32 else 16_384) * width // 8
     parts = [vector[at : at + size] for at in range(0, len(vector), size)]
     return tree([hashlib.sha256(b"\0" + part).digest() for part in parts])
 
