@@ -44,9 +44,11 @@ def own_scores(table: CustomerTable, ask: CustomerTable) -> OwnScores:
 
     With fewer than ``MIN_CUSTOMERS`` customers the share of those who left, drawn towards a half.
 
+    Where trees cannot be grown the logistic model answers alone, and the method says so: a member
+    that dropped out for it would show that it has ``MANY`` customers.
+
     Raises:
         InputError: the labels of ``table`` are not known.
-        LocalError: the child failed.
     """
     if not table.known:
         raise InputError("whether these customers left is not known; nothing can be learnt.")
@@ -57,7 +59,11 @@ def own_scores(table: CustomerTable, ask: CustomerTable) -> OwnScores:
     own = logistic_scores(table, ask)
     if table.customers < MANY:
         return OwnScores(own, "logistic")
-    return OwnScores((own + tree_scores(table, ask)) / 2, "logistic and LightGBM")
+    try:
+        trees = tree_scores(table, ask)
+    except LocalError:
+        return OwnScores(own, "logistic (LightGBM failed)")
+    return OwnScores((own + trees) / 2, "logistic and LightGBM")
 
 
 def customer_weights(table: CustomerTable) -> Floats:

@@ -74,7 +74,6 @@ def scores(
 
     Raises:
         InputError: parameters of another layout.
-        LocalError: the baseline's child failed.
     """
     own = churn_baseline.own_scores(table, ask)
     shared = churn_fit.scores(params, ask.inputs, config)

@@ -118,6 +118,24 @@ def test_with_many_customers_trees_have_half_the_say(monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(found.scores, plain / 2 + 0.25)
 
 
+def test_trees_that_fail_keep_no_member_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the customer from whom on trees are grown would decide who is in the sum."""
+
+    def fail(*_: object) -> bytes:
+        raise LocalError("no memory is left.")
+
+    monkeypatch.setattr(child, "run", fail)
+    answers = []
+    for many in (TABLE.customers + 1, TABLE.customers):
+        monkeypatch.setattr(churn_baseline, "MANY", many)
+        vector, report = churn_evaluate.run_metrics(PARAMS, TABLE, HELD_OUT, CFG)
+        assert report is not None
+        answers.append((vector.tolist(), report.own_method))
+    (usual, method), (failed, said) = answers
+    assert usual == failed
+    assert (method, said) == ("logistic", "logistic (LightGBM failed)")
+
+
 def test_the_blend_lies_between_and_grows_with_customers() -> None:
     found = churn_evaluate.scores(PARAMS, TABLE, HELD_OUT, CFG)
     own, shared, blend = (found.by_method[name] for name in ("own", "shared", "blend"))
