@@ -317,6 +317,8 @@ class Participant:
             raise
         self._shown[number] = claimed
         if reply.signature:
+            if self._wrong.get(number) == claimed:
+                del self._wrong[number]  # the sum was right, what was shown with it was not
             self._tools.journal(
                 Kind.CHECK,
                 {
