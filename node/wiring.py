@@ -62,9 +62,7 @@ class _Ledgers:
 
     def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
         with self._member.database.write() as db:
-            sets = SurvivorSets(db)
-            if sets.get(run, round) is None:
-                sets.add(run, round, members)
+            SurvivorSets(db).published(run, round, members)
 
 
 class Daemon:

@@ -85,7 +85,7 @@ class Ledgers(Protocol):
         """Record the survivors that this member is about to sign; Refused by clause 14."""
 
     def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
-        """Record the survivors of a published round, unless a set is recorded for it."""
+        """Record the survivors of a published round, whatever was agreed to before."""
 
 
 @dataclass(frozen=True, slots=True)

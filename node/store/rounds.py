@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from node.store.budgets import Use
@@ -116,6 +116,19 @@ class SurvivorSets:
             raise Refused(
                 f"round {round} of run {run} was agreed over other survivors.", clauses=("c14",)
             )
+
+    def published(self, run: str, round: int, members: frozenset[str]) -> None:
+        """Record the set that a quorum certified, in place of one that was only agreed to.
+
+        Two quorums share an honest member, so no sum over the other set was ever opened; later
+        sets are compared with what was.
+        """
+        text = json.dumps(sorted(members))
+        place = (survivor_sets.c.run == run) & (survivor_sets.c.round == round)
+        if self.get(run, round) is None:
+            self.add(run, round, members)
+        else:
+            self._connection.execute(update(survivor_sets).where(place).values(members=text))
 
     def get(self, run: str, round: int) -> frozenset[str] | None:
         """The set of one round, or nothing."""

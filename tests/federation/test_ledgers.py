@@ -70,8 +70,13 @@ def test_rounds_that_it_missed_count_as_well(reopened: Open) -> None:
         reopened().admit_survivors(RUN.hex(), 4, ALL - {"h"}, FLOOR)
 
 
-def test_a_set_that_was_agreed_stays(reopened: Open) -> None:
+def test_what_was_published_counts_and_not_what_was_only_agreed_to(reopened: Open) -> None:
+    """A coordinator that lets one member sign a set alone cannot bend that member's history."""
     reopened().admit_survivors(RUN.hex(), 1, ALL, FLOOR)
-    reopened().keep_survivors(RUN.hex(), 1, ALL - {"a"})
     with pytest.raises(Refused, match="other survivors"):
         reopened().admit_survivors(RUN.hex(), 1, ALL - {"a"}, FLOOR)
+    reopened().keep_survivors(RUN.hex(), 1, ALL - {"a"})
+    for number in range(2, 2 + ALLOWED):
+        reopened().admit_survivors(RUN.hex(), number, ALL - {"bc"[number % 2]}, FLOOR)
+    with pytest.raises(Refused, match="for the 3"):
+        reopened().admit_survivors(RUN.hex(), 2 + ALLOWED, ALL - {"a"}, FLOOR)

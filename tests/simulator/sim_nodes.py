@@ -69,7 +69,7 @@ class MemoryLedgers:
             raise Refused("the round was agreed over other survivors.", clauses=("c14",))
 
     def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
-        self.sets.setdefault((run, round), members)
+        self.sets[run, round] = members
 
 
 def sqlite_ledgers(file: Path, allowed: int | None) -> Ledgers:
