@@ -283,8 +283,8 @@ def _churn(found: ChurnResult) -> list[str]:
         epsilon_chart(privacy.agreed, privacy.spent_after, found.asked_again),
         f"<p>The release gate: {escape(found.state.rstrip('.'))}. It knows noised figures only; "
         "those below are exact, come from the stores' own folders and left none of them. "
-        "With so few customers the noise decides much: another run may end otherwise. The marks show each "
-        "store's Brier score, the mean squared error of its probabilities.</p>",
+        "With so few customers the noise decides much: another run may end otherwise. "
+        "The marks show each store's Brier score, the mean squared error of its probabilities.</p>",
     ]
     known = [s for s in found.stores if None not in s.brier]
     if known:
