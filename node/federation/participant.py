@@ -179,7 +179,8 @@ class Participant:
             agreement=opened.agreement,
             body=codec.encode_message(reply),
         )
-        self._due = self._tools.monotonic() + self._patience_s(opened.stage)
+        if opened.stage is not Stage.AUDIT:  # an audit keeps nothing alive for longer
+            self._due = self._tools.monotonic() + self._patience_s(opened.stage)
         self._tools.emit(
             "stage", run=self.ticket.run, round=opened.round, stage=DONE[type(request)]
         )

@@ -74,7 +74,8 @@ class Rooms:
                 stored = Orders(db).get(run)
             if stored is None or stored.state not in (OrderState.ADMITTED, OrderState.RUNNING):
                 with self._lock:
-                    self._live.pop(run).close()
+                    over = self._live.pop(run)
+                over.close()  # waits for a stage that is being answered; other runs go on
 
     def handle(self, envelope: bytes) -> bytes:
         """A stage of a run; RemoteError if this node does not take part in it."""
