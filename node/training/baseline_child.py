@@ -8,7 +8,6 @@ halves the child's start and memory.
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[Any]]
+from node.training.child import Arrays, serve
 
 # Tuned, so that sharing is measured against an honest opponent: a single shop has some thousand
 # noisy rows, and few, very small trees with random thresholds measured best on held-out weeks
@@ -38,8 +37,6 @@ TREES: Final[Mapping[str, Any]] = {
     "seed": 1,
     "verbose": -1,
 }
-# LightGBM takes these where it finds them and works without; arrays are all it gets here.
-UNUSED: Final[tuple[str, ...]] = ("pandas", "pyarrow", "sklearn", "dask", "matplotlib", "graphviz")
 OBJECTIVES: Final[tuple[Mapping[str, Any], ...]] = (
     {"objective": "quantile", "alpha": 0.1},
     {"objective": "quantile", "alpha": 0.5},
@@ -85,17 +82,5 @@ def fit_and_forecast(arrays: Arrays) -> NDArray[np.float64]:
     return np.stack(columns, axis=-1).reshape(shape)
 
 
-def main() -> int:
-    """Read, fit, write; a traceback on stderr and a status other than 0 mean failure."""
-    for name in UNUSED:
-        sys.modules[name] = None  # type: ignore[assignment]  # "not installed", to an import
-    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as data:
-        arrays = {name: data[name] for name in data.files}
-    answer = io.BytesIO()
-    np.savez(answer, forecast=fit_and_forecast(arrays))
-    sys.stdout.buffer.write(answer.getvalue())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve("forecast", fit_and_forecast))

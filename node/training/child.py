@@ -10,12 +10,34 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import LocalError
+
+Arrays = Mapping[str, NDArray[Any]]
+
+# LightGBM takes these where it finds them and works without; arrays are all it gets here.
+UNUSED: Final[tuple[str, ...]] = ("pandas", "pyarrow", "sklearn", "dask", "matplotlib", "graphviz")
+
+
+def serve(name: str, compute: Callable[[Arrays], NDArray[np.generic]]) -> int:
+    """The child's side: one npz from stdin, one npz with the array ``name`` to stdout.
+
+    Returns:
+        The status 0. What ``compute`` raises is a traceback on stderr and another status.
+    """
+    for unused in UNUSED:
+        sys.modules[unused] = None  # type: ignore[assignment]  # "not installed", to an import
+    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as data:
+        arrays = {key: data[key] for key in data.files}
+    reply = io.BytesIO()
+    np.savez(reply, allow_pickle=False, **{name: compute(arrays)})
+    sys.stdout.buffer.write(reply.getvalue())
+    return 0
 
 
 def run(module: str, arrays: Mapping[str, NDArray[np.generic]], timeout_s: float) -> bytes:

@@ -6,7 +6,6 @@ Reads one npz (inputs, left, weight, ask) from stdin, fits LightGBM, writes one 
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -14,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-Arrays = Mapping[str, NDArray[Any]]
+from node.training.child import Arrays, serve
 
 # Few, very small trees: a shop has some hundred customers, seen several times each.
 ROUNDS: Final = 80
@@ -35,8 +34,6 @@ TREES: Final[Mapping[str, Any]] = {
     "seed": 1,
     "verbose": -1,
 }
-# LightGBM takes these where it finds them and works without; arrays are all it gets here.
-UNUSED: Final[tuple[str, ...]] = ("pandas", "pyarrow", "sklearn", "dask", "matplotlib", "graphviz")
 
 
 def fit_and_score(arrays: Arrays) -> NDArray[np.float64]:
@@ -53,17 +50,5 @@ def fit_and_score(arrays: Arrays) -> NDArray[np.float64]:
     return np.asarray(model.predict(arrays["ask"], num_threads=1), dtype=np.float64)
 
 
-def main() -> int:
-    """Read, fit, write; a traceback on stderr and a status other than 0 mean failure."""
-    for name in UNUSED:
-        sys.modules[name] = None  # type: ignore[assignment]  # "not installed", to an import
-    with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as data:
-        arrays = {name: data[name] for name in data.files}
-    answer = io.BytesIO()
-    np.savez(answer, scores=fit_and_score(arrays))
-    sys.stdout.buffer.write(answer.getvalue())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve("scores", fit_and_score))
