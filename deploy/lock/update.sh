@@ -7,7 +7,7 @@ lock() { # lock FILE ARG...
         --no-emit-package torch --override deploy/lock/overrides.txt "$@" -o "$out"
 }
 lock build.txt deploy/lock/build.in
-lock all.txt --extra node --extra examples --extra dev pyproject.toml deploy/lock/torch-deps.in
+lock all.txt --extra node --extra exchange --extra examples --extra dev pyproject.toml deploy/lock/torch-deps.in
 # The two smaller ones take the versions of the whole: what is tested is what is installed.
 lock coordinator.txt --constraint deploy/lock/all.txt pyproject.toml
 lock node.txt --constraint deploy/lock/all.txt --extra node pyproject.toml deploy/lock/torch-deps.in

@@ -47,6 +47,9 @@ class Evidence:
     run_reused: bool = False  # another order with the same run id was seen before
     run_over: bool = False  # the run of this order has ended on this node
     superseded: bool = False  # a later version, signed by me, is in force
+    terminated: bool = False  # a quorum has ended this agreement
+    approvers: frozenset[str] = frozenset()  # approver keys (hex) with a signature over the order
+    release_signers: frozenset[str] = frozenset()  # "operator", approver keys (hex): over the card
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +63,25 @@ class RosterFacts:
 
 @dataclass(frozen=True, slots=True)
 class MemberFacts:
-    """This node: who it is, how much history it has, which recipes are installed."""
+    """This node: who it is, what it holds, how it keeps its own duties.
+
+    ``None`` and empty mean that nobody looked, and deny wherever a clause asks.
+    """
 
     id: str
     weeks_history: int = 0
     rows: int = 0
     installed: frozenset[str] = frozenset()  # workload digests, computed from local sources
+    health: float | None = None  # 0 to 100, of the data that the order reads (c09)
+    data_age_days: int | None = None  # since the newest row (c09)
+    basis: str = ""  # legal basis on record here for the order's purpose (c10)
+    notices: frozenset[str] = frozenset()  # SHA-256 of customer notices in use here (c11)
+    overdue_requests: int | None = None  # requests of customers past their due date (c12)
+    certificate_days: int | None = None  # lifetime of this node's TLS certificate (c23)
+    software: str = ""  # version of datacoop that runs here (c23)
+    oldest_result_days: int | None = None  # age of the oldest result kept here (c28)
+    suspended_since: datetime | None = None  # this member has paused itself (c29)
+    leaving_at: datetime | None = None  # this member has given notice (c29)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +123,59 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditFacts:
+    """What is known about the coordinator's log (c24).
+
+    ``verified_at``: when it was last found to continue the checkpoint that this node keeps;
+    ``fork``: a sentence, if two histories were ever shown; ``witnesses``: members whose fresh
+    countersignature over its log the coordinator holds.
+    """
+
+    verified_at: datetime | None = None
+    fork: str = ""
+    witnesses: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class OfficeFacts:
+    """What the coordinator knows of itself when it launches a run."""
+
+    legal_id: str = ""  # of the operator's business (c04)
+    country: str = ""  # ISO 3166 alpha-2, where the coordinator runs (c22)
+    sub_processors: frozenset[str] | None = None  # names (c22)
+    certificate_days: int | None = None  # lifetime of the server's certificate (c23)
+    software: str = ""  # (c23)
+    runs_paid_in_period: int | None = None  # runs in clause 19's period, without this one
+    open_incidents: int | None = None  # (c25)
+    overdue_notices: int | None = None  # incidents whose notice to members is late (c25)
+    oldest_update_days: float | None = None  # age of the oldest kept answer of a round; 0 if none
+    oldest_release_days: float | None = None  # age of the oldest release still published (c28)
+    away: frozenset[str] | None = None  # members that suspended themselves or are leaving (c29)
+    overdue_requests: int | None = None  # customers' requests passed on to members, late (c12)
+    quality_unknown: frozenset[str] | None = None  # members that last refused for c09
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFacts:
+    """The use terms on a release's card, and what happened to it since.
+
+    At the release gate it is what the card would say; at the use gate what the signed card says.
+    """
+
+    licence: str
+    purposes: frozenset[str]
+    created: datetime
+    expires: datetime
+    recipients: frozenset[str]  # member ids
+    contributors: frozenset[str]  # member ids whose updates are in the sums
+    revoked: str = ""  # the reason, if it was revoked
+    left: frozenset[str] = frozenset()  # contributors that have left since
+    left_at: datetime | None = None  # when the first of them left
+    uses_today: int | None = None  # on this node (c21)
+    pulls_today: int | None = None  # by this member, on the coordinator (c21)
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything a decision may look at besides the terms and the request."""
 
@@ -118,8 +187,15 @@ class Facts:
     privacy: PrivacyFacts | None = None
     privacy_problem: str = ""  # why it is not known
     consent: Consent = Consent.NONE
+    approved_role: str = ""  # role of the person who approved (c06)
     house: HouseRules = NO_HOUSE_RULES
     figures: Figures | None = None
+    audit: AuditFacts | None = None
+    office: OfficeFacts | None = None
+    release: ReleaseFacts | None = None
+    frozen: str = ""  # why runs are frozen here: an incident that the coordinator announced (c25)
+    newest_seen: datetime | None = None  # the latest instant in this side's ledgers: the clock
+    # must not be before it (c30)
 
     def __post_init__(self) -> None:
         if self.now.tzinfo is None:

@@ -1,0 +1,12 @@
+"""Encryption keys, suspension and leaving of members."""
+
+from __future__ import annotations
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To this version."""

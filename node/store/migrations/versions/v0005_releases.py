@@ -1,0 +1,12 @@
+"""Revocations and uses of releases."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To this version."""
