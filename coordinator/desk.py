@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
-from pathlib import Path
 
-from coordinator.members.agreements import Agreements
-from coordinator.members.enrolment import Enrolment
+from coordinator.log.append import AuditLog
 from coordinator.release.models import archive_of
-from coordinator.store.database import Database
 from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs
 from coordinator.wire.services import Letter
+from coordinator.wiring import House
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
 from protocols.ids import MemberId, model_id, run_id
@@ -25,26 +22,36 @@ MAX_LETTERS = 50
 MAX_REASONS, MAX_REASON = 40, 600
 _ROUND = re.compile(r"[0-9]{4}")
 Emit = Callable[..., None]
+Taker = Callable[[MemberId, str, bytes], bool]  # member, name, body -> whether it was known before
+Giver = Callable[[MemberId, str, str], bytes]  # member, run, name -> the body
 
 
 class Desk:
-    """The coordinator behind the link (``coordinator.wire.services.Office``)."""
+    """The coordinator behind the link (``coordinator.wire.services.Office``).
 
-    def __init__(
-        self,
-        database: Database,
-        home: Path,
-        enrolment: Enrolment,
-        agreements: Agreements,
-        clock: Callable[[], datetime],
-        emit: Emit,
-    ) -> None:
-        self._database = database
-        self._home = home
-        self._enrolment = enrolment
-        self._agreements = agreements
-        self._clock = clock
+    Args:
+        house: folders, database, members.
+        log: the audit log of this process.
+        emit: news for the operator's screen.
+
+    ``takers`` and ``givers`` are the whole list of what a member may submit and fetch: a new kind
+    is one line in one of them. A giver raises KeyError where there is nothing (yet).
+    """
+
+    def __init__(self, house: House, log: AuditLog, emit: Emit) -> None:
+        self._house = house
+        self._database = house.database
+        self._log = log
         self._emit = emit
+        self.takers: Mapping[str, Taker] = {
+            "signature": self._take_signature,
+            "answer": self._take_answer,
+        }
+        self.givers: Mapping[str, Giver] = {
+            "round": self._round,
+            "rosters": self._rosters,
+            "release": self._release,
+        }
 
     def letters(self, member: MemberId, after: int) -> list[Letter]:
         """The member's mail after number ``after``; earlier letters count as received."""
@@ -55,45 +62,58 @@ class Desk:
         return [Letter(one.seq, one.kind, one.document, one.body) for one in found]
 
     def take(self, member: MemberId, kind: str, name: str, body: bytes) -> bool:
-        """Keep a signature or the answer to an order; True if it was known before.
+        """Keep what a member brings; True if it was known before.
 
         Raises:
             RemoteError: another kind of document, or one that does not verify.
         """
-        if kind == "signature":
-            known = self._agreements.take_signature(member, body)
-            if not known:
-                self._emit("signature", name=self._name(member), document=name)
-            return known
-        if kind == "answer":
-            return self._take_answer(member, body)
-        raise RemoteError(f"documents of kind {kind[:40]!r} are not taken here.", peer=member)
+        taker = self.takers.get(kind)
+        if taker is None:
+            raise RemoteError(f"documents of kind {kind[:40]!r} are not taken here.", peer=member)
+        return taker(member, name, body)
 
     def published(self, member: MemberId, kind: str, run: str, name: str) -> bytes:
-        """A published round, a release, or every signed roster epoch, as bytes.
+        """What a member may fetch, as bytes.
 
         Raises:
             RemoteError: there is no such thing (yet).
         """
-        if kind == "round" and _ROUND.fullmatch(name):
-            file = self._home / "runs" / run_id(run) / "rounds" / f"{name}.bin"
-            if file.exists():
-                return file.read_bytes()
-        elif kind == "rosters":
-            return json_bytes({"chain": list(self._agreements.roster_chain())})
-        elif kind == "release":
-            folder = self._home / "releases" / model_id(name)
-            if folder.is_dir():
-                return archive_of(folder)
+        giver = self.givers.get(kind)
+        try:
+            if giver is not None:
+                return giver(member, run, name)
+        except KeyError:
+            pass  # nothing of that name: answered below as an unknown kind is
         raise RemoteError(
             f"there is no {kind[:40]} {name[:16]} yet.", peer=member, code=Code.NOT_FOUND
         )
 
     def renew(self, member: MemberId, csr_pem: bytes) -> bytes:
         """A new client certificate, PEM."""
-        return self._enrolment.renew(member, csr_pem, self._clock())
+        return self._house.enrolment.renew(member, csr_pem, self._house.clock())
 
-    def _take_answer(self, member: MemberId, body: bytes) -> bool:
+    def _round(self, member: MemberId, run: str, name: str) -> bytes:
+        file = self._house.run_folder(run_id(run)) / "rounds" / f"{name}.bin"
+        if not _ROUND.fullmatch(name) or not file.exists():
+            raise KeyError(name)
+        return file.read_bytes()
+
+    def _rosters(self, member: MemberId, run: str, name: str) -> bytes:
+        return json_bytes({"chain": list(self._house.agreements.roster_chain())})
+
+    def _release(self, member: MemberId, run: str, name: str) -> bytes:
+        folder = self._house.releases / model_id(name)
+        if not folder.is_dir():
+            raise KeyError(name)
+        return archive_of(folder)
+
+    def _take_signature(self, member: MemberId, name: str, body: bytes) -> bool:
+        known = self._house.agreements.take_signature(member, body)
+        if not known:
+            self._emit("signature", name=self._name(member), document=name)
+        return known
+
+    def _take_answer(self, member: MemberId, name: str, body: bytes) -> bool:
         document = parse_json(body, "answer")
         run, answer, reasons = _answer(document)
         with self._database.write() as db:
@@ -104,7 +124,7 @@ class Desk:
             before = asked[member]
             if (before.answer, before.reasons) == (answer, reasons):
                 return True
-            RunMembers(db).put(RunMember(found.run, member, answer, reasons, self._clock()))
+            RunMembers(db).put(RunMember(found.run, member, answer, reasons, self._house.clock()))
         self._emit(
             "answer",
             name=self._name(member),
@@ -115,7 +135,7 @@ class Desk:
         return False
 
     def _name(self, member: MemberId) -> str:
-        return self._enrolment.name_of(member)
+        return self._house.enrolment.name_of(member)
 
 
 def _answer(document: Mapping[str, object]) -> tuple[str, Answer, tuple[str, ...]]:

@@ -66,14 +66,7 @@ class Server:
         """Serve until ``stop``."""
         house, settings = self._house, self._house.settings
         software = f"datacoop {version('datacoop')}"
-        desk = Desk(
-            house.database,
-            house.home,
-            house.enrolment,
-            house.agreements,
-            house.clock,
-            self._events.emit,
-        )
+        desk = Desk(house, self._log, self._events.emit)
         link = Link(
             desk,
             self._sessions,

@@ -33,15 +33,14 @@ class Place:
 
     def __init__(self, root: Path, members: int) -> None:
         from coordinator.desk import Desk
-        from coordinator.members.agreements import Agreements
-        from coordinator.members.enrolment import open_enrolment
         from coordinator.members.pki import create_cooperative, load_coordinator_key, places
-        from coordinator.settings import CoordinatorSettings
+        from coordinator.store.database import Database
         from coordinator.wire.join import serve_join
         from coordinator.wire.limits import RateLimiter
         from coordinator.wire.services import Link, serve_link
         from coordinator.wire.sessions import Sessions
         from coordinator.wire.tls import link_credentials, peer_member
+        from coordinator.wiring import open_house
         from node import keys
         from node.federation.channel import join
         from protocols.joining import Profile
@@ -57,17 +56,11 @@ class Place:
             link_port=8802,
             now=now(),
         )
-        enrolment = open_enrolment(self.office, CoordinatorSettings(), create=True)
-        self.database = enrolment.database
+        Database.open(where.database, create=True).close()
         self.sessions = Sessions(time.monotonic)
-        desk = Desk(
-            enrolment.database,
-            self.office,
-            enrolment,
-            Agreements(enrolment.database, enrolment.office.public.coop, now),
-            now,
-            lambda *_, **__: None,
-        )
+        house = open_house(self.office)
+        enrolment, self.database = house.enrolment, house.database
+        desk = Desk(house, house.log(), lambda *_, **__: None)
         link = Link(
             desk,
             self.sessions,

@@ -108,12 +108,17 @@ def coop(tmp_path: Path, by_hand: str = "", other_code: str = "", no_rows: str =
     made = papers(rounds=1)
     home = Home(tmp_path / "coordinator", made)
     office = SimpleNamespace(name_of=made.name_of)
+    counter = SimpleNamespace(
+        database=home.database,
+        run_folder=lambda run: home.folder / "runs" / run,
+        releases=home.folder / "releases",
+        enrolment=office,
+        agreements=SimpleNamespace(),
+        clock=home.clock,
+    )
     desk = Desk(
-        home.database,
-        home.folder,
-        office,  # type: ignore[arg-type]
-        SimpleNamespace(),  # type: ignore[arg-type]
-        home.clock,
+        counter,  # type: ignore[arg-type]
+        home.log,
         lambda event, **facts: home.events.append((event, facts)),
     )
     houses = {}
