@@ -47,6 +47,9 @@ class Kind(StrEnum):
     REFUSAL = "refusal"
     INTAKE = "intake"
     CONSENT = "consent"
+    PERSON = "person"  # somebody of this house or office was given a role, or lost it
+    REQUEST = "request"  # a customer asked for access, rectification, erasure, restriction
+    NOTICE = "notice"  # a text for customers was taken into use
     SNAPSHOT = "snapshot"
     RUN = "run"
     COHORT = "cohort"
