@@ -81,6 +81,8 @@ def parse_json(text: bytes, where: str) -> dict[str, Any]:
         ) from error
     except _DocumentProblem as error:
         raise InputError(str(error), where=where) from error
+    except ValueError as error:  # Python reads no whole number of more than 4300 digits
+        raise InputError("a number has more digits than can be read.", where=where) from error
     if not isinstance(value, dict):
         raise InputError("a JSON object is expected at the top.", where=where)
     return value

@@ -80,6 +80,7 @@ def test_a_truth_value_is_not_a_field() -> None:
     ("text", "words"),
     [
         (b'{"a": 1, "a": 2}', "stands twice"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "more digits than can be read"),
         (b"[1]", "JSON object is expected"),
         (b'{"a": NaN}', "not a JSON number"),
         (b'{"a": \xff}', "not UTF-8"),
