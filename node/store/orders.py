@@ -51,6 +51,8 @@ class StoredApproval:
     answer: str  # "once", "always" or "refused"
     reason: str
     at: datetime
+    role: str = "owner"  # of the person who said it
+    by: str = "os"  # their short id; "os" is whoever may use the computer's account
 
 
 class Orders:
@@ -125,7 +127,13 @@ class Approvals:
 
     def put(self, approval: StoredApproval) -> None:
         """Insert or replace the answer."""
-        values = {"answer": approval.answer, "reason": approval.reason, "at": approval.at}
+        values = {
+            "answer": approval.answer,
+            "reason": approval.reason,
+            "at": approval.at,
+            "role": approval.role,
+            "by": approval.by,
+        }
         self._connection.execute(
             upsert(approvals)
             .values(subject=approval.subject, **values)
@@ -136,20 +144,21 @@ class Approvals:
         """The answer about a run or a digest, or nothing."""
         query = select(approvals).where(approvals.c.subject == subject)
         row = self._connection.execute(query).first()
-        return None if row is None else StoredApproval(row.subject, row.answer, row.reason, row.at)
+        return None if row is None else _approval(row)
 
     def list(self) -> tuple[StoredApproval, ...]:
         """All, oldest first."""
         query = select(approvals).order_by(approvals.c.at, approvals.c.subject)
-        return tuple(
-            StoredApproval(row.subject, row.answer, row.reason, row.at)
-            for row in self._connection.execute(query)
-        )
+        return tuple(_approval(row) for row in self._connection.execute(query))
 
     def revoke(self, subject: str) -> bool:
         """Forget an answer; False if there was none."""
         done = self._connection.execute(delete(approvals).where(approvals.c.subject == subject))
         return bool(done.rowcount)
+
+
+def _approval(row: Row[tuple[object, ...]]) -> StoredApproval:
+    return StoredApproval(row.subject, row.answer, row.reason, row.at, row.role, row.by)
 
 
 def _order(row: Row[tuple[object, ...]]) -> StoredOrder:

@@ -120,6 +120,8 @@ approvals = Table(
     Column("answer", String(7), nullable=False),
     Column("reason", Text, nullable=False),
     Column("at", Utc, nullable=False),
+    Column("role", String(10), nullable=False, server_default="owner"),
+    Column("by", String(8), nullable=False, server_default="os"),
     CheckConstraint("answer IN ('once','always','refused')", name="answer"),
 )
 
@@ -244,4 +246,67 @@ legal_bases = Table(
     Column("at", Utc, nullable=False),
     CheckConstraint("basis IN ('consent','legitimate-interest')", name="basis"),
     sqlite_autoincrement=True,
+)
+
+# Who may do what at this program. A person is never deleted, so that a short id in the journal
+# means one person for ever; with ``removed_at`` they may do nothing any more.
+people = Table(
+    "people",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("name", String(40), nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("salt", LargeBinary(16), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("log2_n", Integer, nullable=False),
+    Column("added_at", Utc, nullable=False),
+    Column("removed_at", Utc),
+    CheckConstraint("role IN ('owner','steward','custodian','viewer')", name="role"),
+    CheckConstraint("length(salt) = 16", name="salt"),
+    CheckConstraint("length(secret_hash) = 32", name="hash"),
+)
+
+# What customers asked for. A customer stands under the same keyed hash as in the consent ledger.
+customer_requests = Table(
+    "customer_requests",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("kind", String(10), nullable=False),
+    Column("customer_key", LargeBinary(32), nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("entered_at", Utc, nullable=False),
+    Column("extended_at", Utc),
+    Column("extension_reason", Text, nullable=False, server_default=""),
+    Column("closed_at", Utc),
+    Column("how", Text, nullable=False, server_default=""),
+    CheckConstraint("kind IN ('access','rectify','erase','restrict','object')", name="kind"),
+    CheckConstraint("length(customer_key) = 32", name="key"),
+)
+
+# Texts that this member shows to its customers; rows are added, never changed.
+notices = Table(
+    "notices",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("sha256", String(64), nullable=False),
+    Column("locale", String(16), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("in_use", Integer, nullable=False),
+    Column("at", Utc, nullable=False),
+    CheckConstraint("in_use IN (0, 1)", name="in_use"),
+    sqlite_autoincrement=True,
+)
+
+# What the operator announced about incidents: one signed letter per incident and state.
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("incident", String(64), primary_key=True),
+    Column("state", String(8), primary_key=True),
+    Column("freeze", Integer, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("jws", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+    CheckConstraint("state IN ('opened','notified','closed')", name="state"),
 )
