@@ -146,6 +146,8 @@ runs = Table(
     Column("created_at", Utc, nullable=False),
     Column("started_at", Utc),
     Column("ended_at", Utc),
+    Column("launched_by", String(16)),  # a person of the office; null: whoever has the account
+    Column("approved_by", String(16)),
     Index(None, "state"),
 )
 
@@ -177,4 +179,29 @@ settings = Table(
     metadata,
     Column("key", String(80), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+people = Table(  # who works in the office; no one of them means: whoever has the account
+    "people",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("role", String(12), nullable=False),
+    Column("passphrase", Text, nullable=False),  # scrypt: parameters, salt and hash
+    Column("approver_key", LargeBinary(32)),
+    Column("added_at", Utc, nullable=False),
+    Column("removed_at", Utc),
+)
+
+incidents = Table(  # their signed steps are in documents
+    "incidents",
+    metadata,
+    Column("incident", String(32), primary_key=True),
+    Column("what", Text, nullable=False),
+    Column("freeze", Integer, nullable=False),
+    Column("opened_at", Utc, nullable=False),
+    Column("notify_by", Utc, nullable=False),
+    Column("notified_at", Utc),
+    Column("closed_at", Utc),
+    CheckConstraint("freeze IN (0, 1)", name="freeze"),
 )
