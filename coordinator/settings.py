@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -38,6 +39,15 @@ class CoordinatorSettings(BaseSettings):
     ca_dir: Path | None = Field(default=None, description="the authority, if on another disk")
     operator_dir: Path | None = Field(default=None, description="the operator's key, if elsewhere")
     invite_hours: int = Field(default=72, ge=1, le=24 * 30)
+    legal_id: str = Field(
+        default="", max_length=200, description="of the business that runs this office (c04)"
+    )
+    country: str = Field(
+        default="", pattern=r"^([A-Z]{2})?$", description="where this machine stands (c22)"
+    )
+    sub_processors: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(), max_length=50, description="names of businesses that work for you here (c22)"
+    )
     join_per_minute: int = Field(default=20, ge=1, le=10_000, description="calls per address")
     join_per_minute_total: int = Field(default=200, ge=1, le=100_000)
 
@@ -68,6 +78,48 @@ def read(file: Path, environ: Mapping[str, str]) -> CoordinatorSettings:
         raise InputError(
             f"{key} = {first['input']!r} cannot be used: {first['msg']}.", where=where
         ) from error
+
+
+def check(values: Mapping[str, str | tuple[str, ...]]) -> None:
+    """InputError, naming the option, if a value cannot be used."""
+    try:
+        CoordinatorSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise InputError(
+            f"{first['input']!r} cannot be used: {first['msg']}.",
+            where="--" + key.replace("_", "-"),
+            fix=f"It is {CoordinatorSettings.model_fields[key].description}.",
+        ) from error
+
+
+def add(file: Path, values: Mapping[str, str | tuple[str, ...]]) -> None:
+    """Write settings into a configuration that does not have them yet; empty values are left out.
+
+    Raises:
+        InputError: one of them stands there already.
+    """
+    wanted = {key: value for key, value in values.items() if value}
+    text = _text(file)
+    for key in sorted(wanted.keys() & _parse(text, file).keys()):
+        raise InputError(
+            f"{key} is set already.", where=str(file), fix=f"Change it there: {key} = ..."
+        )
+    if not wanted:
+        return
+    lines = [f"{key} = {_toml(value)}" for key, value in wanted.items()]
+    body = "\n".join([*text.rstrip("\n").splitlines(), *lines]) + "\n"
+    try:
+        file.write_text(body, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"it cannot be written: {error.strerror}.", where=str(file)) from error
+
+
+def _toml(value: str | tuple[str, ...]) -> str:
+    if isinstance(value, str):  # the escapes of JSON are a part of TOML's
+        return json.dumps(value, ensure_ascii=True)
+    return "[" + ", ".join(_toml(one) for one in value) + "]"
 
 
 def _check_keys(file: Path, environ: Mapping[str, str]) -> dict[str, int]:

@@ -64,6 +64,11 @@ class House:
         """The folder."""
         return self.where.home
 
+    @property
+    def legal_id(self) -> str:
+        """Of the business that runs this office; its name where nobody set a register number."""
+        return self.settings.legal_id or self.office.public.name
+
     def log(self) -> AuditLog:
         """The audit log, opened; several processes may append."""
         return AuditLog(self.home / "audit", self.key, self.clock)

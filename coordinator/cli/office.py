@@ -30,8 +30,15 @@ def init(
     host: Annotated[str, typer.Option(help="Name or address under which nodes reach you.")] = "",
     join_port: Annotated[int | None, typer.Option(help="Port for enrolment.")] = None,
     link_port: Annotated[int | None, typer.Option(help="Port for members.")] = None,
+    legal_id: Annotated[str, typer.Option(help="Register number of the operator's business.")] = "",
+    country: Annotated[str, typer.Option(help="Where this machine stands, for example DE.")] = "",
+    sub_processor: Annotated[
+        list[str] | None, typer.Option(help="A business that works for you here; repeatable.")
+    ] = None,
 ) -> None:
     """Create the cooperative: authority, server key, operator key, database."""
+    from coordinator import settings as configuration
+    from coordinator.config import CONFIG_FILE
     from coordinator.members.pki import create_cooperative
     from coordinator.store.database import Database
     from coordinator.wiring import locate, open_house, utc_now
@@ -43,6 +50,12 @@ def init(
             where="--profile",
             fix="A: not competitors. B: same trade in other areas. C: competitors.",
         )
+    about: dict[str, str | tuple[str, ...]] = {
+        "legal_id": legal_id,
+        "country": country,
+        "sub_processors": tuple(sub_processor or ()),
+    }
+    configuration.check(about)
     folder, settings, where = locate(state(context).home)
     if not (host or settings.host):
         raise InputError(
@@ -61,6 +74,7 @@ def init(
         link_port=link_port or settings.link_port or LINK_PORT,
         now=utc_now(),
     )
+    configuration.add(folder / CONFIG_FILE, about)
     Database.open(where.database, create=True).close()
     house = open_house(folder)
     with house.log() as log:
