@@ -25,8 +25,8 @@ from protocols.errors import Code, InputError, RemoteError
 from protocols.signing import SigningKey, identity_of, verify_bytes
 
 ED25519 = b"\x01"  # signature type of signed-note
-MAX_NOTE_BYTES = 64 * 1024
-MAX_SIGNATURES = 16
+MAX_SIGNATURES = 1024  # the log's own and those of at most 1000 members
+MAX_NOTE_BYTES = 512 * 1024  # 1024 signature lines with names of 200 characters fit
 _NAME = re.compile(r"[^\s+\x00-\x20]{1,200}")
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}")
 
@@ -49,15 +49,18 @@ def origin_of(role: str, public: bytes) -> str:
     return f"datacoop/{role}/{identity_of(public)}"
 
 
-def key_id(name: str, public: bytes) -> bytes:
-    """First 4 bytes of ``SHA-256(name || LF || 0x01 || public key)`` (C2SP signed-note)."""
-    return hashlib.sha256(name.encode() + b"\n" + ED25519 + public).digest()[:4]
+def key_id(name: str, public: bytes, kind: bytes = ED25519) -> bytes:
+    """First 4 bytes of ``SHA-256(name || LF || kind || public key)`` (C2SP signed-note).
+
+    ``kind`` is the signature type: 0x01, or 0x04 for a countersignature.
+    """
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
 
 
-def verifier_key(name: str, public: bytes) -> str:
+def verifier_key(name: str, public: bytes, kind: bytes = ED25519) -> str:
     """The ``vkey`` text that other C2SP tools take: ``name+key id+base64``."""
-    encoded = base64.b64encode(ED25519 + public).decode()
-    return f"{name}+{key_id(name, public).hex()}+{encoded}"
+    encoded = base64.b64encode(kind + public).decode()
+    return f"{name}+{key_id(name, public, kind).hex()}+{encoded}"
 
 
 def sign_checkpoint(checkpoint: Checkpoint, key: SigningKey) -> bytes:
@@ -82,11 +85,11 @@ def open_note(note: bytes, name: str, public: bytes, where: str) -> str:
     Raises:
         InputError: malformed, not signed by this key, or the signature does not verify.
     """
-    text, lines = _split_note(note, where)
+    text, lines = split_note(note, where)
     wanted = key_id(name, public)
     found = False
     for line in lines:
-        signer, raw = _signature_line(line, where)
+        signer, raw = signature_line(line, where)
         if signer != name or raw[:4] != wanted:
             continue
         try:
@@ -154,7 +157,8 @@ def check_growth(old: Checkpoint, new: Checkpoint, proof: tuple[bytes, ...], pee
     raise RemoteError(problem, peer=peer, code=Code.TAMPERED, where=peer, fix=fix)
 
 
-def _split_note(note: bytes, where: str) -> tuple[str, list[str]]:
+def split_note(note: bytes, where: str) -> tuple[str, list[str]]:
+    """Text (ends in a line feed) and signature lines of a note, NOT verified; else InputError."""
     if len(note) > MAX_NOTE_BYTES:
         raise _bad(f"a checkpoint has at most {MAX_NOTE_BYTES} bytes.", where)
     try:
@@ -167,11 +171,15 @@ def _split_note(note: bytes, where: str) -> tuple[str, list[str]]:
     text, blank, signatures = decoded.rpartition("\n\n")
     lines = signatures.split("\n")
     if not blank or not text or lines[-1] or not 1 <= len(lines) - 1 <= MAX_SIGNATURES:
-        raise _bad("a checkpoint is a text, a blank line, and 1 to 16 signature lines.", where)
+        raise _bad(
+            f"a checkpoint is a text, a blank line, and 1 to {MAX_SIGNATURES} signature lines.",
+            where,
+        )
     return text + "\n", lines[:-1]
 
 
-def _signature_line(line: str, where: str) -> tuple[str, bytes]:
+def signature_line(line: str, where: str) -> tuple[str, bytes]:
+    """Key name, and key id with signature, of one signature line; NOT verified; else InputError."""
     parts = line.split(" ")
     if len(parts) != 3 or parts[0] != "—" or not _NAME.fullmatch(parts[1]):
         raise _bad("a signature line reads `— name base64`.", where)

@@ -57,6 +57,7 @@ class Kind(StrEnum):
     SPENT = "spent"
     SUM = "sum"
     CHECK = "check"  # this member computed a published sum again and signed that it is right
+    WITNESS = "witness"  # this member countersigned the coordinator's checkpoint
     RELEASE = "release"
     PULL = "pull"
     USE = "use"
@@ -73,6 +74,7 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.SPENT: ("run", "round"),
     Kind.SUM: ("run", "round"),
     Kind.CHECK: ("run", "round", "transcript"),
+    Kind.WITNESS: ("log_size", "log_root"),
     Kind.RELEASE: ("model", "card"),
     Kind.PULL: ("model",),
 }

@@ -96,8 +96,8 @@ MALFORMED = {
     "no line end": sign_checkpoint(HEAD, KEY)[:-1],
     "hyphen": sign_checkpoint(HEAD, KEY).replace("—".encode(), b"-"),
     "short signature": (HEAD.text() + f"\n— {ORIGIN} AAAA\n").encode(),
-    "17 signatures": sign_checkpoint(HEAD, KEY) + b"".join([b"\xe2\x80\x94 a AAAAAAAA\n"] * 16),
-    "huge": b"a" * 70_000,
+    "1025 signatures": sign_checkpoint(HEAD, KEY) + b"\xe2\x80\x94 a AAAAAAAA\n" * 1024,
+    "huge": b"a" * 600_000,
 }
 
 
