@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
+from protocols.agreement.glyphs import readable, unmistakable
 from protocols.errors import InputError
 
 MAX_MEMBERS = 1000
@@ -44,7 +45,8 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, if none stands twice."""
     hashable = [value for value in values if isinstance(value, Hashable)]
     if len(set(hashable)) != len(hashable):
         raise ValueError("a value stands twice; keep one")
@@ -57,24 +59,22 @@ def _ordered(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
-def _printable(text: str) -> str:
-    if not text.strip():
-        raise ValueError("expected some text, found only spaces")
-    if any(ord(char) < 32 and char != "\n" for char in text):
-        raise ValueError("control characters are not allowed in text that people read")
-    return text
-
-
 Utc = Annotated[datetime, BeforeValidator(parse_utc)]
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
 Column = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$")]
-Title = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-Text = Annotated[str, Field(min_length=1, max_length=8000), AfterValidator(_printable)]
-Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=100), AfterValidator(_distinct)]
+Title = Annotated[
+    str,
+    Field(min_length=1, max_length=200),
+    AfterValidator(readable),
+    AfterValidator(unmistakable),
+]
+Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")]
+Text = Annotated[str, Field(min_length=1, max_length=8000), AfterValidator(readable)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=100), AfterValidator(distinct)]
 Columns = Annotated[
-    tuple[Column, ...], Field(min_length=1, max_length=500), AfterValidator(_distinct)
+    tuple[Column, ...], Field(min_length=1, max_length=500), AfterValidator(distinct)
 ]
 OrderedColumns = Annotated[
     tuple[Column, ...], Field(min_length=1, max_length=500), AfterValidator(_ordered)

@@ -16,7 +16,6 @@ from protocols.agreement.saying import (
     day,
     eps,
     hours,
-    machine,
     minute,
     no,
     some,
@@ -29,8 +28,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 def parties(terms: Terms, request: Request, facts: Facts) -> Says:
     """c01: the cohort stands in the accepted roster, and so do I."""
-    block, missing = machine(terms, "c01", Parties)
-    yield from missing
+    block = terms.block("c01", Parties)
     order, roster = request.order, facts.roster
     if roster is None:
         yield no("c01", "none", "an accepted roster", "this node has accepted no roster yet")
@@ -81,8 +79,7 @@ def _me(request: Request, facts: Facts, members: frozenset[str]) -> Says:
 
 def governance(terms: Terms, request: Request, facts: Facts) -> Says:
     """c05: the right version, signed by me and by a quorum; the order signed by the operator."""
-    block, missing = machine(terms, "c05", Governance)
-    yield from missing
+    block = terms.block("c05", Governance)
     order, evidence = request.order, facts.evidence
     if order.coop != terms.coop:
         yield no(
@@ -162,8 +159,7 @@ def _in_force(block: Governance, facts: Facts) -> Says:
 
 def approval(terms: Terms, request: Request, facts: Facts) -> Says:
     """c16: within the hours, and approved by a person unless automatic."""
-    block, missing = machine(terms, "c16", Approval)
-    yield from missing
+    block = terms.block("c16", Approval)
     if block is None or request.gate is not Gate.ADMIT:
         return
     yield from hours("c16", block.hours_utc, facts)
@@ -182,8 +178,7 @@ def approval(terms: Terms, request: Request, facts: Facts) -> Says:
 
 def term(terms: Terms, request: Request, facts: Facts) -> Says:
     """c30: the agreement runs, and so does the order."""
-    block, missing = machine(terms, "c30", Term)
-    yield from missing
+    block = terms.block("c30", Term)
     now, order = facts.now, request.order
     if block is not None and now < block.starts:
         yield no("c30", day(now), day(block.starts), f"the agreement starts on {day(block.starts)}")

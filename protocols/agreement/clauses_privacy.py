@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from protocols.agreement.facts import Facts, PrivacyFacts, Request
-from protocols.agreement.saying import Says, day, eps, machine, no, recipe_of
+from protocols.agreement.saying import Says, day, eps, no, recipe_of
 from protocols.agreement.survivors import change_limit, survivor_change
 from protocols.agreement.terms import (
     Budget,
@@ -25,8 +25,7 @@ NONE = "none"
 
 def privacy(terms: Terms, request: Request, facts: Facts) -> Says:
     """c14: colluders, cohort floor, runs per period, near changes of cohorts, epsilon."""
-    block, missing = machine(terms, "c14", Privacy)
-    yield from missing
+    block = terms.block("c14", Privacy)
     guard = terms.block("c27", Competition)
     if block is None or guard is None:
         return

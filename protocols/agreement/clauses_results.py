@@ -10,7 +10,6 @@ import math
 from protocols.agreement.facts import Facts, Request
 from protocols.agreement.saying import (
     Says,
-    machine,
     no,
 )
 from protocols.agreement.terms import NEVER_RELEASED, PROFILES, Competition, Outputs, Terms
@@ -19,8 +18,7 @@ from protocols.permit import Gate
 
 def outputs(terms: Terms, request: Request, facts: Facts) -> Says:
     """c15: only agreed kinds of results, from enough members, and better than the baseline."""
-    block, missing = machine(terms, "c15", Outputs)
-    yield from missing
+    block = terms.block("c15", Outputs)
     if block is None or request.gate not in (Gate.RELEASE, Gate.USE):
         return
     yield from _kinds(block, request)
@@ -68,8 +66,7 @@ def _kinds(block: Outputs, request: Request) -> Says:
 
 def competition(terms: Terms, request: Request, facts: Facts) -> Says:
     """c27: enough contributors for the profile, no member above its share."""
-    block, missing = machine(terms, "c27", Competition)
-    yield from missing
+    block = terms.block("c27", Competition)
     if block is None:
         return
     order, least = request.order, _profile_minimum(block)

@@ -9,7 +9,6 @@ from protocols.agreement.base import same_json
 from protocols.agreement.facts import Facts, Request
 from protocols.agreement.saying import (
     Says,
-    machine,
     no,
     short,
     some,
@@ -28,8 +27,7 @@ from protocols.permit import Gate
 
 def purposes(terms: Terms, request: Request, facts: Facts) -> Says:
     """c07: the purpose is allowed and not forbidden."""
-    block, missing = machine(terms, "c07", Purposes)
-    yield from missing
+    block = terms.block("c07", Purposes)
     if block is None:
         return
     asked = {request.order.purpose}
@@ -50,8 +48,7 @@ def purposes(terms: Terms, request: Request, facts: Facts) -> Says:
 
 def datasets(terms: Terms, request: Request, facts: Facts) -> Says:
     """c08: every column is declared."""
-    block, missing = machine(terms, "c08", Datasets)
-    yield from missing
+    block = terms.block("c08", Datasets)
     if block is None:
         return
     extra = set(request.order.columns) - block.columns
@@ -66,8 +63,7 @@ def datasets(terms: Terms, request: Request, facts: Facts) -> Says:
 
 def workloads(terms: Terms, request: Request, facts: Facts) -> Says:
     """c13: a listed and installed recipe, its purpose, columns, rounds and settings."""
-    block, missing = machine(terms, "c13", Workloads)
-    yield from missing
+    block = terms.block("c13", Workloads)
     if block is None:
         return
     order = request.order
@@ -157,8 +153,7 @@ def _settings(entry: WorkloadTerms, request: Request) -> Says:
 
 def contribution(terms: Terms, request: Request, facts: Facts) -> Says:
     """c17: enough history and rows, and no member outweighs the others."""
-    block, missing = machine(terms, "c17", Contribution)
-    yield from missing
+    block = terms.block("c17", Contribution)
     if block is None or request.gate not in (Gate.LAUNCH, Gate.ADMIT):
         return
     weight = request.order.config.get("w_max")

@@ -15,7 +15,7 @@ from protocols.agreement import (
     clauses_run,
 )
 from protocols.agreement.facts import Denial, Facts, Request
-from protocols.agreement.saying import Check
+from protocols.agreement.saying import Check, missing_clauses
 from protocols.agreement.terms import Term, Terms
 from protocols.ids import RunId
 from protocols.permit import Gate, Permit
@@ -51,9 +51,8 @@ def decide(terms: Terms, request: Request, facts: Facts) -> Permit | Denial:
         A permit until the order's deadline or the end of the agreement, whichever is first;
         or a denial with every reason.
     """
-    reasons = tuple(
-        reason for check in CHECKS[request.gate] for reason in check(terms, request, facts)
-    )
+    asked = (reason for check in CHECKS[request.gate] for reason in check(terms, request, facts))
+    reasons = (*missing_clauses(terms), *asked)
     term = terms.block("c30", Term)
     if reasons or term is None:
         return Denial(request.gate, reasons)

@@ -30,7 +30,9 @@ def effects(block: Machine) -> tuple[str, ...]:
         return _frame(block)
     if isinstance(block, Purposes | Datasets | Workloads):
         return _scope(block)
-    return _limits(block)
+    if isinstance(block, Privacy | Outputs | Contribution | Competition):
+        return _limits(block)
+    return ()
 
 
 def _quorum(quorum: Members | Fraction) -> str:

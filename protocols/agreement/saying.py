@@ -8,23 +8,12 @@ from datetime import datetime
 
 from protocols.agreement.facts import Facts, Reason, Request
 from protocols.agreement.order import Order
-from protocols.agreement.terms import Block, Hours, Terms, Workloads, WorkloadTerms
+from protocols.agreement.terms import BLOCK_OF, TYPE_OF, Hours, Terms, Workloads, WorkloadTerms
 
 Says = Iterator[Reason]
 Check = Callable[[Terms, Request, Facts], Says]
-_NAMES = {
-    "c01": "parties",
-    "c05": "governance",
-    "c07": "purposes",
-    "c08": "datasets",
-    "c13": "workloads",
-    "c14": "privacy",
-    "c15": "outputs",
-    "c16": "approval",
-    "c17": "contribution",
-    "c27": "competition",
-    "c30": "term",
-    "house": "house rules",
+_NAMES = {clause: kind.replace("_", " ") for clause, kind in TYPE_OF.items()} | {
+    "house": "house rules"
 }
 
 
@@ -42,17 +31,12 @@ def no(
     return Reason(clause, _NAMES[clause], shown, str(allowed), sentence, pending, outside)
 
 
-def missing_clause(clause: str) -> Reason:
-    """The no of a clause that is not there."""
+def missing_clauses(terms: Terms) -> Says:
+    """A no for each clause that is not there or of a wrong type."""
     sentence = "this clause is missing or unreadable; what no clause allows does not happen"
-    return no(clause, "missing", "present", sentence)
-
-
-def machine(
-    terms: Terms, clause: str, kind: type[Block]
-) -> tuple[Block | None, tuple[Reason, ...]]:
-    block = terms.block(clause, kind)
-    return block, () if block is not None else (missing_clause(clause),)
+    for clause, kind in BLOCK_OF.items():
+        if terms.block(clause, kind) is None:
+            yield no(clause, "missing", "present", sentence)
 
 
 def recipe_of(terms: Terms, order: Order) -> WorkloadTerms | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from protocols.agreement.base import utc_text
 from protocols.agreement.parse import ParsedAgreement, read_agreement
+from protocols.agreement.phrases import duties
 from protocols.canonical import Json
 from protocols.errors import InputError
 
@@ -48,7 +49,9 @@ def make_agreement(
             privacy (``none``, or the unit that noise hides). Each unit gets a budget of the
             figures ``epsilon``, ``delta`` and ``budget_days``.
         starts, ends: the term, aware instants.
-        figures: replace defaults of the template, for example ``{"min_cohort": 8}``.
+        figures: replace defaults of the template, for example ``{"min_cohort": 8}``. Lists and
+            sentences that follow from figures are made by ``phrases``: legal bases and notices
+            from what the workloads promise, duties, costs.
         version, prev: for an amendment, the next number and the id that it replaces.
 
     Raises:
@@ -83,7 +86,9 @@ def make_agreement(
         "workload_names": sorted({str(one["id"]) for one in recipes}),
         "purposes": sorted({str(one["purpose"]) for one in recipes}),
         "columns": sorted({str(column) for one in recipes for column in one["columns"]}),
+        "review_by": utc_text(ends),
         **_privacy(recipes, agreed),
+        **duties(recipes, agreed),
     }
     document: dict[str, Any] = _filled(body, values)
     return read_agreement(document, WHERE)
