@@ -61,6 +61,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     PULL = "pull"
     USE = "use"
+    REVOCATION = "revocation"
 
 
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
@@ -77,7 +78,9 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.WITNESS: ("log_size", "log_root"),
     Kind.RELEASE: ("model", "card"),
     Kind.PULL: ("model",),
+    Kind.REVOCATION: ("model",),
 }
+_PLAIN = {str, int, bool}
 _KINDS = {kind.value: kind for kind in Kind}
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
@@ -171,11 +174,16 @@ def decode(raw: bytes, where: str) -> Entry:
 
 def _canonical(document: Mapping[str, Any]) -> str:
     """RFC 8785 text; the C encoder gives the same unless a float needs ECMAScript's form."""
-    for value in document["facts"].values():
-        if isinstance(value, float) or (
-            isinstance(value, list | tuple) and any(isinstance(one, float) for one in value)
-        ):
-            return json_bytes(document).decode()
+    kinds = set(map(type, document["facts"].values()))
+    if kinds - _PLAIN and (
+        float in kinds
+        or any(
+            float in set(map(type, value))
+            for value in document["facts"].values()
+            if isinstance(value, list | tuple)
+        )
+    ):
+        return json_bytes(document).decode()
     return _ENCODE(document)
 
 
@@ -188,7 +196,10 @@ def _check_facts(kind: Kind, facts: Mapping[str, Fact], where: str) -> None:
     for key, value in facts.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise _bad(f"{str(key)[:40]!r} is not the name of a fact.", where)
-        if isinstance(value, str) and _TOKEN.fullmatch(value):
+        if type(value) is str:
+            if _TOKEN.fullmatch(value):
+                continue
+        elif type(value) is int and -MAX_NUMBER <= value <= MAX_NUMBER:
             continue
         if key == "note":
             _check_note(value, where)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from protocols.audit.checkpoint import Checkpoint, origin_of
-from protocols.audit.entries import Entry, Fact, Kind
+from protocols.audit.entries import Entry, Fact, Kind, decode
 from protocols.audit.log import (
     InclusionProof,
     catch_up,
@@ -103,6 +103,13 @@ class LogWriter:
             self._catch_up()
             return self._state.head()
 
+    def newest_at(self) -> datetime | None:
+        """The instant of the last entry of any process, or nothing in an empty log."""
+        with self._place.exclusive():
+            self._catch_up()
+            at = self._state.at
+        return datetime.fromisoformat(at) if at else None
+
     def root(self) -> bytes:
         """The Merkle root, 32 bytes, for round descriptors."""
         return self.head().root
@@ -126,6 +133,15 @@ class LogWriter:
             self._catch_up()
             note = self._promise()
             return note, prove_growth(self._place.lines(0), old, self._state.size)
+
+    def entries(self, kind: Kind) -> tuple[Entry, ...]:
+        """All entries of a kind, oldest first. Reads the whole log."""
+        mark = f'"kind":"{kind.value}"'.encode()
+        with self._place.exclusive():
+            self._catch_up()
+            lines = [line for line in self._place.lines(0) if mark in line]
+        found = (decode(line.rstrip(b"\n"), "log") for line in lines)
+        return tuple(entry for entry in found if entry.kind is kind)
 
     def close(self) -> None:
         """Sign what is not signed yet."""
