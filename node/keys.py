@@ -1,6 +1,7 @@
 """The node's own secrets: made here, kept here, never sent.
 
 - ``identity.key``: Ed25519; who this member is in rosters, rounds and signatures.
+- ``encryption.key``: X25519; what others seal to this member (released models) opens with it.
 - ``tls.key.pem``: P-256; opens connections, nothing more. Its certificate request is kept, so that
   a repeated request is the same bytes.
 - ``customer.key``: HMAC secret under which customers of this shop get their pseudonyms.
@@ -21,10 +22,12 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
 )
 from cryptography.x509.oid import NameOID
@@ -36,7 +39,7 @@ from protocols.ids import MemberId
 from protocols.signing import SigningKey, identity_of
 
 KEYS = "keys"
-IDENTITY, CUSTOMER = "identity.key", "customer.key"
+IDENTITY, CUSTOMER, ENCRYPTION = "identity.key", "customer.key", "encryption.key"
 TLS_KEY, TLS_REQUEST, TLS_CERT, CA = "tls.key.pem", "tls.csr.pem", "tls.cert.pem", "ca.pem"
 RESTORED = "restored.json"
 
@@ -49,11 +52,23 @@ class NodeKeys:
     customer_secret: bytes = field(repr=False)  # 32 bytes
     tls_key_pem: bytes = field(repr=False)
     csr_pem: bytes
+    encryption: bytes = field(repr=False)  # X25519 private key, 32 bytes
 
     @property
     def member(self) -> MemberId:
         """The id of this member."""
         return identity_of(self.identity.public)
+
+    @property
+    def encryption_key(self) -> X25519PrivateKey:
+        """The private key for HPKE."""
+        return X25519PrivateKey.from_private_bytes(self.encryption)
+
+    @property
+    def encryption_public(self) -> bytes:
+        """The X25519 public key that the roster carries, 32 bytes."""
+        public = self.encryption_key.public_key()
+        return public.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def exist(home: Path) -> bool:
@@ -82,6 +97,7 @@ def create(home: Path, entropy: Callable[[int], bytes] = secrets.token_bytes) ->
         customer_secret=entropy(32),
         tls_key_pem=tls_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         csr_pem=_request(tls_key, identity_of(identity.public)),
+        encryption=entropy(32),
     )
     making = home / f".{KEYS}.making"
     shutil.rmtree(making, ignore_errors=True)
@@ -89,6 +105,7 @@ def create(home: Path, entropy: Callable[[int], bytes] = secrets.token_bytes) ->
     files.make_folder(making)
     files.write(making / IDENTITY, identity.seed.hex().encode() + b"\n")
     files.write(making / CUSTOMER, made.customer_secret.hex().encode() + b"\n")
+    files.write(making / ENCRYPTION, made.encryption.hex().encode() + b"\n")
     files.write(making / TLS_KEY, made.tls_key_pem)
     files.write(making / TLS_REQUEST, made.csr_pem, 0o644)
     with files.disk(folder):
@@ -108,6 +125,8 @@ def load(home: Path) -> NodeKeys:
             fix="Run 'coop-node init', or name the right folder with --home.",
         )
     identity = SigningKey(_secret(folder / IDENTITY))
+    if not (folder / ENCRYPTION).exists():  # a folder or a backup of before there was one
+        files.write(folder / ENCRYPTION, secrets.token_bytes(32).hex().encode() + b"\n")
     tls_key_pem = _private(folder / TLS_KEY)
     _load_tls_key(tls_key_pem, folder / TLS_KEY)
     return NodeKeys(
@@ -115,6 +134,7 @@ def load(home: Path) -> NodeKeys:
         customer_secret=_secret(folder / CUSTOMER),
         tls_key_pem=tls_key_pem,
         csr_pem=files.read(folder / TLS_REQUEST),
+        encryption=_secret(folder / ENCRYPTION),
     )
 
 

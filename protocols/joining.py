@@ -19,7 +19,7 @@ from typing import Any
 from protocols.canonical import Json, digest
 from protocols.errors import Code, InputError, RemoteError
 from protocols.ids import CoopId, MemberId, coop_id
-from protocols.signing import SigningKey, identity_of, verify
+from protocols.signing import SigningKey, check_encryption_key, identity_of, verify
 
 PROTOCOL = 1  # version of proto/link.proto
 SERVER_NAME = "datacoop-coordinator"  # the name in every server certificate; hosts may change
@@ -29,7 +29,7 @@ MAX_CERT_BYTES = 16 * 1024
 MAX_ENROL_BYTES = 64 * 1024  # any message of the join listener
 PROBLEM_METADATA = "coop-problem-bin"  # trailing metadata of a failed call: a Problem message
 
-_PROOF = "datacoop/enrol/v1"
+_PROOF = "datacoop/enrol/v2"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{20,64}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
@@ -233,15 +233,24 @@ def _coop_id(name: str, profile: str, ca: bytes, operator: bytes, coordinator: b
     return CoopId(digest("datacoop/coop/v1", name, profile, ca, operator, coordinator).hex())
 
 
-def _proof_parts(coop: CoopId, token: str, csr_pem: bytes, profile: Profile) -> tuple[str, ...]:
+def _proof_parts(
+    coop: CoopId, token: str, csr_pem: bytes, profile: Profile, encryption_key: bytes
+) -> tuple[str, ...]:
     csr = hashlib.sha256(csr_pem).hexdigest()
     texts = (profile.name, profile.legal_id, profile.trade, profile.region)
-    return (coop, token_hash(token), csr, *texts)
+    return (coop, token_hash(token), csr, *texts, encryption_key.hex())
 
 
-def prove(key: SigningKey, coop: CoopId, token: str, csr_pem: bytes, profile: Profile) -> bytes:
+def prove(
+    key: SigningKey,
+    coop: CoopId,
+    token: str,
+    csr_pem: bytes,
+    profile: Profile,
+    encryption_key: bytes,
+) -> bytes:
     """The identity key vouches for this request at this cooperative, and no other."""
-    return key.sign(_PROOF, *_proof_parts(coop, token, csr_pem, profile))
+    return key.sign(_PROOF, *_proof_parts(coop, token, csr_pem, profile, encryption_key))
 
 
 def check_proof(
@@ -252,11 +261,26 @@ def check_proof(
     token: str,
     csr_pem: bytes,
     profile: Profile,
+    encryption_key: bytes,
 ) -> MemberId:
-    """Verify ``prove``; the member id of the key. RemoteError if it does not verify."""
+    """Verify ``prove``; the member id of the key.
+
+    Raises:
+        RemoteError: a key of a wrong form, or the proof does not verify.
+    """
     if len(identity_key) != 32:
         raise RemoteError("an identity key has 32 bytes.", code=Code.INPUT, where="identity")
     member = identity_of(identity_key)
-    parts = _proof_parts(coop, token, csr_pem, profile)
+    try:
+        check_encryption_key(encryption_key, f"member {member[:16]}")
+    except ValueError as error:
+        raise RemoteError(
+            f"{error}.",
+            peer=member[:16],
+            code=Code.INPUT,
+            where="encryption key",
+            fix="Make the node anew with this release: coop-node init.",
+        ) from error
+    parts = _proof_parts(coop, token, csr_pem, profile, encryption_key)
     verify(identity_key, proof, _PROOF, *parts, peer=member[:16])
     return member

@@ -27,6 +27,17 @@ from protocols.ids import MemberId
 
 ALGORITHM = "Ed25519"  # RFC 9864: fully specified, unlike the older "EdDSA"
 MAX_SIGNATURES = 1000
+_FIELD_25519 = 2**255 - 19
+_SMALL_ORDER_25519 = frozenset(
+    {
+        0,
+        1,
+        _FIELD_25519 - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    }
+)
+"""Coordinates of the points whose order divides 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,19 @@ class SigningKey:
 def identity_of(public: bytes) -> MemberId:
     """The member id of an Ed25519 public key: ``H("id", pk)`` in hex."""
     return MemberId(digest("id", public).hex())
+
+
+def check_encryption_key(public: bytes, where: str) -> None:
+    """An X25519 public key that something can be sealed to; ValueError otherwise.
+
+    A point of small order would make every attempt to seal fail, so that one member could keep a
+    release from all (RFC 7748, section 6.1).
+    """
+    if len(public) != 32:
+        raise ValueError(f"the encryption key of {where} has {len(public)} bytes, 32 are expected")
+    point = (int.from_bytes(public, "little") & (2**255 - 1)) % _FIELD_25519
+    if point in _SMALL_ORDER_25519:
+        raise ValueError(f"nothing can be sealed to the encryption key of {where}")
 
 
 def verify(

@@ -263,6 +263,12 @@ class Agreements:
 
 def _party(member: Member) -> Party:
     profile = member.profile
+    if member.encryption_key is None:
+        raise LocalError(
+            f"{profile.name} joined before members had an encryption key.",
+            where=member.id[:16],
+            fix="Send a new invitation; the member runs 'coop-node join --again'.",
+        )
     return Party(
         id=member.id,
         name=profile.name,
@@ -270,6 +276,8 @@ def _party(member: Member) -> Party:
         trade=profile.trade or "not stated",
         region=profile.region or "not stated",
         public_key=member.public_key.hex(),
+        encryption_key=member.encryption_key.hex(),
+        replaces=member.replaces,
         not_after=(member.joined_at + KEY_LIFE).replace(microsecond=0),
         roles=("member",),
     )

@@ -56,6 +56,7 @@ class Request:
     identity_key: bytes  # Ed25519, 32 bytes
     proof: bytes
     profile: Profile
+    encryption_key: bytes  # X25519, 32 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class Enrolment:
             token=request.token,
             csr_pem=request.csr_pem,
             profile=request.profile,
+            encryption_key=request.encryption_key,
         )
         authority = pki.load_authority(self.where)
         with self.database.write() as tx:
@@ -283,12 +285,28 @@ def _repeat(tx: Connection, invite: Invite, member: MemberId, request_hash: str)
 def _admit(tx: Connection, member: MemberId, request: Request, now: datetime) -> None:
     known = Members(tx).get(member)
     if known is None:
-        Members(tx).add(Member(member, request.profile, request.identity_key, Status.ACTIVE, now))
+        Members(tx).add(
+            Member(
+                member,
+                request.profile,
+                request.identity_key,
+                Status.ACTIVE,
+                now,
+                encryption_key=request.encryption_key,
+            )
+        )
     elif not known.active:
         raise Refused(
             f"the member {member[:16]} was removed on {known.removed_at:%Y-%m-%d}; its identity "
             "is not taken again.",
             fix="Talk to your operator; a new start needs a new identity in a new home.",
+        )
+    elif known.encryption_key is None:
+        Members(tx).give_encryption_key(member, request.encryption_key)
+    elif known.encryption_key != request.encryption_key:
+        raise Refused(
+            "this member is listed with another encryption key.",
+            fix="Restore the keys from the backup, or renew both: coop-node key renew.",
         )
 
 
@@ -311,6 +329,7 @@ def _request_hash(request: Request) -> str:
         profile.legal_id,
         profile.trade,
         profile.region,
+        request.encryption_key,
     ).hex()
 
 

@@ -30,6 +30,10 @@ class Member:
     status: Status
     joined_at: datetime
     removed_at: datetime | None = None
+    encryption_key: bytes | None = None  # X25519, 32 bytes; None: joined before there was one
+    replaces: MemberId | None = None  # the same business before its identity key was renewed
+    suspended_since: datetime | None = None
+    leaving_at: datetime | None = None
 
     @property
     def active(self) -> bool:
@@ -56,6 +60,10 @@ class Members:
                 status=member.status.value,
                 joined_at=member.joined_at,
                 removed_at=member.removed_at,
+                encryption_key=member.encryption_key,
+                replaces=member.replaces,
+                suspended_since=member.suspended_since,
+                leaving_at=member.leaving_at,
             )
         )
 
@@ -88,6 +96,14 @@ class Members:
             .values(status=Status.REMOVED.value, removed_at=now)
         )
 
+    def give_encryption_key(self, member: MemberId, public: bytes) -> None:
+        """The key of a member that had none."""
+        self._connection.execute(
+            update(members)
+            .where(members.c.id == member, members.c.encryption_key.is_(None))
+            .values(encryption_key=public)
+        )
+
 
 def _member(row: Row[tuple[object, ...]]) -> Member:
     return Member(
@@ -97,6 +113,10 @@ def _member(row: Row[tuple[object, ...]]) -> Member:
         status=Status(row.status),
         joined_at=row.joined_at,
         removed_at=row.removed_at,
+        encryption_key=row.encryption_key,
+        replaces=None if row.replaces is None else MemberId(row.replaces),
+        suspended_since=row.suspended_since,
+        leaving_at=row.leaving_at,
     )
 
 
@@ -174,6 +194,7 @@ class Invite:
     used_by: MemberId | None = None
     request_hash: str | None = None  # of the request that used it, to answer the same one again
     serial: str | None = None  # of the certificate that answered it
+    replaces: MemberId | None = None  # the member whose keys were lost
 
 
 class Invites:
@@ -190,6 +211,7 @@ class Invites:
                 name=invite.name,
                 created_at=invite.created_at,
                 expires_at=invite.expires_at,
+                replaces=invite.replaces,
             )
         )
 
@@ -226,4 +248,5 @@ def _invite(row: Row[tuple[object, ...]]) -> Invite:
         used_by=None if row.used_by is None else MemberId(row.used_by),
         request_hash=row.request_hash,
         serial=row.serial,
+        replaces=None if row.replaces is None else MemberId(row.replaces),
     )

@@ -68,6 +68,10 @@ members = Table(
     Column("status", String(8), nullable=False),
     Column("joined_at", Utc, nullable=False),
     Column("removed_at", Utc),
+    Column("encryption_key", LargeBinary(32)),  # null: joined before there was one
+    Column("replaces", String(64)),  # the id of the same business before its key was renewed
+    Column("suspended_since", Utc),
+    Column("leaving_at", Utc),
     CheckConstraint("status IN ('active', 'removed')", name="status"),
 )
 
@@ -92,6 +96,7 @@ invites = Table(
     Column("used_by", ForeignKey("members.id")),
     Column("request_hash", String(64)),
     Column("serial", ForeignKey("certificates.serial")),
+    Column("replaces", String(64)),  # the member whose keys were lost
 )
 
 documents = Table(

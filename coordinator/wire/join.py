@@ -81,6 +81,7 @@ class Join(JoinServicer):
                     identity_key=request.identity_key,
                     proof=request.proof,
                     profile=Profile(profile.name, profile.legal_id, profile.trade, profile.region),
+                    encryption_key=request.encryption_key,
                 ),
                 self._now(),
             )

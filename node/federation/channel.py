@@ -147,7 +147,10 @@ def _enrol(
         token=invitation.token,
         csr_pem=own.csr_pem,
         identity_key=own.identity.public,
-        proof=prove(own.identity, coop, invitation.token, own.csr_pem, profile),
+        encryption_key=own.encryption_public,
+        proof=prove(
+            own.identity, coop, invitation.token, own.csr_pem, profile, own.encryption_public
+        ),
         profile=pb.Profile(
             name=profile.name,
             legal_id=profile.legal_id,

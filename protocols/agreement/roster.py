@@ -19,14 +19,18 @@ from protocols.agreement.terms import Governance
 from protocols.canonical import Json, json_id, parse_json
 from protocols.errors import Code, Refused
 from protocols.ids import MemberId, RosterId
-from protocols.signing import identity_of, jws_payload, jws_verify
+from protocols.signing import check_encryption_key, identity_of, jws_payload, jws_verify
 
 KIND = "datacoop/roster"
 CLAUSE = "c01"
 
 
 class Member(Document):
-    """One party. ``id`` is derived from ``public_key``; ``member`` votes and trains."""
+    """One party. ``id`` is derived from ``public_key``; ``member`` votes and trains.
+
+    ``encryption_key`` (X25519) is what releases are sealed to. ``replaces`` names the entry of
+    the same business in the epoch before, when its identity key is new; else null.
+    """
 
     id: Hex64
     name: Title
@@ -34,6 +38,8 @@ class Member(Document):
     trade: Title
     region: Title
     public_key: Hex64
+    encryption_key: Hex64
+    replaces: Hex64 | None
     not_after: Utc
     roles: Annotated[tuple[Literal["member", "observer"], ...], Field(min_length=1, max_length=2)]
 
@@ -41,6 +47,9 @@ class Member(Document):
     def _key_gives_id(self) -> Member:
         if identity_of(bytes.fromhex(self.public_key)) != self.id:
             raise ValueError(f"the id of {self.name!r} does not follow from its public key")
+        check_encryption_key(bytes.fromhex(self.encryption_key), f"member {self.name!r}")
+        if self.replaces == self.id:
+            raise ValueError(f"the entry of {self.name!r} replaces itself")
         return self
 
 
@@ -63,6 +72,9 @@ class Roster(Document):
         if len(set(legal)) != len(legal):
             twice = next(one for one in legal if legal.count(one) > 1)
             raise ValueError(f"the legal id {twice!r} stands twice; a business counts once")
+        sealed_to = [member.encryption_key for member in self.members]
+        if len(set(sealed_to)) != len(sealed_to):
+            raise ValueError("two members have the same encryption key; each has its own")
         if (self.epoch == 1) != (self.prev is None):
             raise ValueError("epoch 1 has no prev; every later epoch names the one before")
         return self

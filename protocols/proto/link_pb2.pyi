@@ -38,18 +38,20 @@ class Cooperative(_message.Message):
     def __init__(self, coop: _Optional[str] = ..., name: _Optional[str] = ..., profile: _Optional[str] = ..., ca_der: _Optional[bytes] = ..., operator_key: _Optional[bytes] = ..., coordinator_key: _Optional[bytes] = ...) -> None: ...
 
 class EnrolRequest(_message.Message):
-    __slots__ = ("token", "csr_pem", "identity_key", "proof", "profile")
+    __slots__ = ("token", "csr_pem", "identity_key", "proof", "profile", "encryption_key")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     CSR_PEM_FIELD_NUMBER: _ClassVar[int]
     IDENTITY_KEY_FIELD_NUMBER: _ClassVar[int]
     PROOF_FIELD_NUMBER: _ClassVar[int]
     PROFILE_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTION_KEY_FIELD_NUMBER: _ClassVar[int]
     token: str
     csr_pem: bytes
     identity_key: bytes
     proof: bytes
     profile: Profile
-    def __init__(self, token: _Optional[str] = ..., csr_pem: _Optional[bytes] = ..., identity_key: _Optional[bytes] = ..., proof: _Optional[bytes] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ...) -> None: ...
+    encryption_key: bytes
+    def __init__(self, token: _Optional[str] = ..., csr_pem: _Optional[bytes] = ..., identity_key: _Optional[bytes] = ..., proof: _Optional[bytes] = ..., profile: _Optional[_Union[Profile, _Mapping]] = ..., encryption_key: _Optional[bytes] = ...) -> None: ...
 
 class Profile(_message.Message):
     __slots__ = ("name", "legal_id", "trade", "region")

@@ -34,11 +34,17 @@ def save(home: Path, target: Path) -> backups.Contents:
 def test_keys_read_back_and_are_private(home: Path) -> None:
     made = keys.create(home)
     assert keys.load(home) == made
-    assert len({made.identity.seed, made.customer_secret}) == 2
+    assert len({made.identity.seed, made.customer_secret, made.encryption}) == 3
+    assert len(made.encryption_public) == 32
     if os.name != "nt":
-        for name in (keys.IDENTITY, keys.CUSTOMER, keys.TLS_KEY):
+        for name in (keys.IDENTITY, keys.CUSTOMER, keys.ENCRYPTION, keys.TLS_KEY):
             assert (home / keys.KEYS / name).stat().st_mode & 0o777 == 0o600
-    for secret in (made.identity.seed.hex(), repr(made.customer_secret), "PRIVATE"):
+    for secret in (
+        made.identity.seed.hex(),
+        repr(made.customer_secret),
+        repr(made.encryption),
+        "PRIVATE",
+    ):
         assert secret not in repr(made)
 
 
@@ -234,7 +240,7 @@ def test_an_interrupted_restore_is_tried_again(
     except KeyboardInterrupt:
         crashed = True
     monkeypatch.undo()
-    assert crashed == (crash_at <= 14)  # 9 files are written, 5 things are moved
+    assert crashed == (crash_at <= 15)  # 10 files are written, 5 things are moved
     if crashed:
         assert not keys.exist(other)
         backups.restore(tmp_path / "b", other, PASSPHRASE, LATER)

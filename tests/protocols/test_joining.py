@@ -29,6 +29,7 @@ FINGERPRINT = "ab" * 32
 TOKEN = "abcdefghijklmnopqrstuvwxyz234567abcdefg"
 LINK = f"office.example.org:8801#{FINGERPRINT}:{TOKEN}"
 KEY = SigningKey(bytes(range(32)))
+SEALED_TO = bytes([8]) + bytes(31)
 COOP = CoopId("cd" * 32)
 PROFILE = Profile("Corner shop", "HRB 1", "grocery", "north")
 
@@ -115,14 +116,21 @@ def test_a_damaged_description_is_refused(key: str) -> None:
 
 
 def test_the_proof_is_for_one_request_at_one_cooperative() -> None:
-    proof = prove(KEY, COOP, TOKEN, b"csr", PROFILE)
-    good = {"coop": COOP, "token": TOKEN, "csr_pem": b"csr", "profile": PROFILE}
+    proof = prove(KEY, COOP, TOKEN, b"csr", PROFILE, SEALED_TO)
+    good = {
+        "coop": COOP,
+        "token": TOKEN,
+        "csr_pem": b"csr",
+        "profile": PROFILE,
+        "encryption_key": SEALED_TO,
+    }
     assert check_proof(KEY.public, proof, **good) == identity_of(KEY.public)  # type: ignore[arg-type]
     for change in (
         {"coop": CoopId("ef" * 32)},
         {"token": TOKEN[:-1]},
         {"csr_pem": b"other"},
         {"profile": replace(PROFILE, region="south")},
+        {"encryption_key": bytes([9]) + bytes(31)},
     ):
         with pytest.raises(RemoteError) as caught:
             check_proof(KEY.public, proof, **(good | change))  # type: ignore[arg-type]

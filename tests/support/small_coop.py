@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from coordinator.release.models import Source, make_release
 from memory_place import Memory
@@ -24,7 +25,7 @@ from protocols.agreement.roster import Member, ParsedRoster, make_roster, read_r
 from protocols.agreement.template import make_agreement
 from protocols.audit.entries import Kind
 from protocols.audit.writer import LogWriter
-from protocols.canonical import Json
+from protocols.canonical import Json, digest
 from protocols.course import Course, chart
 from protocols.evidence import Pins
 from protocols.ids import RosterId
@@ -54,6 +55,16 @@ IDS = tuple(identity_of(key.public) for key in MEMBERS)
 GOOD = {"own": 0.60, "shared": 0.58, "blend": 0.55}
 
 
+def opens_with(key: SigningKey) -> X25519PrivateKey:
+    """The private encryption key of the member with this identity."""
+    return X25519PrivateKey.from_private_bytes(digest("test/encryption", key.seed))
+
+
+def sealed_to(key: SigningKey) -> bytes:
+    """Its public half, as the roster carries it."""
+    return opens_with(key).public_key().public_bytes_raw()
+
+
 def party(key: SigningKey) -> Member:
     name = f"Shop {identity_of(key.public)[:4]}"
     return Member(
@@ -63,7 +74,9 @@ def party(key: SigningKey) -> Member:
         trade="grocery",
         region="town",
         public_key=key.public.hex(),
-        not_after=(NOW + timedelta(days=365)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        encryption_key=sealed_to(key).hex(),
+        replaces=None,
+        not_after=NOW + timedelta(days=365),
         roles=("member",),
     )
 

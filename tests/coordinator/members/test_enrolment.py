@@ -22,6 +22,7 @@ from coordinator.store.members import Invites, Members, Status
 from protocols.errors import Code, InputError, LocalError, Refused, RemoteError
 from protocols.joining import Profile, parse_link, prove, token_hash
 from protocols.signing import SigningKey, identity_of
+from small_coop import sealed_to
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -55,8 +56,9 @@ class Node:
 
     def request(self, desk: Enrolment, token: str) -> Request:
         coop = desk.office.public.coop
-        proof = prove(self.identity, coop, token, self.csr, self.profile)
-        return Request(token, self.csr, self.identity.public, proof, self.profile)
+        key = sealed_to(self.identity)
+        proof = prove(self.identity, coop, token, self.csr, self.profile, key)
+        return Request(token, self.csr, self.identity.public, proof, self.profile, key)
 
 
 def serial_of(pem: bytes) -> str:
@@ -141,14 +143,16 @@ def test_a_stolen_request_cannot_be_changed(desk: Enrolment) -> None:
         replace(request, profile=Profile("Thief")),
         replace(request, identity_key=thief.identity.public),
         replace(request, proof=bytes(64)),
+        replace(request, encryption_key=thief.request(desk, request.token).encryption_key),
     ):
         with pytest.raises(RemoteError) as caught:
             desk.enrol(forged, NOW)
         assert caught.value.code is Code.TAMPERED
     foreign = thief.request(desk, request.token)
     with pytest.raises(InputError, match="nobody else"):  # proof of the thief, name of the node
-        csr = prove(thief.identity, desk.office.public.coop, request.token, node.csr, thief.profile)
-        desk.enrol(replace(foreign, csr_pem=node.csr, proof=csr), NOW)
+        coop, key = desk.office.public.coop, foreign.encryption_key
+        mixed = prove(thief.identity, coop, request.token, node.csr, thief.profile, key)
+        desk.enrol(replace(foreign, csr_pem=node.csr, proof=mixed), NOW)
     assert desk.members() == ()
     desk.enrol(request, NOW)  # and the token is not spent by any of it
 

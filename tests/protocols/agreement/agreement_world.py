@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from typing import Any
 
+import small_coop
 from protocols.agreement.facts import (
     Consent,
     Evidence,
@@ -82,6 +83,8 @@ def person(key: SigningKey, **changes: Any) -> Member:
         "trade": "grocer",
         "region": f"Town {name[:4]}",
         "public_key": key.public.hex(),
+        "encryption_key": small_coop.sealed_to(key).hex(),
+        "replaces": None,
         "not_after": datetime(2028, 1, 1, tzinfo=UTC),
         "roles": ("member",),
     }

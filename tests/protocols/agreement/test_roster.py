@@ -17,8 +17,10 @@ from agreement_world import (
     roster,
     signed_by_all,
 )
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from pydantic import ValidationError
 
+import small_coop
 from protocols.agreement.roster import (
     Member,
     ParsedRoster,
@@ -73,6 +75,30 @@ def test_the_first_roster_is_epoch_one() -> None:
     for change in ({"prev": "ee" * 32}, {"epoch": 2}):
         with pytest.raises(InputError, match="epoch 1 has no prev"):
             read_roster({**ROSTER.document, **change}, "roster")
+
+
+def test_nothing_that_cannot_be_sealed_to_is_an_encryption_key() -> None:
+    field = 2**255 - 19
+    points = [0, 1, field - 1, field, field + 1, 2**255 + 1]
+    points += [
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    ]
+    mine = small_coop.opens_with(KEYS[0])
+    for point in points:
+        raw = point.to_bytes(32, "little")
+        with pytest.raises(ValueError):  # the library agrees that these are no keys
+            mine.exchange(X25519PublicKey.from_public_bytes(raw))
+        with pytest.raises(ValidationError, match="nothing can be sealed"):
+            person(KEYS[0], encryption_key=raw.hex())
+    twice = person(KEYS[1], encryption_key=person(KEYS[0]).encryption_key)
+    with pytest.raises(InputError, match="two members have the same encryption key"):
+        make_roster(COOP, [person(KEYS[0]), twice])
+
+
+def test_an_entry_does_not_replace_itself() -> None:
+    with pytest.raises(ValidationError, match="replaces itself"):
+        person(KEYS[0], replaces=IDS[0])
 
 
 def test_a_strangers_signature_is_refused() -> None:
