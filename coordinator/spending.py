@@ -40,10 +40,10 @@ def record(db: Connection, order: ParsedOrder, plan: Plan | None, now: datetime)
     Documents(db).add(Document(json_id(document), KIND, json_bytes(document), now))
 
 
-def lines(db: Connection) -> tuple[Line, ...]:
+def lines(db: Connection, *, without: str = "") -> tuple[Line, ...]:
     """The account of all runs that began a round, or still may; oldest first.
 
-    A run counts at its end, until then at the deadline of its order.
+    A run counts at its end, until then at the deadline of its order. ``without`` leaves one out.
 
     Raises:
         Refused: an event of an unknown kind.
@@ -53,7 +53,8 @@ def lines(db: Connection) -> tuple[Line, ...]:
     found = []
     for one in Documents(db).list(KIND):
         try:
-            line = _line(parse_json(one.body, KIND), runs)
+            document = parse_json(one.body, KIND)
+            line = None if document["run"] == without else _line(document, runs)
         except (InputError, KeyError, TypeError, ValueError) as error:
             raise LocalError(
                 "what an earlier run spent of privacy cannot be read.",

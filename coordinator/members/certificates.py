@@ -30,7 +30,7 @@ from protocols.joining import MAX_CSR_BYTES, SERVER_NAME, fingerprint_of
 
 BACKDATE = timedelta(days=1)  # clocks differ; the real check on clocks is at enrolment
 AUTHORITY_FOR = timedelta(days=3650)
-SERVER_FOR = timedelta(days=3650)
+SERVER_FOR = timedelta(days=365)  # renewed by ``coordinator.upkeep``
 MEMBER_FOR = timedelta(days=90)
 
 _PRIVATE = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -23,12 +23,15 @@ def end_run(
     cohort: Iterable[MemberId],
     now: datetime,
 ) -> None:
-    """Move the run to its last state and post the news to every member of its cohort.
+    """Move the run to its last state and post the news to every member that had its order.
 
     Raises:
         LocalError: the run is over already; nothing is changed.
     """
+    unsent = Runs(db).require(run).state is State.AWAITING
     Runs(db).move(run, state, now, detail)
+    if unsent:  # nobody was asked, so nobody is told
+        return
     body = json_bytes({"run": run, "state": state.value, "detail": detail[:MAX_DETAIL]})
     for member in cohort:
         Mail(db).post(member, kind="run-ended", document=run, body=body, now=now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -22,6 +22,7 @@ from protocols.ids import MemberId, OrderId, RunId
 class State(StrEnum):
     """Where a run stands."""
 
+    AWAITING = "awaiting"  # a second person's approval; the order lies in no mailbox
     LAUNCHED = "launched"  # the order lies in the mailboxes
     GATHERING = "gathering"  # waiting for the members' answers, or for them to come back
     RUNNING = "running"
@@ -35,6 +36,7 @@ class State(StrEnum):
 
 _STOP = (State.FAILED, State.ABORTED)
 NEXT: Mapping[State, tuple[State, ...]] = {
+    State.AWAITING: (State.LAUNCHED, *_STOP),
     State.LAUNCHED: (State.GATHERING, *_STOP),
     State.GATHERING: (State.RUNNING, State.EVALUATING, *_STOP),
     State.RUNNING: (State.GATHERING, State.EVALUATING, State.FINISHED, *_STOP),
@@ -74,6 +76,8 @@ class Run:
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    launched_by: str | None = None  # a person of the office; None: whoever has the account
+    approved_by: str | None = None
 
     @property
     def over(self) -> bool:
@@ -87,21 +91,36 @@ class Runs:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, run: RunId, order: OrderId, now: datetime) -> Run:
-        """A new run in state ``launched``."""
+    def add(
+        self,
+        run: RunId,
+        order: OrderId,
+        now: datetime,
+        *,
+        state: State = State.LAUNCHED,
+        by: str | None = None,
+    ) -> Run:
+        """A new run in state ``launched``, or ``awaiting`` approval."""
         self._connection.execute(
             insert(runs).values(
                 run=run,
                 order_id=order,
-                state=State.LAUNCHED.value,
+                state=state.value,
                 round=0,
                 attempt=0,
                 stage="",
                 detail="",
                 created_at=now,
+                launched_by=by,
             )
         )
         return self.require(run)
+
+    def approve(self, run: RunId, now: datetime, by: str | None) -> Run:
+        """A second person has approved it: from ``awaiting`` to ``launched``."""
+        moved = self.move(run, State.LAUNCHED, now)
+        self._connection.execute(update(runs).where(runs.c.run == run).values(approved_by=by))
+        return replace(moved, approved_by=by)
 
     def get(self, run: RunId) -> Run | None:
         """One run, or None."""
@@ -177,6 +196,8 @@ def _run(row: Row[tuple[object, ...]]) -> Run:
         created_at=row.created_at,
         started_at=row.started_at,
         ended_at=row.ended_at,
+        launched_by=row.launched_by,
+        approved_by=row.approved_by,
     )
 
 
@@ -223,16 +244,28 @@ class RunMembers:
     def of(self, run: RunId) -> tuple[RunMember, ...]:
         """All of one run, sorted by member."""
         query = select(run_members).where(run_members.c.run == run).order_by(run_members.c.member)
-        return tuple(
-            RunMember(
-                RunId(row.run),
-                MemberId(row.member),
-                Answer(row.answer),
-                tuple(json.loads(row.reasons)),
-                row.at,
-            )
-            for row in self._connection.execute(query)
+        return tuple(_answer(row) for row in self._connection.execute(query))
+
+    def last(self) -> Mapping[MemberId, RunMember]:
+        """The newest yes or no of each member, whatever the run."""
+        given = (Answer.ADMITTED.value, Answer.REFUSED.value)
+        query = (
+            select(run_members)
+            .where(run_members.c.answer.in_(given))
+            .order_by(run_members.c.at, run_members.c.run)
         )
+        rows = (_answer(row) for row in self._connection.execute(query))
+        return {one.member: one for one in rows}
+
+
+def _answer(row: Row[tuple[object, ...]]) -> RunMember:
+    return RunMember(
+        RunId(row.run),
+        MemberId(row.member),
+        Answer(row.answer),
+        tuple(json.loads(row.reasons)),
+        row.at,
+    )
 
 
 @dataclass(frozen=True, slots=True)

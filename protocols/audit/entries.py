@@ -36,6 +36,7 @@ class Kind(StrEnum):
     ENROLMENT = "enrolment"
     RENEWAL = "renewal"
     REMOVAL = "removal"
+    PURGE = "purge"  # what may not be kept any longer was deleted
     BACKUP = "backup"
     RESTORE = "restore"
     AGREEMENT = "agreement"
