@@ -17,9 +17,10 @@ rounds         every round: the descriptor that follows, signed by the coordinat
                certificate; the next model by the server step
 survivors      the sets changed no oftener than clause 14 allows; with noise they may
 metrics        figures from the evaluation round's sum
-gate           the release decision, taken again: purpose, workload digest, figures and all
+gate           the release decision, taken again: purpose, workload digest, figures, use terms
 model          the parameters of the last step are the model file, byte for byte
-card           every field follows from the above; signed by the coordinator
+card           every field follows from the above, who may use the model and until when too;
+               signed by the coordinator, and by operator and approver where clause 5 asks for it
 privacy        what the card promises is what the noise in every round's descriptor gives
 log            the release stands in the coordinator's signed log
 =============  =================================================================================
@@ -39,6 +40,7 @@ from protocols.agreement.facts import Denial
 from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import ParsedRoster, replay
+from protocols.agreement.second import may_sign, still_missing
 from protocols.agreement.survivors import change_limit, near_changes
 from protocols.agreement.terms import Governance
 from protocols.audit.checkpoint import Checkpoint, origin_of, parse_checkpoint
@@ -65,7 +67,8 @@ class Pins:
         earlier: ids of epochs that it accepted before; a release may be older than ``roster``.
             One of all these must be in the chain of the release.
         coordinator_key: 32 bytes; compared with the agreement's if given.
-        model: the model id that a member derived itself, if it took part.
+        model: the model id that a member derived itself, if it took part; without it the model
+            is the one that the sums in the bundle lead to, and the finding says so.
     """
 
     agreement: AgreementId
@@ -98,17 +101,18 @@ class Findings:
         return tuple(f"{one.check}: {one.sentence}" for one in self.passed)
 
 
-def verify_release(files: Mapping[str, bytes], pins: Pins) -> Findings:
+def verify_release(files: Mapping[str, bytes], pins: Pins, *, held: bool = False) -> Findings:
     """Check every file of a release; see the table above.
 
     Args:
         files: name -> bytes, of a folder or of ``bundle.unpack``.
         pins: what the caller knows from elsewhere.
+        held: the release still waits for operator and approver: their signatures may be missing.
 
     Raises:
         InputError: TAMPERED, naming the file and the check that failed first.
     """
-    return _Checker(files, pins).run()
+    return _Checker(files, pins, held).run()
 
 
 @contextmanager
@@ -132,8 +136,8 @@ def _bad(problem: str) -> InputError:
 class _Checker:
     """One pass over one bundle; each method is one row of the table."""
 
-    def __init__(self, files: Mapping[str, bytes], pins: Pins) -> None:
-        self._files, self._pins = files, pins
+    def __init__(self, files: Mapping[str, bytes], pins: Pins, held: bool) -> None:
+        self._files, self._pins, self._held = files, pins, held
         self._passed: list[Finding] = []
 
     def run(self) -> Findings:
@@ -146,9 +150,10 @@ class _Checker:
         trace = self._rounds(documents, key)
         metrics = self._metrics(trace)
         card, created = self._read_card()
-        self._gate(documents, metrics, created)
+        self._gate(documents, trace, metrics, created)
         self._model(trace)
-        self._card(card, trace, metrics, created, key)
+        self._card(card, trace, metrics, created)
+        self._signatures(card, governance)
         checkpoint = self._log(card, key)
         return Findings(trace.model, card, order, checkpoint, tuple(self._passed))
 
@@ -285,11 +290,13 @@ class _Checker:
             except ValueError as error:
                 raise _bad(f"its date cannot be read: {error}.") from error
 
-    def _gate(self, documents: Documents, metrics: Mapping[str, float], created: datetime) -> None:
+    def _gate(
+        self, documents: Documents, trace: Trace, metrics: Mapping[str, float], created: datetime
+    ) -> None:
         with _check("gate", bundle.CARD):
             if created < documents.order.order.issued:
                 raise _bad("the release is dated before its order.")
-            answer = decision(documents, metrics, created)
+            answer = decision(documents, trace.survivors, metrics, created)
             if isinstance(answer, Denial):
                 raise answer.refused()
         self._ok("gate", f"the agreement allows it, as of {created:%Y-%m-%d}")
@@ -300,7 +307,12 @@ class _Checker:
                 raise _bad(f"the run gives {trace.model[:16]}, you have {self._pins.model[:16]}.")
             if self._files[bundle.MODEL] != trace.model_file():
                 raise _bad("its bytes are not those that follow from the published sums.")
-        self._ok("model", f"{trace.model[:16]}, every parameter derived again")
+        known = (
+            "the one that this member derived in the run"
+            if self._pins.model is not None
+            else "not derived in the run by this checker, taken from the sums in the bundle"
+        )
+        self._ok("model", f"{trace.model[:16]}, every parameter derived again; {known}")
 
     def _card(
         self,
@@ -308,25 +320,36 @@ class _Checker:
         trace: Trace,
         metrics: Mapping[str, float],
         created: datetime,
-        key: bytes,
     ) -> None:
         with _check("card", bundle.CARD):
             derived = make_card(
                 trace.course,
                 model=trace.model,
                 model_file=self._files[bundle.MODEL],
-                survivors=[len(present) for present in trace.survivors],
+                survivors=trace.survivors,
                 metrics=metrics,
                 created=created,
             )
             check_card(card, derived, bundle.CARD)
+        use = card["use"]
+        self._ok(
+            "use",
+            f"{', '.join(use['purposes'])} until {use['expires']}, for "
+            f"{len(use['recipients']['members'])} members, licence {use['licence']}",
+        )
+
+    def _signatures(self, card: Json, governance: Governance) -> None:
         name = bundle.CARD_SIGNED
         with _check("card", name):
             signed = self._signed(name)
-            jws_verify(signed, {COORDINATOR: key}, name)
+            kids = jws_verify(signed, may_sign(governance, "release"), name)
             if jws_payload(signed, name) != card:
-                raise _bad("the coordinator signed another card.")
-        self._ok("card", "every field follows from the run; signed by the coordinator")
+                raise _bad("another card was signed.")
+            missing = still_missing(governance, "release", kids)
+            if COORDINATOR not in kids or (missing and not self._held):
+                raise _bad(f"the signature of {' and '.join(missing)} is missing.")
+        waits = f"; held, it waits for {' and '.join(missing)}" if missing else ""
+        self._ok("card", f"every field follows from the run; signed by {', '.join(kids)}{waits}")
         self._ok("privacy", str(card["privacy"]["statement"]))
 
     def _log(self, card: Json, key: bytes) -> Checkpoint:

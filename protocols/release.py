@@ -1,14 +1,15 @@
 """A release as a document: the decision, the card, the line in the log.
 
 Every field of the card follows from the order and the published sums, so a reader derives the
-card again and compares. Figures are means over members; nothing about one member stands here.
+card again and compares. Metrics are means over members. Of single members only this stands here:
+whose updates are in the model, and who may use it; all members see that in every sum.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -21,6 +22,7 @@ from protocols.agreement.facts import (
     Evidence,
     Facts,
     Figures,
+    ReleaseFacts,
     Request,
     RosterFacts,
 )
@@ -30,10 +32,11 @@ from protocols.agreement.roster import ParsedRoster
 from protocols.bundle import MODEL
 from protocols.canonical import Json, json_id
 from protocols.course import Course, chart
-from protocols.errors import Code, InputError
+from protocols.errors import Code, InputError, Refused
 from protocols.permit import Gate, Permit
 from protocols.privacy.plan import Plan
 from protocols.spending import cost
+from protocols.useterms import use_terms
 from protocols.workloads.catalogue import find
 from protocols.workloads.recipe import UNIT_WORDS
 
@@ -48,7 +51,6 @@ NO_CLAIM: Final[Mapping[str, Any]] = {
 MECHANISM: Final = (
     "secure aggregation of sums in which each member adds its share of discrete Gaussian noise"
 )
-USE: Final[Mapping[str, Any]] = {"licence": "members-only", "recipients": "roster"}
 DIGITS: Final = 6
 EPSILON_DIGITS: Final = 3  # rounded up: a promise is never smaller than what holds
 
@@ -63,11 +65,17 @@ class Documents:
     signers: frozenset[str]
 
 
-def decision(documents: Documents, metrics: Mapping[str, float], now: datetime) -> Permit | Denial:
+def decision(
+    documents: Documents,
+    survivors: Sequence[Set[str]],
+    metrics: Mapping[str, float],
+    now: datetime,
+) -> Permit | Denial:
     """May this model leave the run? The same question for coordinator, member and auditor.
 
     Args:
         documents: with the operator's signature over the order verified by the caller.
+        survivors: members in each published sum, in order of rounds, the evaluation last.
         metrics: means over members from the evaluation's sum.
         now: when the release is made.
     """
@@ -79,9 +87,18 @@ def decision(documents: Documents, metrics: Mapping[str, float], now: datetime) 
         roster=RosterFacts(roster.id, roster.roster.epoch, frozenset(map(str, roster.voters()))),
         privacy=cost(course.privacy()),
         figures=figures_of(documents.order.order.workload, metrics),
+        release=_use_facts(course, survivors, now),
     )
     request = Request(Gate.RELEASE, documents.order.order, outputs=OUTPUTS)
     return decide(documents.agreement.terms, request, facts)
+
+
+def _use_facts(course: Course, survivors: Sequence[Set[str]], now: datetime) -> ReleaseFacts | None:
+    """What the card would say about use; nothing, which denies, if the agreement does not say."""
+    try:
+        return use_terms(course, survivors, now).facts(now)
+    except Refused:
+        return None
 
 
 def figures_of(workload: WorkloadRef, metrics: Mapping[str, float]) -> Figures:
@@ -151,7 +168,7 @@ def make_card(
     *,
     model: str,
     model_file: bytes,
-    survivors: Sequence[int],
+    survivors: Sequence[Set[str]],
     metrics: Mapping[str, float],
     created: datetime,
 ) -> dict[str, Any]:
@@ -164,7 +181,11 @@ def make_card(
         survivors: members in each published sum, in order of rounds, the evaluation last.
         metrics: means over the members, from the evaluation's sum.
         created: when the release was made (UTC); the one field that does not follow.
+
+    Raises:
+        Refused: the agreement does not say how results may be used.
     """
+    sizes = [len(present) for present in survivors]
     one = course.order.order
     return {
         "kind": KIND,
@@ -185,13 +206,13 @@ def make_card(
         "purpose": one.purpose,
         "cohort": {
             "members": len(one.cohort),
-            "survivors_min": min(survivors),
-            "survivors_max": max(survivors),
+            "survivors_min": min(sizes),
+            "survivors_max": max(sizes),
         },
         "rounds": one.rounds,
         "metrics": {name: round(float(metrics[name]), DIGITS) for name in sorted(metrics)},
         "privacy": privacy_section(course),
-        "use": dict(USE),
+        "use": use_terms(course, survivors, created).document(),
         "created": utc_text(created),
     }
 
@@ -212,8 +233,11 @@ def check_card(card: Json, derived: Json, where: str) -> None:
 
 
 def log_facts(card: Json) -> dict[str, bool | int | float | str | tuple[Any, ...]]:
-    """Facts of the log entry that makes a release known: hashes of card and documents."""
-    names = ("agreement", "model", "order", "run")
+    """Facts of the log entry that makes a release known: hashes of card and documents.
+
+    ``created`` stands beside them: with it the same card can be made again after a crash.
+    """
+    names = ("agreement", "created", "model", "order", "run")
     return {"card": json_id(card), **{name: str(card[name]) for name in names}}
 
 

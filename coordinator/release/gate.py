@@ -6,7 +6,7 @@ from the files; here its answer becomes an entry in the log, before anything fol
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 
 from protocols.agreement.facts import Denial
@@ -17,12 +17,17 @@ from protocols.release import Documents, decision, figures_of
 
 
 def release_permit(
-    documents: Documents, metrics: Mapping[str, float], now: datetime, log: LogWriter
+    documents: Documents,
+    survivors: Sequence[Set[str]],
+    metrics: Mapping[str, float],
+    now: datetime,
+    log: LogWriter,
 ) -> Permit:
     """The permit to release, with the decision on record.
 
     Args:
         documents: agreement, roster and order of the run, signatures verified.
+        survivors: members in each published sum, in order of rounds, the evaluation last.
         metrics: means over members from the evaluation's sum.
         now: the present instant.
         log: the coordinator's audit log.
@@ -32,7 +37,7 @@ def release_permit(
     """
     run = documents.order.order.run
     figures = figures_of(documents.order.order.workload, metrics)
-    answer = decision(documents, metrics, now)
+    answer = decision(documents, survivors, metrics, now)
     facts: dict[str, Fact] = {
         "gate": "release",
         "run": run,

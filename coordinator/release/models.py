@@ -15,14 +15,16 @@ from pathlib import Path
 
 from coordinator.release.gate import release_permit
 from protocols import bundle
+from protocols.agreement.base import parse_utc
 from protocols.agreement.order import COORDINATOR, OPERATOR, read_order
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.roster import read_roster
+from protocols.agreement.second import may_sign, still_missing
 from protocols.agreement.terms import Governance
-from protocols.audit.entries import Kind
+from protocols.audit.entries import Entry, Kind
 from protocols.audit.verify import proof_bytes
 from protocols.audit.writer import LogWriter
-from protocols.canonical import Json, json_bytes
+from protocols.canonical import Json, json_bytes, parse_json
 from protocols.course import chart
 from protocols.errors import Code, InputError, LocalError
 from protocols.evidence import Findings, Pins, verify_release
@@ -52,11 +54,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A release that verifies: its id, its card, its files."""
+    """A release that verifies: its id, its card, its files.
+
+    ``missing``: whose signature clause 5 asks for beside the coordinator's, in words. As long as
+    one is missing the release is held: stored, but neither sealed nor announced.
+    """
 
     model: ModelId
     card: Json
     files: Mapping[str, bytes] = field(repr=False)
+    missing: tuple[str, ...] = ()
 
     def archive(self) -> bytes:
         """The zip for transport; the same bytes each time."""
@@ -65,6 +72,9 @@ class Release:
 
 def make_release(source: Source, key: SigningKey, log: LogWriter, now: datetime) -> Release:
     """Follow the run, decide, sign, log, and check the result as a member would.
+
+    May be repeated after a crash at any point: a release that is in the log already is made
+    again with the card that the log names, and gets no second entry.
 
     Args:
         source: signed documents and round records.
@@ -80,10 +90,13 @@ def make_release(source: Source, key: SigningKey, log: LogWriter, now: datetime)
     documents = read_documents(source)
     trace = _followed(source, documents, key.public)
     metrics = trace.metrics()
-    permit = release_permit(documents, metrics, now, log)
-    card = _card(trace, metrics, permit, now)
-    entry = log.append(Kind.RELEASE, log_facts(card))
-    checkpoint, proof = log.prove(entry.seq)
+    logged = _logged(log, trace)
+    created = now if logged is None else parse_utc(logged.facts["created"])
+    permit = release_permit(documents, trace.survivors, metrics, created, log)
+    card = _card(trace, metrics, permit, created)
+    if logged is None or dict(logged.facts) != log_facts(card):
+        logged = log.append(Kind.RELEASE, log_facts(card))
+    checkpoint, proof = log.prove(logged.seq)
     files = {
         bundle.AGREEMENT: json_bytes(source.agreement),
         bundle.ORDER: json_bytes(source.order),
@@ -96,7 +109,7 @@ def make_release(source: Source, key: SigningKey, log: LogWriter, now: datetime)
         **{bundle.round_file(i + 1): one for i, one in enumerate(source.records)},
     }
     _check(files, documents, key.public)
-    return Release(trace.model, card, files)
+    return Release(trace.model, card, files, missing_signatures(files))
 
 
 def read_documents(source: Source) -> Documents:
@@ -117,6 +130,17 @@ def read_documents(source: Source) -> Documents:
     jws_verify(source.order, {OPERATOR: bytes.fromhex(governance.operator_key)}, "order")
     signers = frozenset(jws_verify(source.agreement, keys, "agreement"))
     return Documents(agreement, epochs[-1], order, signers)
+
+
+def missing_signatures(files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Whose signature the card still needs, in words; empty if the release is complete."""
+    agreement = jws_payload(parse_json(files[bundle.AGREEMENT], "agreement"), "agreement")
+    governance = read_agreement(agreement, "agreement").terms.block("c05", Governance)
+    if governance is None:
+        raise InputError("the agreement has no governance clause.", where=bundle.AGREEMENT)
+    signed = parse_json(files[bundle.CARD_SIGNED], bundle.CARD_SIGNED)
+    kids = jws_verify(signed, may_sign(governance, "release"), bundle.CARD_SIGNED)
+    return still_missing(governance, "release", kids)
 
 
 def store_release(release: Release, releases: Path) -> Path:
@@ -174,8 +198,23 @@ def archive_of(folder: Path) -> bytes:
 
 
 def verify_release_dir(folder: Path, pins: Pins) -> tuple[str, ...]:
-    """Check a release from its files alone; lines for display, or InputError."""
-    return verify_release(load_release(folder), pins).lines()
+    """Check a release from its files alone; lines for display, or InputError.
+
+    A release that is held is checked too; the finding about its card says for whom it waits.
+    """
+    return verify_release(load_release(folder), pins, held=True).lines()
+
+
+def _logged(log: LogWriter, trace: Trace) -> Entry | None:
+    """The entry of this very release, if a crash came between the log and the disk."""
+    order = trace.course.order
+    about = {"model": trace.model, "order": order.id, "run": order.order.run}
+    found = [
+        entry
+        for entry in log.entries(Kind.RELEASE)
+        if about.items() <= entry.facts.items() and "created" in entry.facts
+    ]
+    return found[-1] if found else None
 
 
 def _followed(source: Source, documents: Documents, key: bytes) -> Trace:
@@ -199,7 +238,7 @@ def _card(
         trace.course,
         model=trace.model,
         model_file=trace.model_file(),
-        survivors=[len(present) for present in trace.survivors],
+        survivors=trace.survivors,
         metrics=metrics,
         created=now,
     )
@@ -208,7 +247,7 @@ def _card(
 def _check(files: Mapping[str, bytes], documents: Documents, key: bytes) -> Findings:
     pins = Pins(documents.agreement.id, documents.roster.id, key)
     try:
-        return verify_release(files, pins)
+        return verify_release(files, pins, held=True)
     except InputError as error:
         raise LocalError(
             f"the finished release does not verify: {error.problem}",

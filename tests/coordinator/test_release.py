@@ -107,7 +107,7 @@ def test_a_bundle_that_would_not_verify_is_not_released(monkeypatch: pytest.Monk
         make_release(found.source(run.records), COORDINATOR, office_log(), NOW)
     assert "survivors" in caught.value.where
 
-    def crash(*_: object) -> Findings:
+    def crash(*_: object, held: bool) -> Findings:
         raise InputError("x", code=Code.TAMPERED)
 
     monkeypatch.setattr(models, "verify_release", crash)

@@ -63,7 +63,7 @@ def decided(found: Coop) -> Permit | Denial:
     _, run = small_coop.finished(found=found)
     voters = frozenset(map(str, found.roster.voters()))
     documents = Documents(found.agreement, found.roster, found.order, voters)
-    return decision(documents, run.trace.metrics(), NOW)
+    return decision(documents, run.trace.survivors, run.trace.metrics(), NOW)
 
 
 def test_the_card_says_what_was_promised_to_each_customer() -> None:

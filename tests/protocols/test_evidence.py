@@ -72,7 +72,7 @@ def bundle_of(
         trace.course,
         model=trace.model,
         model_file=trace.model_file(),
-        survivors=[len(one) for one in trace.survivors],
+        survivors=trace.survivors,
         metrics=trace.metrics() if metrics is None else metrics,
         created=created,
     )
@@ -100,7 +100,7 @@ def test_a_real_release_passes_every_check() -> None:
     names = [one.check for one in findings.passed]
     assert names == [
         "files", "agreement", "order", "roster", "quorum", "course", "rounds",
-        "survivors", "metrics", "gate", "model", "card", "privacy", "log",
+        "survivors", "metrics", "gate", "model", "use", "card", "privacy", "log",
     ]  # fmt: skip
     assert findings.card["metrics"]["wape_blend"] == pytest.approx(GOOD["blend"], abs=1e-5)
     assert findings.card["cohort"] == {"members": 6, "survivors_min": 6, "survivors_max": 6}
@@ -439,7 +439,7 @@ def test_a_blend_that_does_not_beat_the_baseline_is_no_release() -> None:
         assert "c15" in error.problem and f"{blend:.4f}" in error.problem
         documents = Documents(found.agreement, found.roster, found.order, frozenset(IDS))
         with pytest.raises(Refused) as caught:
-            raise decision(documents, run.trace.metrics(), NOW).refused()  # type: ignore[union-attr]
+            raise decision(documents, run.trace.survivors, run.trace.metrics(), NOW).refused()  # type: ignore[union-attr]
         assert caught.value.clauses == ("c15",)
 
 
