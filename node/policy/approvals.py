@@ -107,10 +107,18 @@ class ApprovalDesk:
             Approvals(connection).put(StoredApproval(subject, answer.value, reason, now))
 
 
-def consent(approvals: Approvals, run: str, digest: str) -> Consent:
-    """What was said about an order: about its run first, then about its workload."""
+def answered(
+    approvals: Approvals, run: str, digest: str, *, each_time: bool = False
+) -> tuple[Consent, str]:
+    """What was said about an order and by which role: about its run first, then its workload.
+
+    Args:
+        approvals: the store's.
+        run, digest: of the order.
+        each_time: an "always" does not count; every order is asked about.
+    """
     for subject in (run, digest):
         found = approvals.get(subject)
-        if found is not None:
-            return Consent(found.answer)
-    return Consent.NONE
+        if found is not None and not (each_time and found.answer == Consent.ALWAYS):
+            return Consent(found.answer), found.role
+    return Consent.NONE, ""

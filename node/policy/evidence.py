@@ -5,17 +5,19 @@ Nothing is taken from a column of the database that could be established from a 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from node.policy.approvals import consent
+from node.policy.approvals import answered
 from node.policy.budget import Budget, Period
 from node.store.documents import AcceptedRosters, Documents, Signatures, SignedAgreements
 from node.store.orders import FINISHED, Approvals, Orders
 from protocols.agreement.facts import Consent, LedgerFacts, RosterFacts
-from protocols.agreement.order import OPERATOR, Order, ParsedOrder
+from protocols.agreement.house import HouseRules
+from protocols.agreement.order import COORDINATOR, OPERATOR, Order, ParsedOrder
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import ParsedRoster, replay
 from protocols.agreement.terms import Governance, Privacy
@@ -119,28 +121,37 @@ def verified_signers(
     return frozenset(good)
 
 
-def operator_signed(signed: Json, order: ParsedOrder, agreement: ParsedAgreement) -> bool:
-    """Whether the order carries exactly the operator's signature with the key of clause 5."""
-    return _signed_as(signed, OPERATOR, order.document, agreement, "operator_key")
+def signers(signed: Json, document: Json, agreement: ParsedAgreement) -> frozenset[str]:
+    """Who of clause 5's keys signed a document: "operator", "coordinator", approvers' keys in hex.
 
-
-def coordinator_signed(signed: Json, card: Json, agreement: ParsedAgreement) -> bool:
-    """Whether a release card carries the coordinator's signature with the key of clause 5."""
-    return _signed_as(signed, "coordinator", card, agreement, "coordinator_key")
-
-
-def _signed_as(
-    signed: Json, kid: str, document: Json, agreement: ParsedAgreement, key: str
-) -> bool:
+    Nobody at all if any signature on it is a stranger's, stands twice or does not verify, or if it
+    is over another document.
+    """
     block = agreement.terms.block("c05", Governance)
     if block is None:
-        return False
-    public = bytes.fromhex(block.operator_key if key == "operator_key" else block.coordinator_key)
+        return frozenset()
+    names = approver_names(block.approver_keys)
+    keys = {name: bytes.fromhex(key) for name, key in names.items()}
+    keys[OPERATOR] = bytes.fromhex(block.operator_key)
+    keys[COORDINATOR] = bytes.fromhex(block.coordinator_key)
     try:
-        kids = jws_verify(signed, {kid: public}, kid)
-        return kids == (kid,) and json_bytes(jws_payload(signed, kid)) == json_bytes(document)
+        kids = jws_verify(signed, keys, "signature")
+        if json_bytes(jws_payload(signed, "signature")) != json_bytes(document):
+            return frozenset()
     except InputError:
-        return False
+        return frozenset()
+    return frozenset(names.get(kid, kid) for kid in kids)
+
+
+def approver_names(keys: Iterable[str]) -> dict[str, str]:
+    """Key id of a signature (``approver:<16 digits>``) -> approver's key in hex.
+
+    Two keys that begin alike cannot be told apart in a signature, so neither counts.
+    """
+    names: dict[str, list[str]] = {}
+    for key in keys:
+        names.setdefault(f"approver:{key[:16]}", []).append(key)
+    return {name: found[0] for name, found in names.items() if len(found) == 1}
 
 
 def ledger_facts(
@@ -157,9 +168,17 @@ def period_of(agreement: ParsedAgreement) -> Period | None:
     return Period(block.period_days, block.max_runs) if block is not None else None
 
 
-def consent_to(connection: Connection, order: Order) -> Consent:
-    """What a person of this member said about the order."""
-    return consent(Approvals(connection), order.run, order.workload.digest)
+def answer_to(connection: Connection, order: Order, house: HouseRules) -> tuple[Consent, str]:
+    """What a person of this member said about the order, and their role.
+
+    A house rule that asks for every order overrides an earlier "always".
+    """
+    return answered(
+        Approvals(connection),
+        order.run,
+        order.workload.digest,
+        each_time=house.manual_approval,
+    )
 
 
 def earlier_order(connection: Connection, order: ParsedOrder) -> tuple[bool, bool]:

@@ -16,19 +16,27 @@ from sqlalchemy import Connection
 from node.policy.budget import Budget
 from node.policy.evidence import (
     Me,
-    consent_to,
-    coordinator_signed,
+    answer_to,
     current_roster,
     earlier_order,
     ledger_facts,
     newest_signed_version,
-    operator_signed,
     period_of,
     roster_facts,
     roster_named,
     signed_version,
+    signers,
     verified_signers,
 )
+from node.policy.facts import (
+    NOTHING_KNOWN,
+    Surroundings,
+    basis_of,
+    newest_seen,
+    notices_in_use,
+    overdue,
+)
+from node.policy.incidents import frozen
 from node.policy.privacy import PrivacyAccount
 from node.policy.refusals import journal_facts, nothing_signed, unreadable, with_differences
 from node.store.database import Database
@@ -41,10 +49,11 @@ from protocols.agreement.facts import (
     Figures,
     MemberFacts,
     PrivacyFacts,
+    ReleaseFacts,
     Request,
 )
 from protocols.agreement.house import NO_HOUSE_RULES, HouseRules
-from protocols.agreement.order import ParsedOrder, read_order
+from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import ParsedRoster
 from protocols.agreement.saying import no
@@ -63,10 +72,18 @@ Price = Callable[[ParsedOrder, Terms, ParsedRoster], Plan | None]
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How much this node holds for a workload, from the vault's own counts."""
+    """How much this node holds for a workload and how good it is, from the vault's own counts.
+
+    Args:
+        weeks, rows: of history.
+        health: 0 to 100, of the data that the workload reads; None if it could not be looked at.
+        data_age_days: since the newest row; None without one.
+    """
 
     weeks: int
     rows: int
+    health: float | None = None
+    data_age_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,7 @@ class Gate:
         house: this member's own limits.
         restored_at: when this node was restored from a backup, if it was.
         price: what an order costs in privacy, from its recipe; None for a recipe without a promise.
+        around: what clauses ask about this node besides its database; unknown unless given.
     """
 
     def __init__(
@@ -113,11 +131,12 @@ class Gate:
         house: HouseRules = NO_HOUSE_RULES,
         restored_at: datetime | None = None,
         price: Price = plan_of,
+        around: Surroundings = NOTHING_KNOWN,
     ) -> None:
         self._database, self._installed = database, installed
         self._me = Me(identity_of(public), public)
         self._journal, self._clock, self._house = journal, clock, house
-        self._restored_at, self._price = restored_at, price
+        self._restored_at, self._price, self._around = restored_at, price, around
 
     def admit(self, signed: Json, history: History) -> Permit | Denial:
         """Decide a signed order (JWS JSON General) before any row is read.
@@ -190,16 +209,18 @@ class Gate:
         *,
         purpose: str,
         outputs: tuple[str, ...],
+        release: ReleaseFacts | None = None,
     ) -> Permit | Denial:
         """Decide whether a release may be used here, today, for a purpose.
 
         Args:
-            signed_card: the release card as signed by the coordinator; it names ``run``,
-                ``agreement`` and ``order``.
+            signed_card: the release card as signed by the coordinator, and by a second person
+                where clause 5 asks for one; it names ``run``, ``agreement`` and ``order``.
             signed_order: the order of that run as signed by the operator.
             figures: read from that card by the caller.
             purpose: what for.
             outputs: kinds of results in the release, for example ``("metrics", "model")``.
+            release: its use terms, read from that card, and what happened to it since.
         """
         try:
             order = read_order(jws_payload(signed_order, "order"), "order")
@@ -218,8 +239,13 @@ class Gate:
             order.order.agreement,
             order.id,
         )
-        good = of_this_run and coordinator_signed(signed_card, card, terms)
-        facts = replace(facts, figures=figures, evidence=replace(facts.evidence, coordinator=good))
+        found = signers(signed_card, card, terms) if of_this_run else frozenset()
+        evidence = replace(
+            facts.evidence,
+            coordinator=COORDINATOR in found,
+            release_signers=found - {COORDINATOR},
+        )
+        facts = replace(facts, figures=figures, evidence=evidence, release=release)
         request = Request(GateName.USE, order.order, purpose=purpose, outputs=outputs)
         answer = decide(terms.terms, request, facts)
         self._write(answer, order)
@@ -228,44 +254,72 @@ class Gate:
     def _facts(
         self, connection: Connection, case: _Case, terms: ParsedAgreement, gate: GateName
     ) -> tuple[Facts, Plan | None]:
-        order, now, history = case.order, case.now, case.history
+        order, now = case.order, case.now
         roster = current_roster(connection, terms)
-        reused, over = earlier_order(connection, order)
-        newest = newest_signed_version(connection, self._me)
         price = self._spending(connection, case, terms, gate)
+        answer, role = answer_to(connection, order.order, self._house)
         facts = Facts(
             now=now,
-            evidence=Evidence(
-                signed_by_me=signed_version(connection, terms.id, self._me) is not None,
-                signers=verified_signers(connection, terms, roster, self._me),
-                operator=operator_signed(case.signed, order, terms),
-                run_reused=reused,
-                run_over=over,
-                superseded=newest is not None
-                and newest.agreement.version > terms.agreement.version
-                and self._in_force(connection, newest, now),
-            ),
+            evidence=self._evidence(connection, case, terms, roster),
             roster=roster_facts(roster, now),
-            mine=MemberFacts(
-                self._me.id,
-                history.weeks if history else 0,
-                history.rows if history else 0,
-                self._installed,
-            ),
+            mine=self._mine(connection, case, terms),
             ledger=ledger_facts(connection, terms, order.order, now),
             privacy=price.facts,
             privacy_problem=price.problem,
-            consent=consent_to(connection, order.order),
+            consent=answer,
+            approved_role=role,
             house=self._house,
+            audit=self._around.audit(),
+            frozen=frozen(connection),
+            newest_seen=newest_seen(connection, self._around),
         )
         return facts, price.plan
+
+    def _evidence(
+        self,
+        connection: Connection,
+        case: _Case,
+        terms: ParsedAgreement,
+        roster: ParsedRoster | None,
+    ) -> Evidence:
+        signed_by = signers(case.signed, case.order.document, terms)
+        reused, over = earlier_order(connection, case.order)
+        newest = newest_signed_version(connection, self._me)
+        return Evidence(
+            signed_by_me=signed_version(connection, terms.id, self._me) is not None,
+            signers=verified_signers(connection, terms, roster, self._me),
+            operator=_ordered(signed_by),
+            approvers=signed_by - {OPERATOR, COORDINATOR},
+            run_reused=reused,
+            run_over=over,
+            superseded=newest is not None
+            and newest.agreement.version > terms.agreement.version
+            and self._in_force(connection, newest, case.now),
+        )
+
+    def _mine(self, connection: Connection, case: _Case, terms: ParsedAgreement) -> MemberFacts:
+        history, around = case.history or History(0, 0), self._around
+        return MemberFacts(
+            self._me.id,
+            history.weeks,
+            history.rows,
+            self._installed,
+            health=history.health,
+            data_age_days=history.data_age_days,
+            basis=basis_of(connection, terms.terms, case.order.order),
+            notices=notices_in_use(connection),
+            overdue_requests=overdue(connection, terms.terms, case.now),
+            certificate_days=around.certificate_days(),
+            software=around.software,
+            oldest_result_days=around.oldest_result_days(connection, case.now),
+        )
 
     def _spending(
         self, connection: Connection, case: _Case, terms: ParsedAgreement, gate: GateName
     ) -> _Priced:
         """What the run would cost of the budget; what cannot be found out stays unknown."""
         order = case.order
-        if not operator_signed(case.signed, order, terms):
+        if not _ordered(signers(case.signed, order.document, terms)):
             # The accountant may work for seconds: not for whoever can send a letter.
             return _Priced(problem="the operator has not signed the order")
         roster = roster_named(connection, terms, order.order.roster)
@@ -320,6 +374,11 @@ class Gate:
             self._journal("order", {**_names(order), "state": OrderState.PENDING.value})
         else:
             self._refused(answer, order)
+
+
+def _ordered(signed_by: frozenset[str]) -> bool:
+    """Whether the operator signed, alone or with approvers; the server's key orders nothing."""
+    return OPERATOR in signed_by and COORDINATOR not in signed_by
 
 
 def _names(order: ParsedOrder) -> dict[str, object]:

@@ -10,8 +10,6 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from node.store.schema import incidents
 
-ORDER = ("opened", "notified", "closed")
-
 
 @dataclass(frozen=True, slots=True)
 class StoredIncident:
@@ -27,7 +25,7 @@ class StoredIncident:
 
 
 class Incidents:
-    """Letters by incident and state."""
+    """Letters by incident and state; the first one of each state stays."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -51,7 +49,9 @@ class Incidents:
 
     def list(self) -> tuple[StoredIncident, ...]:
         """Every letter, oldest first."""
-        rows = self._connection.execute(select(incidents).order_by(incidents.c.received_at))
+        rows = self._connection.execute(
+            select(incidents).order_by(incidents.c.received_at, incidents.c.incident)
+        )
         return tuple(
             StoredIncident(
                 row.incident,
@@ -64,10 +64,3 @@ class Incidents:
             )
             for row in rows
         )
-
-    def newest(self) -> tuple[StoredIncident, ...]:
-        """The last state of each incident. ``closed`` stays, whatever comes after it."""
-        last: dict[str, StoredIncident] = {}
-        for one in sorted(self.list(), key=lambda one: ORDER.index(one.state)):
-            last[one.incident] = one
-        return tuple(sorted(last.values(), key=lambda one: one.at))

@@ -17,9 +17,9 @@ from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMembers, State
 from coordinator.wire.grid import node_number
 from coordinator.wire.server_app import server_app
+from known_house import healthy
 from node.federation.client_app import client_app
 from node.federation.participant import Ticket
-from node.policy.gate import History
 from node.round import Prepared
 from node.store.budgets import RunBudget, Use
 from node.store.orders import OrderState
@@ -146,7 +146,7 @@ def _no_rows(ticket: Ticket) -> Prepared:
 
 def test_every_gate_answers_for_itself_and_the_run_goes_on(tmp_path: Path) -> None:
     found = coop(tmp_path, by_hand="m2", other_code="m3", no_rows="m4")
-    found.houses["m3"].rooms.history = lambda order: History(weeks=1, rows=3)
+    found.houses["m3"].rooms.history = lambda order: healthy(weeks=1, rows=3)
     found.letters()
     answers = found.answers()
     assert {name: answer.value for name, (answer, _) in answers.items()} == {

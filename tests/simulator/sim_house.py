@@ -17,13 +17,14 @@ import small_coop
 from coordinator.desk import Desk
 from coordinator.store.mail import Mail
 from coordinator.wire.services import Letter
+from known_house import healthy, in_order
 from node import round as way
 from node.federation.mailroom import Mailroom
 from node.federation.participant import Ticket, Tools
 from node.federation.rooms import Rooms
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
-from node.policy.gate import Gate, History
+from node.policy.gate import Gate
 from node.store.database import Database
 from node.store.orders import Orders, StoredOrder
 from node.store.outbox import Outbox
@@ -34,7 +35,7 @@ from sim_nodes import AT, Entropy, allowance, noise_of, sqlite_ledgers
 from sim_papers import Papers
 from small_coop import NOW
 
-HISTORY = History(weeks=sim_shops.TRAIN_WEEKS, rows=500)
+HISTORY = healthy(weeks=sim_shops.TRAIN_WEEKS, rows=500)
 
 
 class DeskCalls:
@@ -81,6 +82,7 @@ class House:
             installed=frozenset({self.installed}),
             journal=self._write,
             clock=clock,
+            around=in_order(clock),
         )
         home = SimpleNamespace(
             folder=self.folder,

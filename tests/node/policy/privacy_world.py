@@ -21,10 +21,11 @@ from agreement_world import (
     signed_by_all,
 )
 
+from known_house import healthy, in_order
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.budget import settle
-from node.policy.gate import Gate, History
+from node.policy.gate import Gate
 from node.policy.privacy import PrivacyAccount
 from node.store.database import Database
 from node.store.rounds import SpentRounds
@@ -37,7 +38,7 @@ from protocols.permit import Permit
 from protocols.privacy.plan import Phase, Plan, make_plan
 from protocols.signing import jws_sign
 
-HISTORY = History(weeks=52, rows=10_000)
+HISTORY = healthy(weeks=52, rows=10_000)
 BUDGET = 4.0
 DELTA = 1e-5
 
@@ -101,6 +102,7 @@ class Shop:
             house=self.rules,
             restored_at=self.restored_at,
             price=by_rounds,
+            around=in_order(lambda: self.now),
         )
 
     def ask(self, run: str, rounds: int = 10, **changes: Any) -> Any:

@@ -29,10 +29,11 @@ from agreement_world import (
     signed_order,
 )
 
+from known_house import healthy, in_order
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.budget import Budget, Period, settle
-from node.policy.gate import Gate, History, Price
+from node.policy.gate import Gate, Price
 from node.policy.survivors import admit_survivors
 from node.store.budgets import RunBudget
 from node.store.database import Database
@@ -48,7 +49,7 @@ from protocols.errors import Code, InputError, LocalError, Refused
 from protocols.permit import Permit
 from protocols.signing import SigningKey, identity_of, jws_merge, jws_sign
 
-HISTORY = History(weeks=52, rows=10_000)
+HISTORY = healthy(weeks=52, rows=10_000)
 OTHER_RUN = "cd" * 16
 
 
@@ -90,6 +91,7 @@ class House:
             clock=lambda: self.now,
             house=self.rules,
             price=self.price,
+            around=in_order(lambda: self.now),
         )
 
     def state(self, run: str = RUN) -> OrderState | None:
@@ -147,6 +149,7 @@ def test_the_journal_is_written_before_the_permit_and_its_failure_denies(house: 
         journal=broken,
         clock=lambda: NOW,
         price=free_of_charge,
+        around=in_order(lambda: NOW),
     )
     with pytest.raises(LocalError, match="disk is full"):
         gate.admit(signed_order(), HISTORY)
@@ -251,7 +254,7 @@ def test_the_refusal_names_the_clause_and_is_remembered(
 
 
 def test_too_little_history_and_a_missing_workload(house: House) -> None:
-    answer = no(house.gate.admit(signed_order(), History(3, 5)), "c17", "3 weeks", "5 rows")
+    answer = no(house.gate.admit(signed_order(), healthy(3, 5)), "c17", "3 weeks", "5 rows")
     told = [one.told for one in answer.reasons]  # others learn which figure is short, not how much
     assert told == [
         "c17 contribution: this node has fewer than 8 weeks of history",

@@ -264,6 +264,7 @@ def test_an_event_that_this_version_does_not_know_refuses(
     refused(shop.ask(TWO, 1), "costs in privacy is not known")
 
 
+TEST_FOLDERS = ("protocols/agreement", "support")
 KILLED = """
 import sys, time
 from pathlib import Path
@@ -278,7 +279,8 @@ time.sleep(60)
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_reservation_survives_kill_9(shop: Shop) -> None:
     shop.database.close()
-    folders = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "protocols/agreement")]
+    tests = Path(__file__).parents[2]
+    folders = [str(Path(__file__).parent), *(str(tests / one) for one in TEST_FOLDERS)]
     code = KILLED.format(run=ONE)
     words = [sys.executable, "-c", code, str(shop.path), *folders]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:

@@ -1,0 +1,78 @@
+"""Incidents on this node: letters of the operator, and whether they freeze runs here.
+
+Only the operator's key can freeze or thaw, not the server's. A letter that is held back cannot
+thaw anything: what is open here stays open until a signed ``closed`` comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from node.policy.agreements import newest_signed
+from node.store.database import Database
+from node.store.incidents import Incidents, StoredIncident
+from protocols.agreement.incident import Incident, ParsedIncident, read_incident, verify_incident
+from protocols.agreement.incident import frozen as frozen_by
+from protocols.agreement.terms import Governance
+from protocols.canonical import json_bytes, parse_json
+from protocols.errors import InputError
+from protocols.signing import jws_payload
+
+Journal = Callable[[str, Mapping[str, object]], None]
+LETTER = "incident"  # kind of the letter
+
+
+def receive(
+    database: Database, coop: str, body: bytes, journal: Journal, now: datetime
+) -> ParsedIncident:
+    """Keep a letter about an incident; the same again changes nothing.
+
+    Raises:
+        InputError: not of this cooperative, not signed by the operator whose key stands in
+            clause 5 of the agreement that this member signed, or not readable.
+    """
+    signed = parse_json(body, LETTER)
+    with database.read() as connection:
+        mine = newest_signed(connection)
+    block = mine.terms.block("c05", Governance) if mine is not None else None
+    if block is None:
+        raise InputError(
+            "a letter about an incident came before this member signed an agreement.",
+            where=LETTER,
+            fix="Read and sign the agreement: coop-node agreement show.",
+        )
+    key = bytes.fromhex(block.operator_key)
+    parsed = verify_incident(signed, coop=coop, operator_key=key, where=LETTER)
+    one = parsed.incident
+    with database.write() as connection:
+        new = Incidents(connection).add(
+            StoredIncident(
+                one.incident, one.state, one.freeze, one.what, one.at, json_bytes(signed), now
+            )
+        )
+    if new:
+        facts = {"incident": one.incident, "state": one.state, "freeze": one.freeze}
+        journal("incident", facts)
+    return parsed
+
+
+def steps(connection: Connection) -> tuple[Incident, ...]:
+    """Every step that is kept, read again from the signed bytes."""
+    return tuple(
+        read_incident(jws_payload(parse_json(one.jws, LETTER), LETTER), LETTER).incident
+        for one in Incidents(connection).list()
+    )
+
+
+def frozen(connection: Connection) -> str:
+    """Why runs are frozen on this node, or nothing.
+
+    A letter that cannot be read any more freezes as well: nobody can say what it said.
+    """
+    try:
+        return frozen_by(steps(connection))
+    except InputError as error:
+        return f"a letter about an incident is damaged here ({error.problem})"
