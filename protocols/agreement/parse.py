@@ -54,12 +54,35 @@ def validated(model: type[Model], document: Json, where: str) -> Model:
         # Through canonical bytes: only there does the strict mode take arrays for tuples.
         return model.model_validate_json(json_bytes(document))
     except ValidationError as error:
-        problems = [_sentence(problem, document) for problem in error.errors(include_url=False)]
+        problems = [sentence for _, sentence in sentences(error, document)]
         hidden = len(problems) - MAX_SHOWN
         more = f" (and {hidden} more)" if hidden > 0 else ""
         raise InputError(
             "; ".join(problems[:MAX_SHOWN]) + more + ".", where=where, fix=MISSING_FIX
         ) from error
+
+
+def sentences(
+    error: ValidationError, document: Json
+) -> tuple[tuple[tuple[str | int, ...], str], ...]:
+    """What the schema refuses: the schema's path of each problem, and a sentence for people."""
+    found = [one for one in error.errors(include_url=False) if _meant(one["loc"], document)]
+    return tuple((one["loc"], _sentence(one, document)) for one in found)
+
+
+def _meant(path: Sequence[str | int], document: Json) -> bool:
+    """Whether a problem is one of the form that was meant, where a quorum has two forms."""
+    other = {"Members": False, "Fraction": True}
+    at = next((number for number, step in enumerate(path) if step in other), None)
+    if at is None:
+        return True
+    value: Any = document
+    for step in path[:at]:
+        if isinstance(value, Mapping) and step not in value:
+            continue  # the name of a block's type, which the schema adds
+        value = value[step]
+    counted = isinstance(value, Mapping) and "members" in value
+    return counted != other[str(path[at])]
 
 
 def _sentence(problem: Mapping[str, Any], document: Json) -> str:
@@ -82,7 +105,7 @@ def _place(path: Sequence[str | int], document: Json) -> str:
     rest = list(path)
     if len(rest) >= 2 and rest[0] == "clauses" and isinstance(rest[1], int):
         words.append(_clause_name(document, rest[1]))
-        rest = [part for part in rest[2:] if part != "machine"]
+        rest = [part for part in rest[2:] if part not in ("machine", "Members", "Fraction")]
     for part in rest:
         if isinstance(part, int) and words:
             words[-1] += f"[{part}]"
