@@ -234,7 +234,7 @@ def test_a_comparison_says_what_a_figure_does() -> None:
     assert "min_cohort: 5 -> 3 (looser)" in comparison(AGREEMENT, looser)
     tighter = amend(AGREEMENT, "c13", {"workloads": [WORKLOAD | {"max_rounds": 20}]})
     said = comparison(AGREEMENT, tighter)
-    assert "workloads[1].max_rounds: 40 -> 20 (tighter)" in said
+    assert "workloads[demand].max_rounds: 40 -> 20 (tighter)" in said
     more = amend(AGREEMENT, "c07", {"allowed": ["train:demand", "benchmark"]})
     assert "allowed: now with benchmark" in comparison(AGREEMENT, more)
     longer = amend(AGREEMENT, "c30", {"ends": "2028-03-01T00:00:00Z"})
