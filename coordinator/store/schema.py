@@ -210,3 +210,32 @@ incidents = Table(  # their signed steps are in documents
     Column("closed_at", Utc),
     CheckConstraint("freeze IN (0, 1)", name="freeze"),
 )
+
+releases = Table(  # the bundles are files; these are their states
+    "releases",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("run", String(32), nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+    CheckConstraint("state IN ('held', 'published', 'withdrawn', 'revoked')", name="state"),
+    Index(None, "state"),
+)
+
+revocations = Table(  # ``seq`` is given when the last signature is there; members count by it
+    "revocations",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("jws", LargeBinary, nullable=False),
+    Column("seq", Integer, unique=True),
+    Column("at", Utc, nullable=False),
+)
+
+pulls = Table(
+    "pulls",
+    metadata,
+    Column("member", ForeignKey("members.id"), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("count", Integer, nullable=False),
+)

@@ -310,3 +310,22 @@ incidents = Table(
     Column("received_at", Utc, nullable=False),
     CheckConstraint("state IN ('opened','notified','closed')", name="state"),
 )
+
+# Models that were taken back; never deleted.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("jws", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+)
+
+# How often a result was used on a day (UTC).
+result_uses = Table(
+    "result_uses",
+    metadata,
+    Column("model", String(64), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    Column("count", Integer, nullable=False),
+)
