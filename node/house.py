@@ -21,6 +21,7 @@ from node.policy.approvals import ApprovalDesk
 from node.policy.consents import ConsentDesk
 from node.policy.gate import Gate
 from node.policy.journal import Journal
+from node.policy.witnessed import Witnessed
 from node.store.database import Database
 from protocols.audit.entries import Kind
 from protocols.workloads import catalogue
@@ -103,6 +104,7 @@ class Member:
     agreements: Agreements
     approvals: ApprovalDesk
     gate: Gate
+    witnessed: Witnessed  # the coordinator's log, as far as this node has seen it
 
     def close(self) -> None:
         """Give the database back."""
@@ -138,5 +140,12 @@ def open_member(given: Path | None) -> Member:
             clock=home.clock,
             house=house_rules.load(home.folder / "house_rules.toml"),
             restored_at=keys.restored_at(home.folder),
+        ),
+        witnessed=Witnessed(
+            home.folder / "audit",
+            home.keys.identity,
+            known.public.coordinator_key,
+            home.journal,
+            home.clock,
         ),
     )

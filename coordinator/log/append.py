@@ -46,6 +46,7 @@ class Folder:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._log, self._threads = folder, folder / "log.jsonl", threading.Lock()
+        self._index = folder / ".hashes"  # hidden: made again from the log, no backup needs it
 
     def size(self) -> int:
         return self._log.stat().st_size if self._log.exists() else 0
@@ -83,6 +84,20 @@ class Folder:
             os.fsync(out.fileno())
         part.replace(self._folder / name)
         _sync(self._folder)
+
+    def index_size(self) -> int:
+        return self._index.stat().st_size if self._index.exists() else 0
+
+    def index_read(self, at: int, count: int) -> bytes:
+        with self._index.open("rb") as index:
+            index.seek(at)
+            return index.read(count)
+
+    def index_write(self, at: int, content: bytes) -> None:
+        with self._index.open("r+b" if self._index.exists() else "w+b") as index:
+            index.truncate(at)
+            index.seek(at)
+            index.write(content)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

@@ -41,11 +41,20 @@ def verify_log(folder: Path, public: bytes) -> tuple[str, ...]:
     return verify_lines(place.lines(0), notes, public, origin_of(ROLE, public)).lines()
 
 
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep every other process out of a folder that exists; not for one's own threads."""
+    with (folder / "lock").open("ab") as handle:
+        _lock(handle.fileno())  # closing the file unlocks it
+        yield
+
+
 class Folder:
     """A folder that holds a log: ``protocols.audit.writer.Place`` on disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._log, self._threads = folder, folder / "log.jsonl", threading.Lock()
+        self._index = folder / ".hashes"  # hidden: made again from the log, no backup needs it
 
     def size(self) -> int:
         return self._log.stat().st_size if self._log.exists() else 0
@@ -84,12 +93,25 @@ class Folder:
         part.replace(self._folder / name)
         _sync(self._folder)
 
+    def index_size(self) -> int:
+        return self._index.stat().st_size if self._index.exists() else 0
+
+    def index_read(self, at: int, count: int) -> bytes:
+        with self._index.open("rb") as index:
+            index.seek(at)
+            return index.read(count)
+
+    def index_write(self, at: int, content: bytes) -> None:
+        with self._index.open("r+b" if self._index.exists() else "w+b") as index:
+            index.truncate(at)
+            index.seek(at)
+            index.write(content)
+
     @contextmanager
     def exclusive(self) -> Iterator[None]:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            with self._threads, (self._folder / "lock").open("ab") as handle:
-                _lock(handle.fileno())  # closing the file unlocks it
+            with self._threads, exclusive(self._folder):
                 yield
         except OSError as error:
             raise LocalError(

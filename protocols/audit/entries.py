@@ -197,10 +197,7 @@ def _check_facts(kind: Kind, facts: Mapping[str, Fact], where: str) -> None:
     for key, value in facts.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise _bad(f"{str(key)[:40]!r} is not the name of a fact.", where)
-        if type(value) is str:
-            if _TOKEN.fullmatch(value):
-                continue
-        elif type(value) is int and -MAX_NUMBER <= value <= MAX_NUMBER:
+        if isinstance(value, str) and _TOKEN.fullmatch(value):
             continue
         if key == "note":
             _check_note(value, where)

@@ -8,19 +8,13 @@ anywhere in the log onwards, so that a start costs what was written since the la
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from protocols.audit.checkpoint import Checkpoint, parse_checkpoint, sign_checkpoint
 from protocols.audit.entries import MAX_LINE_BYTES, Entry, Fact, Kind, decode, encode, instant
-from protocols.audit.merkle import (
-    CompactRange,
-    consistency_ranges,
-    hash_ranges,
-    inclusion_ranges,
-    leaf_hash,
-)
+from protocols.audit.merkle import CompactRange, leaf_hash
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError
 from protocols.signing import SigningKey
@@ -88,22 +82,7 @@ class LogState:
             InputError: not canonical, out of sequence or earlier than the line before.
         """
         raw = line[:-1]
-        entry = decode(raw, where)
-        if entry.seq != self.size:
-            raise InputError(
-                f"the entry has number {entry.seq}, expected {self.size}: "
-                "entries were removed, added or moved.",
-                code=Code.TAMPERED,
-                where=where,
-                fix=RESTORE,
-            )
-        if entry.at < self.at:
-            raise InputError(
-                f"the entry is dated {entry.at}, the one before it {self.at}.",
-                code=Code.TAMPERED,
-                where=where,
-                fix=RESTORE,
-            )
+        entry = read_entry(raw, self.size, self.at, where)
         return entry, self._after(entry, raw)
 
     def _after(self, entry: Entry, raw: bytes) -> LogState:
@@ -132,6 +111,37 @@ class LogState:
         return json_bytes(
             {"at": self.at, "hashes": hashes, "length": self.length, "size": self.size}
         )
+
+
+def read_entry(raw: bytes, size: int, at: str, where: str) -> Entry:
+    """The entry that follows ``size`` entries, the last of which is dated ``at``.
+
+    Args:
+        raw: its line, without line feed.
+        size: entries before it.
+        at: instant of the one before it, or empty.
+        where: names the line.
+
+    Raises:
+        InputError: not canonical, out of sequence or earlier than the line before.
+    """
+    entry = decode(raw, where)
+    if entry.seq != size:
+        raise InputError(
+            f"the entry has number {entry.seq}, expected {size}: "
+            "entries were removed, added or moved.",
+            code=Code.TAMPERED,
+            where=where,
+            fix=RESTORE,
+        )
+    if entry.at < at:
+        raise InputError(
+            f"the entry is dated {entry.at}, the one before it {at}.",
+            code=Code.TAMPERED,
+            where=where,
+            fix=RESTORE,
+        )
+    return entry
 
 
 def resume(origin: str, public: bytes, checkpoint: bytes, record: bytes) -> LogState:
@@ -246,30 +256,3 @@ class InclusionProof:
     size: int
     line: bytes
     path: tuple[bytes, ...]
-
-
-def prove_inclusion(lines: Iterable[bytes], index: int, size: int) -> InclusionProof:
-    """Proof for one entry, in one pass over the first ``size`` lines."""
-    wanted: list[bytes] = []
-
-    def leaves() -> Iterator[bytes]:
-        for position, line in zip(range(size), lines, strict=False):
-            if position == index:
-                wanted.append(line.removesuffix(b"\n"))
-            yield leaf_hash(line.removesuffix(b"\n"))
-
-    stream = leaves()
-    path = hash_ranges(stream, inclusion_ranges(index, size))
-    for _ in stream:  # the entry may stand behind the last range
-        pass
-    if not wanted:
-        raise InputError(f"the log has no entry {index}.", code=Code.TAMPERED, fix=RESTORE)
-    return InclusionProof(index, size, wanted[0], path)
-
-
-def prove_growth(lines: Iterable[bytes], old: int, new: int) -> tuple[bytes, ...]:
-    """Consistency proof from ``old`` to ``new`` entries, in one pass; empty from nothing."""
-    if old == 0:
-        return ()
-    leaves = (leaf_hash(line.removesuffix(b"\n")) for line in lines)
-    return hash_ranges(leaves, consistency_ranges(old, new))

@@ -6,25 +6,25 @@ most ``log2(n)`` complete subtrees on its left edge, so memory does not grow wit
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from protocols.errors import Code, InputError
 
 HASH_BYTES = 32
 MAX_PROOF = 64  # a tree of 2^63 leaves has a path of 63
-EMPTY_ROOT = hashlib.sha256(b"").digest()
+EMPTY_ROOT = sha256(b"").digest()
 
 
 def leaf_hash(data: bytes) -> bytes:
     """``HASH(0x00 || d)`` (section 2.1.1)."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    return sha256(b"\x00" + data).digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
     """``HASH(0x01 || left || right)`` (section 2.1.1)."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,40 @@ class CompactRange:
         for left in reversed(self.hashes[:-1]):
             root = node_hash(left, root)
         return root
+
+
+class Growing:
+    """A compact range that grows in place: many leaves at a time, without a value for each."""
+
+    __slots__ = ("_hashes", "size")
+
+    def __init__(self, start: CompactRange | None = None) -> None:
+        self.size = start.size if start else 0
+        self._hashes = list(start.hashes) if start else []
+
+    def append(self, leaf: bytes) -> list[bytes]:
+        """One more leaf hash; it and the roots of the subtrees that it completes, smallest first.
+
+        These are the *stored hashes* of the leaf: those of all leaves in a row are every complete
+        subtree of the log, each once.
+        """
+        hashes, trailing = self._hashes, self.size
+        made = [leaf]
+        while trailing & 1:
+            leaf = sha256(b"\x01" + hashes.pop() + leaf).digest()
+            made.append(leaf)
+            trailing >>= 1
+        hashes.append(leaf)
+        self.size += 1
+        return made
+
+    def frozen(self) -> CompactRange:
+        """The range as a value."""
+        return CompactRange(self.size, tuple(self._hashes))
+
+    def root(self) -> bytes:
+        """The tree head of the leaves so far."""
+        return self.frozen().root()
 
 
 def _split(size: int) -> int:

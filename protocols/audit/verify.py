@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from protocols.audit.checkpoint import Checkpoint, parse_checkpoint
 from protocols.audit.entries import Entry, Kind, decode
-from protocols.audit.log import RESTORE, InclusionProof, LogState
-from protocols.audit.merkle import HASH_BYTES, MAX_PROOF, leaf_hash, verify_inclusion
+from protocols.audit.log import RESTORE, InclusionProof, read_entry
+from protocols.audit.merkle import HASH_BYTES, MAX_PROOF, Growing, leaf_hash, verify_inclusion
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError
 
@@ -63,12 +63,11 @@ def verify_log(
         for number, note in enumerate(checkpoints)
     ]
     waiting = sorted(heads, key=lambda head: head.size, reverse=True)
-    state = LogState(origin)
+    tree, last_at, first_at = Growing(), "", ""
     kinds: Counter[Kind] = Counter()
-    first_at = ""
-    _meet_all(state, waiting)
+    due = _meet(tree, waiting)
     for line in lines:
-        where = f"line {state.size + 1}"
+        where = f"line {tree.size + 1}"
         if not line.endswith(b"\n"):
             raise InputError(
                 "the last line is not finished.",
@@ -76,40 +75,45 @@ def verify_log(
                 where=where,
                 fix="Start the program once: it cuts what a crash left, and records that.",
             )
-        entry, state = state.read(line, where)
+        raw = line[:-1]
+        entry = read_entry(raw, tree.size, last_at, where)
+        tree.append(leaf_hash(raw))
         kinds[entry.kind] += 1
-        first_at = first_at or entry.at
-        _meet_all(state, waiting)
+        last_at = entry.at
+        first_at = first_at or last_at
+        if tree.size == due:
+            due = _meet(tree, waiting)
     if waiting:
         raise InputError(
-            f"the log has {state.size} entries, a checkpoint promises {waiting[0].size}: "
+            f"the log has {tree.size} entries, a checkpoint promises {waiting[0].size}: "
             "entries are missing at the end.",
             code=Code.TAMPERED,
-            where=f"line {state.size + 1}",
+            where=f"line {tree.size + 1}",
             fix=RESTORE,
         )
-    if state.size and not heads:
+    if tree.size and not heads:
         raise InputError(
-            f"the log has {state.size} entries and no signed checkpoint.",
+            f"the log has {tree.size} entries and no signed checkpoint.",
             code=Code.TAMPERED,
             where="checkpoint",
             fix="A log that was closed properly has one; put it back from the backup.",
         )
     return LogReport(
         origin,
-        state.size,
-        state.root(),
+        tree.size,
+        tree.root(),
         first_at,
-        state.at,
+        last_at,
         tuple(sorted(kinds.items())),
         tuple(sorted(head.size for head in heads)),
     )
 
 
-def _meet_all(state: LogState, waiting: list[Checkpoint]) -> None:
-    while waiting and waiting[-1].size == state.size:
+def _meet(tree: Growing, waiting: list[Checkpoint]) -> int:
+    """Compare with every checkpoint of this size; the size of the next one, -1 if none is left."""
+    while waiting and waiting[-1].size == tree.size:
         head = waiting.pop()
-        if state.root() != head.root:
+        if tree.root() != head.root:
             raise InputError(
                 f"the first {head.size} entries do not give the root of the checkpoint over "
                 "them: an entry was changed, or this is another log.",
@@ -117,6 +121,7 @@ def _meet_all(state: LogState, waiting: list[Checkpoint]) -> None:
                 where=f"line {head.size}",
                 fix=RESTORE,
             )
+    return waiting[-1].size if waiting else -1
 
 
 def proof_bytes(proof: InclusionProof) -> bytes:

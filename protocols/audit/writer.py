@@ -7,29 +7,23 @@ checkpoint is written before the resume record, a torn line is cut before the ne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-from protocols.audit.checkpoint import Checkpoint, origin_of
+from protocols.audit.checkpoint import Checkpoint, origin_of, sign_checkpoint
 from protocols.audit.entries import Entry, Fact, Kind, decode
-from protocols.audit.log import (
-    InclusionProof,
-    catch_up,
-    prove_growth,
-    prove_inclusion,
-    resume,
-    torn_facts,
-)
+from protocols.audit.index import Index, Shelf
+from protocols.audit.log import InclusionProof, catch_up, resume, torn_facts
 from protocols.signing import SigningKey
 
 CHECKPOINT, RESUME = "checkpoint", "resume.json"
 Facts = Mapping[str, Fact | list[str] | list[int]]
 
 
-class Place(Protocol):
+class Place(Shelf, Protocol):
     """Where a log lives. Every method but ``exclusive`` is called while holding it."""
 
     def exclusive(self) -> AbstractContextManager[None]:
@@ -123,16 +117,35 @@ class LogWriter:
     def prove(self, index: int) -> tuple[bytes, InclusionProof]:
         """A signed checkpoint and the proof that entry ``index`` is under it."""
         with self._place.exclusive():
-            self._catch_up()
-            note = self._promise()
-            return note, prove_inclusion(self._place.lines(0), index, self._state.size)
+            note, known = self._known()
+            return note, known.inclusion(index)
 
     def growth(self, old: int) -> tuple[bytes, tuple[bytes, ...]]:
-        """A signed checkpoint and the proof that it continues the log of ``old`` entries."""
+        """A signed checkpoint and the proof that it continues the log of ``old`` entries.
+
+        Of more entries than there are the proof is empty: whoever holds a signed head of that
+        size sees from the checkpoint that the log was cut.
+        """
+        note, (proof,) = self.growths((old,))
+        return note, proof
+
+    def growths(self, olds: Sequence[int]) -> tuple[bytes, list[tuple[bytes, ...]]]:
+        """One signed checkpoint and, for each older size, the proof that it continues it."""
         with self._place.exclusive():
-            self._catch_up()
-            note = self._promise()
-            return note, prove_growth(self._place.lines(0), old, self._state.size)
+            note, known = self._known()
+            return note, [known.growth(old) for old in olds]
+
+    def root_at(self, size: int) -> bytes | None:
+        """The root when the log had ``size`` entries; None if it never had as many."""
+        with self._place.exclusive():
+            _, known = self._known()
+            return known.root_at(size) if size <= known.size else None
+
+    def between(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Proof that the log of ``new`` entries, at most those there are, continues ``old``."""
+        with self._place.exclusive():
+            _, known = self._known()
+            return Index(self._place, new, known.root_at(new)).growth(old)
 
     def entries(self, kind: Kind) -> tuple[Entry, ...]:
         """All entries of a kind, oldest first. Reads the whole log."""
@@ -168,6 +181,15 @@ class LogWriter:
         if state.due(self._every):
             self._promise()
         return entry
+
+    def _known(self) -> tuple[bytes, Index]:
+        """The checkpoint over everything there is, and the index to prove things about it."""
+        self._catch_up()
+        if self._state.size > self._state.covered:
+            self._promise()
+        state = self._state
+        note = sign_checkpoint(state.head(), self._key)  # the same bytes as on the disk
+        return note, Index(self._place, state.size, state.root())
 
     def _promise(self) -> bytes:
         state, note, record = self._state.sign(self._key)

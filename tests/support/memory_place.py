@@ -18,6 +18,8 @@ class Memory:
         self.files: dict[str, bytes] = {}
         self.budget: int | None = None  # bytes until the crash
         self.reads = 0
+        self.index = b""
+        self.index_reads = 0
 
     def spend(self, content: bytes) -> bytes:
         if self.budget is None:
@@ -54,3 +56,16 @@ class Memory:
         if self.spend(content) != content:
             raise Crash  # atomic: the old content stays
         self.files[name] = content
+
+    def index_size(self) -> int:
+        return len(self.index)
+
+    def index_read(self, at: int, count: int) -> bytes:
+        self.index_reads += 1
+        return self.index[at : at + count]
+
+    def index_write(self, at: int, content: bytes) -> None:
+        kept = self.spend(content)
+        self.index = self.index[:at] + kept
+        if kept != content:
+            raise Crash
