@@ -329,3 +329,27 @@ result_uses = Table(
     Column("day", String(10), primary_key=True),
     Column("count", Integer, nullable=False),
 )
+
+# What this member said about its own membership, signed; the newest word counts.
+membership_notices = Table(
+    "membership_notices",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("member", String(64), nullable=False),
+    Column("state", String(9), nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("until", Utc),
+    Column("jws", LargeBinary, nullable=False),
+    CheckConstraint("state IN ('suspended','resumed','leaving')", name="state"),
+    sqlite_autoincrement=True,
+)
+
+# Ends of agreements, with the signatures that are known so far.
+terminations = Table(
+    "terminations",
+    metadata,
+    Column("document", String(64), primary_key=True),
+    Column("agreement", String(64), nullable=False, index=True),
+    Column("jws", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+)

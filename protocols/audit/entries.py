@@ -63,6 +63,8 @@ class Kind(StrEnum):
     PULL = "pull"
     USE = "use"
     REVOCATION = "revocation"
+    MEMBERSHIP = "membership"  # a member suspended itself, came back, gave notice or left
+    TERMINATION = "termination"  # members ended an agreement before its term
 
 
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
@@ -79,6 +81,8 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.WITNESS: ("log_size", "log_root"),
     Kind.RELEASE: ("model", "card"),
     Kind.PULL: ("model",),
+    Kind.MEMBERSHIP: ("member", "state"),
+    Kind.TERMINATION: ("agreement", "document"),
     Kind.REVOCATION: ("model",),
 }
 _PLAIN = {str, int, bool}
