@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli import agreement, member, office, release, runs
+from coordinator.cli import agreement, exchange, member, office, release, runs
 from coordinator.cli.shell import State
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.add_typer(agreement.app, name="agreement")
 app.add_typer(runs.app, name="run")
 app.add_typer(release.app, name="release")
 office.register(app)
+exchange.register(agreement.app)
 
 
 @app.callback()
