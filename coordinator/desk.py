@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Mapping
 
 from coordinator.log.append import AuditLog
-from coordinator.release.models import archive_of
 from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs
 from coordinator.wire.services import Letter
@@ -21,6 +20,7 @@ from protocols.ids import MemberId, model_id, run_id
 MAX_LETTERS = 50
 MAX_REASONS, MAX_REASON = 40, 600
 _ROUND = re.compile(r"[0-9]{4}")
+_NUMBER = re.compile(r"[0-9]{1,15}")
 Emit = Callable[..., None]
 Taker = Callable[[MemberId, str, bytes], bool]  # member, name, body -> whether it was known before
 Giver = Callable[[MemberId, str, str], bytes]  # member, run, name -> the body
@@ -42,6 +42,7 @@ class Desk:
         self._house = house
         self._database = house.database
         self._log = log
+        self._releases = house.release_desk(log)
         self._emit = emit
         self.takers: Mapping[str, Taker] = {
             "signature": self._take_signature,
@@ -51,6 +52,7 @@ class Desk:
             "round": self._round,
             "rosters": self._rosters,
             "release": self._release,
+            "revocations": self._revocations,
         }
 
     def letters(self, member: MemberId, after: int) -> list[Letter]:
@@ -102,10 +104,13 @@ class Desk:
         return json_bytes({"chain": list(self._house.agreements.roster_chain())})
 
     def _release(self, member: MemberId, run: str, name: str) -> bytes:
-        folder = self._house.releases / model_id(name)
-        if not folder.is_dir():
+        return self._releases.fetched(member, model_id(name))
+
+    def _revocations(self, member: MemberId, run: str, name: str) -> bytes:
+        """Complete revocations after number ``name``."""
+        if not _NUMBER.fullmatch(name):
             raise KeyError(name)
-        return archive_of(folder)
+        return self._releases.revocations(int(name))
 
     def _take_signature(self, member: MemberId, name: str, body: bytes) -> bool:
         known = self._house.agreements.take_signature(member, body)

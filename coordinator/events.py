@@ -20,6 +20,7 @@ SENTENCES: Mapping[str, str] = {
     "round": "Run {run}: round {round} of {rounds} done, {survivors} stores in the sum.",
     "attempt-failed": "Run {run}: round {round}, attempt {attempt} failed: {problem}",
     "resumed": "Run {run}: going on with round {round} at stage {stage} after a restart.",
+    "held": "Run {run}: release {model} is held until {missing} signed it: release approve.",
     "stopped": "Stopped.",
 }
 

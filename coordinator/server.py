@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 
-from sqlalchemy import Connection
-
 from coordinator.desk import Desk
 from coordinator.events import Events
 from coordinator.log.append import AuditLog
@@ -34,7 +32,6 @@ from protocols import course, retrace
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.roster import read_roster
 from protocols.audit.entries import Kind
-from protocols.bundle import CARD_SIGNED
 from protocols.errors import CoopError
 from protocols.ids import MemberId
 from protocols.secagg.params import MAX_MEMBERS
@@ -199,13 +196,10 @@ class Server:
             whole = Source(source.agreement, source.rosters, source.order, records)
             made = make_release(whole, house.key, self._log, house.clock())
             folder = store_release(made, house.releases)
-            card, members = made.files[CARD_SIGNED], sorted(trace.course.roster.voters())
-
-            def offer(db: Connection) -> None:
-                post, now = Mail(db).post, house.clock()
-                for one in members:
-                    post(one, kind="release", document=made.model, body=card, now=now)
-
+            offer = house.release_desk(self._log).prepare(made)
+            if made.missing:
+                missing = " and ".join(made.missing)
+                self._events.emit("held", run=stored.run, model=made.model, missing=missing)
             return Made(made.model, offer, lambda: shutil.rmtree(folder))
 
         return release

@@ -34,6 +34,7 @@ from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey, jws_payload, jws_sign
 
 if TYPE_CHECKING:
+    from coordinator.release.publishing import ReleaseDesk
     from coordinator.plans import RunPlan
     from coordinator.settings import CoordinatorSettings
     from protocols.privacy.budget import Line
@@ -85,6 +86,14 @@ class House:
     def releases(self) -> Path:
         """Where release bundles lie."""
         return self.home / "releases"
+
+    def release_desk(self, log: AuditLog) -> ReleaseDesk:
+        """What happens to releases after they were made."""
+        from coordinator.release.publishing import ReleaseDesk
+
+        return ReleaseDesk(
+            self.database, self.releases, self.key, log, self.agreements.roster_chain, self.clock
+        )
 
     def earlier_orders(self) -> tuple[tuple[datetime, Order], ...]:
         """Orders launched so far with their instants, oldest first."""
