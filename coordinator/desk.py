@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from coordinator.log.append import AuditLog
+from coordinator.log.witness import Witnesses
 from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs
 from coordinator.wire.services import Letter
@@ -44,13 +45,17 @@ class Desk:
         self._log = log
         self._releases = house.release_desk(log)
         self._emit = emit
+        self._witnesses = Witnesses(house.database, log, house.clock)
         self.takers: Mapping[str, Taker] = {
             "signature": self._take_signature,
             "answer": self._take_answer,
+            "cosignature": lambda member, name, body: self._witnesses.take(member, body),
         }
         self.givers: Mapping[str, Giver] = {
             "round": self._round,
             "rosters": self._rosters,
+            "checkpoint": lambda member, run, name: self._witnesses.checkpoint(name),
+            "witnesses": lambda member, run, name: self._witnesses.heads(member, name),
             "release": self._release,
             "revocations": self._revocations,
         }

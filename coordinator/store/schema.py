@@ -239,3 +239,14 @@ pulls = Table(
     Column("day", String(10), primary_key=True),
     Column("count", Integer, nullable=False),
 )
+
+cosignatures = Table(
+    "cosignatures",
+    metadata,
+    Column("member", ForeignKey("members.id"), primary_key=True),
+    Column("size", Integer, primary_key=True, autoincrement=False),
+    Column("root", String(64), nullable=False),
+    Column("at", Integer, nullable=False),  # POSIX seconds, the member's word
+    Column("note", LargeBinary, nullable=False),
+    Column("received_at", Utc, nullable=False),
+)

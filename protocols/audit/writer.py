@@ -85,6 +85,11 @@ class LogWriter:
         """The log's name, first line of its checkpoints."""
         return self._state.origin
 
+    @property
+    def public(self) -> bytes:
+        """The key that signs its checkpoints, 32 bytes."""
+        return self._key.public
+
     def append(self, kind: Kind, facts: Facts | None = None) -> Entry:
         """Write one entry through to the disk, then return it. Checkpoint, then act."""
         with self._place.exclusive():

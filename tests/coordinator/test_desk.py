@@ -15,7 +15,7 @@ MEMBER = MemberId("ab" * 32)
 
 
 def desk(**house: Any) -> Desk:
-    made: Any = SimpleNamespace(database=None, **house)
+    made: Any = SimpleNamespace(database=None, clock=None, **house)
     log: Any = None
     return Desk(made, log, lambda *_, **__: None)
 
