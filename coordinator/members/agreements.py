@@ -203,7 +203,7 @@ class Agreements:
         parties = [known.get(one.id) or _party(one) for one in active]
         if previous and {one.id for one in parties} == set(known):
             return None
-        document = make_roster(self._coop, parties, previous)
+        document = make_roster(self._coop, parties, previous, issued=now)
         parsed = read_roster(document, "new roster")
         return None if Settings(db).get(PROPOSED[ROSTER]) == parsed.id else parsed
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from protocols.agreement.base import MAX_MEMBERS, Document, Hex64, Title, Utc
+from protocols.agreement.base import MAX_MEMBERS, Document, Hex64, Title, Utc, utc_text
 from protocols.agreement.parse import validated
 from protocols.agreement.terms import Governance
 from protocols.canonical import Json, json_id, parse_json
@@ -23,6 +24,7 @@ from protocols.signing import check_encryption_key, identity_of, jws_payload, jw
 
 KIND = "datacoop/roster"
 CLAUSE = "c01"
+CLOCK_SKEW = timedelta(minutes=5)
 
 
 class Member(Document):
@@ -61,6 +63,7 @@ class Roster(Document):
     coop: Hex64
     epoch: Annotated[int, Field(ge=1, le=1_000_000)]
     prev: Hex64 | None
+    issued: Utc
     members: Annotated[tuple[Member, ...], Field(min_length=1, max_length=MAX_MEMBERS)]
 
     @model_validator(mode="after")
@@ -77,7 +80,32 @@ class Roster(Document):
             raise ValueError("two members have the same encryption key; each has its own")
         if (self.epoch == 1) != (self.prev is None):
             raise ValueError("epoch 1 has no prev; every later epoch names the one before")
+        if self.prev is None and any(member.replaces for member in self.members):
+            raise ValueError("in epoch 1 there is nobody before whom an entry could replace")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Who left with which epoch, and when that epoch was proposed."""
+
+    member: MemberId
+    epoch: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What one epoch changes of the one before; entries as they are in the new epoch, and those
+    that are gone as they were."""
+
+    joined: tuple[Member, ...] = ()
+    renewed: tuple[tuple[Member, Member], ...] = ()  # old entry, new entry
+    changed: tuple[tuple[Member, Member], ...] = ()  # the same key, something else differs
+    gone: tuple[Member, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.joined or self.renewed or self.changed or self.gone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +121,11 @@ class ParsedRoster:
         """Member id -> Ed25519 public key, of everybody listed."""
         return {one.id: bytes.fromhex(one.public_key) for one in self.roster.members}
 
+    @property
+    def members(self) -> dict[str, Member]:
+        """Member id -> entry."""
+        return {one.id: one for one in self.roster.members}
+
     def voters(self, now: datetime | None = None) -> frozenset[MemberId]:
         """Members that vote and train; with ``now``, only those whose key has not expired."""
         return frozenset(
@@ -103,22 +136,36 @@ class ParsedRoster:
 
 
 def make_roster(
-    coop: str, members: Sequence[Member], previous: ParsedRoster | None = None
+    coop: str,
+    members: Sequence[Member],
+    previous: ParsedRoster | None = None,
+    *,
+    issued: datetime,
 ) -> dict[str, object]:
-    """The document of the next epoch, members sorted; nobody has signed it yet."""
+    """The document of the next epoch, members sorted; nobody has signed it yet.
+
+    Who stood in the epoch before replaces nobody any more.
+    """
+    before = previous.keys if previous else {}
+    members = [
+        one.model_copy(update={"replaces": None}) if one.id in before else one for one in members
+    ]
     document: dict[str, object] = {
         "kind": KIND,
         "v": 1,
         "coop": coop,
         "epoch": previous.roster.epoch + 1 if previous else 1,
         "prev": previous.id if previous else None,
+        "issued": utc_text(issued),
         "members": [
             one.model_dump(mode="json", exclude={"not_after"})
-            | {"not_after": one.not_after.strftime("%Y-%m-%dT%H:%M:%SZ")}
+            | {"not_after": utc_text(one.not_after)}
             for one in sorted(members, key=lambda one: one.id)
         ],
     }
-    validated(Roster, document, "new roster")
+    parsed = read_roster(document, "new roster")
+    if previous is not None:
+        _continues(parsed, previous)
     return document
 
 
@@ -151,6 +198,7 @@ def verify_first(
     if me not in parsed.voters():
         raise _refused("you are not a member in this roster.", "Ask the operator to enrol you.")
     _not_expired(parsed, now)
+    _not_of_tomorrow(parsed, now)
     _quorum(parsed, parsed.voters(), signers, governance)
     return parsed
 
@@ -169,6 +217,7 @@ def verify_next(
     """
     parsed = _link(signed, previous, governance, previous.voters(now))
     _not_expired(parsed, now)
+    _not_of_tomorrow(parsed, now)
     return parsed
 
 
@@ -184,6 +233,7 @@ def verify_chain(
     """
     parsed = replay(chain, governance, coop)
     _not_expired(parsed[-1], now)
+    _not_of_tomorrow(parsed[-1], now)
     if me not in parsed[-1].voters():
         raise _refused("you are not a member in the last roster.", "Ask the operator.")
     return parsed
@@ -208,6 +258,61 @@ def replay(chain: Sequence[Json], governance: Governance, coop: str) -> tuple[Pa
     return tuple(parsed)
 
 
+def difference(parsed: ParsedRoster, previous: ParsedRoster | None) -> Difference:
+    """What ``parsed`` changes of ``previous``; of nothing, everybody has joined."""
+    before = previous.members if previous else {}
+    now = parsed.members
+    renewed = {one.replaces for one in now.values() if one.replaces in before}
+    return Difference(
+        joined=tuple(
+            one for one in now.values() if one.id not in before and one.replaces not in before
+        ),
+        renewed=tuple(
+            (before[one.replaces], one) for one in now.values() if one.replaces in before
+        ),
+        changed=tuple(
+            (before[one.id], one)
+            for one in now.values()
+            if one.id in before
+            and one != before[one.id].model_copy(update={"replaces": one.replaces})
+        ),
+        gone=tuple(one for one in before.values() if one.id not in now and one.id not in renewed),
+    )
+
+
+def departures(chain: Sequence[ParsedRoster]) -> dict[MemberId, Departure]:
+    """Every member that a chain of accepted epochs lost, by its id at that time.
+
+    A renewed key is no departure; when that business leaves later, its earlier ids leave with it.
+    Somebody who left and came back with the same key is a member again and stands here no more.
+    ``chain`` is in order of the epochs, verified before.
+    """
+    found: dict[MemberId, Departure] = {}
+    earlier: dict[str, tuple[str, ...]] = {}  # id -> earlier ids of the same business
+    for previous, parsed in pairwise(chain):
+        changes = difference(parsed, previous)
+        for old, new in changes.renewed:
+            earlier[new.id] = (old.id, *earlier.get(old.id, ()))
+        for one in changes.gone:
+            for name in map(MemberId, (one.id, *earlier.get(one.id, ()))):
+                found[name] = Departure(name, parsed.roster.epoch, parsed.roster.issued)
+        for one in parsed.roster.members:
+            for name in map(MemberId, (one.id, *earlier.get(one.id, ()))):
+                found.pop(name, None)
+    return found
+
+
+def successors(chain: Sequence[ParsedRoster]) -> dict[MemberId, MemberId]:
+    """Old id -> the id that the same business has in the newest epoch it stands in."""
+    found: dict[MemberId, MemberId] = {}
+    for parsed in reversed(chain):
+        for one in parsed.roster.members:
+            if one.replaces is not None:
+                newest = found.get(MemberId(one.id), MemberId(one.id))
+                found[MemberId(one.replaces)] = newest
+    return found
+
+
 def _link(
     signed: Json, previous: ParsedRoster, governance: Governance, voters: frozenset[MemberId]
 ) -> ParsedRoster:
@@ -223,8 +328,40 @@ def _link(
             f"the epoch that you accepted is {previous.id[:16]}.",
             "Somebody shows different rosters to different members: call the others.",
         )
+    _continues(parsed, previous)
     _quorum(previous, voters, signers, governance)
     return parsed
+
+
+def _continues(parsed: ParsedRoster, previous: ParsedRoster) -> None:
+    """Rules between two epochs: time goes on, and a business changes its key in the open."""
+    if parsed.roster.issued < previous.roster.issued:
+        raise _refused(
+            f"roster epoch {parsed.roster.epoch} is dated {utc_text(parsed.roster.issued)}, "
+            f"before epoch {previous.roster.epoch} ({utc_text(previous.roster.issued)})."
+        )
+    before, now = previous.members, parsed.members
+    gone = {one.legal_id: one for one in before.values() if one.id not in now}
+    for one in now.values():
+        if one.id in before:
+            if one.replaces is not None:
+                raise _refused(
+                    f"the entry of {one.name!r} stood in the epoch before; it replaces nobody."
+                )
+            continue
+        same = gone.get(one.legal_id)
+        named = before.get(one.replaces) if one.replaces is not None else None
+        if one.replaces is None and same is not None:
+            raise _refused(
+                f"{one.name!r} has the legal id {one.legal_id!r} of {same.name!r} "
+                f"({same.id[:16]}), which is gone, and does not say that it replaces it.",
+                "A business with a new key names its old entry: member invite --replaces.",
+            )
+        if one.replaces is not None and (named is None or named is not same):
+            raise _refused(
+                f"the entry of {one.name!r} replaces {one.replaces[:16]}, which is not an entry of "
+                "the same business that stood in the epoch before and is gone now."
+            )
 
 
 def _verified(signed: Json, previous: ParsedRoster | None) -> tuple[ParsedRoster, frozenset[str]]:
@@ -249,6 +386,15 @@ def _not_expired(parsed: ParsedRoster, now: datetime) -> None:
                 f"the key of {one.name!r} expired at {one.not_after.isoformat()}.",
                 "That member renews its key before the roster is signed.",
             )
+
+
+def _not_of_tomorrow(parsed: ParsedRoster, now: datetime) -> None:
+    if parsed.roster.issued > now + CLOCK_SKEW:
+        raise _refused(
+            f"roster epoch {parsed.roster.epoch} is dated {utc_text(parsed.roster.issued)} and it "
+            f"is {utc_text(now)}.",
+            "Check the clock of this computer.",
+        )
 
 
 def _quorum(

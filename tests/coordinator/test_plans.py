@@ -62,7 +62,7 @@ def draft(*workloads: str, **figures: Any) -> ParsedAgreement:
 
 
 BOTH = draft()
-ROSTER = signed_by_all(make_roster(COOP, [party(key) for key in MEMBERS]))
+ROSTER = signed_by_all(make_roster(COOP, [party(key) for key in MEMBERS], issued=NOW))
 
 
 def asked(workload: str = "churn", **changes: Any) -> Asked:

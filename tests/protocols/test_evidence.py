@@ -276,7 +276,7 @@ def test_an_invented_member_needs_a_quorum() -> None:
     found, run = finished()
     files = bundle_of(found, run)
     sybils = tuple(SigningKey(bytes([n]) * 32) for n in range(50, 60))
-    third = make_roster(COOP, [party(key) for key in (*MEMBERS, *sybils)], found.roster)
+    third = make_roster(COOP, [party(key) for key in (*MEMBERS, *sybils)], found.roster, issued=NOW)
     parsed = read_roster(third, "roster")
     files["rosters/0003.jws"] = json_bytes(signed_by_all(third, (*MEMBERS[:3], *sybils)))
     wrong = order_under(found.agreement, found.roster, roster=parsed.id, roster_epoch=3)

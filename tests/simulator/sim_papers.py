@@ -94,7 +94,9 @@ def _papers(members: int, rounds: int, changes: str) -> Papers:
     order, figures, settings = json.loads(changes)
     keys = keys_of(members)
     terms = small_coop.agreement(**figures)
-    listed = make_roster(small_coop.COOP, [small_coop.party(key) for key in keys.values()])
+    listed = make_roster(
+        small_coop.COOP, [small_coop.party(key) for key in keys.values()], issued=small_coop.NOW
+    )
     roster = read_roster(listed, "roster")
     fields: dict[str, Any] = {
         "run": RUN,

@@ -118,9 +118,9 @@ def agreement(**figures: Any) -> ParsedAgreement:
 
 def rosters() -> tuple[list[dict[str, Any]], ParsedRoster]:
     """Two epochs: five found the cooperative, the sixth joins; signed. And the last, parsed."""
-    first = make_roster(COOP, [party(key) for key in MEMBERS[:5]])
+    first = make_roster(COOP, [party(key) for key in MEMBERS[:5]], issued=NOW)
     parsed = read_roster(first, "roster")
-    second = make_roster(COOP, [party(key) for key in MEMBERS], parsed)
+    second = make_roster(COOP, [party(key) for key in MEMBERS], parsed, issued=NOW)
     signed = [signed_by_all(first, MEMBERS[:5]), signed_by_all(second)]
     return signed, read_roster(second, "roster")
 

@@ -385,7 +385,7 @@ def test_a_reservation_is_checked_again_when_it_is_made(house: House) -> None:
 
 def test_rosters_are_accepted_along_the_chain_only(house: House) -> None:
     people = [*ROSTER.roster.members, person(STRANGER)]
-    second = read_roster(make_roster(COOP, people, ROSTER), "roster")
+    second = read_roster(make_roster(COOP, people, ROSTER, issued=NOW), "roster")
     invented = [STRANGER, *KEYS[:5]]
     house.agreements.receive("roster-signed", json_bytes(signed_by_all(second.document, invented)))
     assert isinstance(house.gate.admit(signed_order(), HISTORY), Permit)  # still epoch 1
@@ -448,7 +448,7 @@ def test_a_version_must_follow_the_one_that_i_signed(house: House) -> None:
 def test_a_newcomer_takes_the_whole_chain(tmp_path: Path) -> None:
     newcomer = House(Database.open(tmp_path / "node.db", create=True))
     people = [*ROSTER.roster.members, person(STRANGER)]
-    second = read_roster(make_roster(COOP, people, ROSTER), "roster")
+    second = read_roster(make_roster(COOP, people, ROSTER, issued=NOW), "roster")
     chain = [signed_by_all(ROSTER.document), signed_by_all(second.document)]
     desk = Agreements(newcomer.database, COOP, STRANGER, newcomer.journal, lambda: NOW)
     with pytest.raises(Refused, match="not signed yet"):

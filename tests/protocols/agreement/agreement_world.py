@@ -106,7 +106,7 @@ def agreement(figures: dict[str, Any] | None = None, **changes: Any) -> ParsedAg
 
 def roster(people: list[SigningKey] | None = None) -> ParsedRoster:
     members = [person(key) for key in (people or KEYS)]
-    return read_roster(make_roster(COOP, members), "roster")
+    return read_roster(make_roster(COOP, members, issued=NOW), "roster")
 
 
 AGREEMENT = agreement()

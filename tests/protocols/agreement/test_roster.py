@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import copy
-from datetime import UTC, datetime
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,10 +26,13 @@ import small_coop
 from protocols.agreement.roster import (
     Member,
     ParsedRoster,
+    departures,
+    difference,
     make_roster,
     parse_roster,
     read_roster,
     replay,
+    successors,
     verify_chain,
     verify_first,
     verify_next,
@@ -50,7 +55,7 @@ def first(signers: list[SigningKey] | None = None, document: Any = None) -> dict
 
 def grown(previous: ParsedRoster = ROSTER, **changes: Any) -> dict[str, Any]:
     people = [*previous.roster.members, person(STRANGER)]
-    return {**make_roster(COOP, people, previous), **changes}
+    return {**make_roster(COOP, people, previous, issued=NOW), **changes}
 
 
 def test_the_first_roster_needs_a_quorum_of_its_own_members() -> None:
@@ -93,7 +98,7 @@ def test_nothing_that_cannot_be_sealed_to_is_an_encryption_key() -> None:
             person(KEYS[0], encryption_key=raw.hex())
     twice = person(KEYS[1], encryption_key=person(KEYS[0]).encryption_key)
     with pytest.raises(InputError, match="two members have the same encryption key"):
-        make_roster(COOP, [person(KEYS[0]), twice])
+        make_roster(COOP, [person(KEYS[0]), twice], issued=NOW)
 
 
 def test_an_entry_does_not_replace_itself() -> None:
@@ -127,7 +132,7 @@ def test_the_next_epoch_needs_a_quorum_of_the_one_before() -> None:
 def test_strangers_do_not_make_a_quorum() -> None:
     invented = [SigningKey(bytes([200 + i]) * 32) for i in range(8)]
     people = [*ROSTER.roster.members, *map(person, invented)]
-    document = make_roster(COOP, people, ROSTER)
+    document = make_roster(COOP, people, ROSTER, issued=NOW)
     with pytest.raises(Refused, match="5 members of epoch 1"):
         verify_next(signed_by_all(document, [*invented, *KEYS[:5]]), ROSTER, RULES, NOW)
     outside = signed_by_all(grown(), [*KEYS, SigningKey(b"\xaa" * 32)])
@@ -151,10 +156,10 @@ def test_a_wrong_link_is_refused(change: dict[str, Any], words: str) -> None:
 def test_an_expired_key_is_refused_and_does_not_vote() -> None:
     soon = datetime(2026, 3, 9, tzinfo=UTC)
     stale = [person(key, not_after=soon) for key in KEYS[:3]] + [person(k) for k in KEYS[3:]]
-    old = read_roster(make_roster(COOP, stale), "roster")
+    old = read_roster(make_roster(COOP, stale, issued=NOW), "roster")
     with pytest.raises(Refused, match="expired"):
         verify_first(signed_by_all(old.document), RULES, COOP, ME, NOW)
-    renewed = make_roster(COOP, [person(key) for key in KEYS], old)
+    renewed = make_roster(COOP, [person(key) for key in KEYS], old, issued=NOW)
     with pytest.raises(Refused, match="5 members"):
         verify_next(signed_by_all(renewed), old, RULES, NOW)
     assert len(old.voters(NOW)) == 5
@@ -177,7 +182,7 @@ def test_a_newcomer_follows_the_whole_chain() -> None:
 
 def test_observers_neither_vote_nor_train() -> None:
     watcher = person(STRANGER, roles=("observer",))
-    seen = read_roster(make_roster(COOP, [*ROSTER.roster.members, watcher]), "roster")
+    seen = read_roster(make_roster(COOP, [*ROSTER.roster.members, watcher], issued=NOW), "roster")
     assert watcher.id in seen.keys
     assert watcher.id not in seen.voters()
 
@@ -188,7 +193,9 @@ def test_a_roster_is_sorted_and_every_business_counts_once() -> None:
     with pytest.raises(InputError, match="out of order"):
         read_roster(document, "roster")
     with pytest.raises(InputError, match="stands twice; a business"):
-        make_roster(COOP, [person(KEYS[0], legal_id="same"), person(KEYS[1], legal_id="same")])
+        make_roster(
+            COOP, [person(KEYS[0], legal_id="same"), person(KEYS[1], legal_id="same")], issued=NOW
+        )
     with pytest.raises(ValidationError, match="does not follow from its public key"):
         Member.model_validate({**person(KEYS[0]).model_dump(), "id": IDS[1]})
     with pytest.raises(InputError, match="members"):
@@ -232,3 +239,135 @@ def test_coming_near_an_earlier_set_by_way_of_a_far_one_counts() -> None:
     far = frozenset({A, B, C, "i", "j"})
     assert near_changes([FULL, far, FULL - {A}], 5) == 1
     assert near_changes([FULL, far, FULL], 5) == 0
+
+
+# ------------------------------------------------------------ renewal, leaving and what changed
+
+NEW = SigningKey(b"\x77" * 32)
+LATER = NOW + timedelta(days=1)
+
+
+def business(key: SigningKey, of: SigningKey, **changes: Any) -> Member:
+    """The business of ``of`` under another key."""
+    values: dict[str, Any] = {"replaces": person(of).id, "legal_id": person(of).legal_id}
+    return person(key, **(values | changes))
+
+
+def after(people: list[Member], previous: ParsedRoster = ROSTER) -> ParsedRoster:
+    return read_roster(make_roster(COOP, people, previous, issued=LATER), "roster")
+
+
+def test_a_business_renews_its_key_with_the_quorum_of_the_epoch_before() -> None:
+    people = [person(key) for key in KEYS[1:]]
+    parsed = after([*people, business(NEW, KEYS[0])])
+    signed = signed_by_all(parsed.document, [*KEYS[2:], NEW])
+    assert verify_next(signed, ROSTER, RULES, LATER).id == parsed.id
+    with pytest.raises(Refused, match="5 members of epoch 1"):  # the new key does not count
+        verify_next(signed_by_all(parsed.document, [*KEYS[3:], NEW]), ROSTER, RULES, LATER)
+    found = difference(parsed, ROSTER)
+    assert [(old.id, new.id) for old, new in found.renewed] == [(IDS[0], person(NEW).id)]
+    assert not (found.joined or found.gone or found.changed)
+
+
+@pytest.mark.parametrize(
+    ("people", "problem"),
+    [
+        (lambda rest: [*rest, business(NEW, KEYS[0], replaces=None)], "does not say that it"),
+        (lambda rest: [*rest, business(NEW, KEYS[0], legal_id="HRB other")], "not an entry of"),
+        (lambda rest: [*rest, business(NEW, KEYS[0], replaces="ee" * 32)], "not an entry of"),
+        (lambda rest: [*rest, business(NEW, KEYS[0], replaces=IDS[1])], "not an entry of"),
+        (
+            lambda rest: [*rest, person(KEYS[0]), business(NEW, KEYS[0], legal_id="HRB other")],
+            "not an entry of",
+        ),
+    ],
+)
+def test_an_entry_replaces_only_its_own_business(
+    people: Callable[[list[Member]], list[Member]], problem: str
+) -> None:
+    rest = [person(key) for key in KEYS[1:]]
+    with pytest.raises(Refused, match=problem) as caught:
+        after(people(rest))
+    assert caught.value.clauses == ("c01",)
+    document = forged(people(rest))
+    with pytest.raises(Refused, match=problem):  # and a quorum cannot sign it into force
+        verify_next(signed_by_all(document), ROSTER, RULES, LATER)
+
+
+def forged(people: list[Member]) -> dict[str, Any]:
+    """The document that ``make_roster`` does not make."""
+    document = dict(make_roster(COOP, [person(key) for key in KEYS], ROSTER, issued=LATER))
+    listed = sorted(people, key=lambda one: one.id)
+    document["members"] = [
+        json.loads(one.model_dump_json(exclude={"not_after"}))
+        | {"not_after": "2028-01-01T00:00:00Z"}
+        for one in listed
+    ]
+    return document
+
+
+def test_the_old_and_the_new_key_of_a_business_never_stand_side_by_side() -> None:
+    with pytest.raises(InputError, match="stands twice; a business counts once"):
+        after([*(person(key) for key in KEYS), business(NEW, KEYS[0])])
+
+
+def test_who_stood_before_replaces_nobody() -> None:
+    second = after([*(person(key) for key in KEYS[1:]), business(NEW, KEYS[0])])
+    third = after([person(key) for key in KEYS[1:]] + [business(NEW, KEYS[0])], second)
+    assert third.members[person(NEW).id].replaces is None
+    assert not difference(third, second)
+    document = forged([*(person(key) for key in KEYS[1:]), business(NEW, KEYS[0])])
+    document |= {"epoch": 3, "prev": second.id}
+    with pytest.raises(Refused, match="it replaces nobody"):
+        verify_next(signed_by_all(document, KEYS[1:]), second, RULES, LATER)
+    first = dict(ROSTER.document) | {"members": document["members"]}
+    with pytest.raises(InputError, match="in epoch 1 there is nobody"):
+        read_roster(first, "roster")
+
+
+def test_nobody_is_removed_without_a_quorum_and_a_leaver_may_sign() -> None:
+    smaller = after([person(key) for key in KEYS[1:]])
+    with pytest.raises(Refused, match="5 members of epoch 1 have signed the roster, 6 of 8"):
+        verify_next(signed_by_all(smaller.document, KEYS[1:6]), ROSTER, RULES, LATER)
+    assert verify_next(signed_by_all(smaller.document, KEYS[:6]), ROSTER, RULES, LATER)
+
+
+def test_an_epoch_below_the_least_number_of_members_is_accepted() -> None:
+    few = after([person(key) for key in KEYS[:2]])
+    accepted = verify_next(signed_by_all(few.document), ROSTER, RULES, LATER)
+    assert len(accepted.voters()) == 2  # the decision refuses every run then (c01)
+
+
+def test_time_goes_on_between_epochs_and_not_ahead() -> None:
+    later = after([person(key) for key in KEYS[1:]])
+    back = {**make_roster(COOP, [person(k) for k in KEYS[2:]], later, issued=LATER)}
+    back["issued"] = "2026-03-10T11:00:00Z"
+    with pytest.raises(Refused, match="before epoch 2"):
+        verify_next(signed_by_all(back, KEYS[1:]), later, RULES, LATER)
+    with pytest.raises(Refused, match="Check the clock"):
+        verify_next(signed_by_all(later.document), ROSTER, RULES, NOW)
+    ahead = read_roster(make_roster(COOP, [person(k) for k in KEYS], issued=LATER), "roster")
+    with pytest.raises(Refused, match="Check the clock"):
+        verify_first(signed_by_all(ahead.document), RULES, COOP, ME, NOW)
+
+
+def test_departures_say_who_left_and_when_through_renewals() -> None:
+    second = after([*(person(key) for key in KEYS[1:]), business(NEW, KEYS[0])])
+    third = after([person(key) for key in KEYS[1:]], second)
+    assert departures([ROSTER, second]) == {}
+    left = departures([ROSTER, second, third])
+    assert set(left) == {IDS[0], person(NEW).id}  # the earlier id of the business as well
+    assert {(one.epoch, one.at) for one in left.values()} == {(3, LATER)}
+    back = after([*(person(key) for key in KEYS[1:]), person(NEW)], third)
+    assert departures([ROSTER, second, third, back]) == {}
+    assert successors([ROSTER, second, third]) == {IDS[0]: person(NEW).id}
+
+
+def test_a_changed_entry_is_shown_as_changed() -> None:
+    moved = after([person(KEYS[0], region="elsewhere"), *(person(key) for key in KEYS[1:])])
+    found = difference(moved, ROSTER)
+    assert [(old.region, new.region) for old, new in found.changed] == [
+        (person(KEYS[0]).region, "elsewhere")
+    ]
+    assert not (found.joined or found.gone or found.renewed)
+    assert len(difference(ROSTER, None).joined) == len(KEYS)
