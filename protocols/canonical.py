@@ -46,7 +46,7 @@ def json_bytes(document: Json) -> bytes:
     """RFC 8785 bytes of a JSON object."""
     try:
         return rfc8785.dumps(dict(document))
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:  # also half a character
         raise InputError(f"the document has no canonical form: {error}.") from error
 
 

@@ -141,7 +141,7 @@ def jws_merge(first: Json, *more: Json) -> dict[str, Any]:
     """
     kept: dict[str, Any] = {}
     for part in (first, *more):
-        if part["payload"] != first["payload"]:
+        if part.get("payload") != first.get("payload"):
             raise InputError("the signatures are over different documents.", code=Code.TAMPERED)
         for kid, signature in zip(signed_by(part, "signature"), part["signatures"], strict=True):
             kept.setdefault(kid, signature)
@@ -198,7 +198,7 @@ def jws_verify(signed: Json, keys: Mapping[str, bytes], where: str) -> tuple[str
         )
         try:
             jws.deserialize_json(one, _public_jwk(keys[kid]), registry=_registry())
-        except (JoseError, ValueError, KeyError, TypeError) as error:
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"the signature of {kid[:16]} does not verify.",
                 where=where,
@@ -209,6 +209,8 @@ def jws_verify(signed: Json, keys: Mapping[str, bytes], where: str) -> tuple[str
 
 def signed_by(signed: Json, where: str) -> tuple[str, ...]:
     """Key ids that a JWS names, NOT verified."""
+    if not isinstance(signed.get("payload"), str):
+        raise InputError("this is not a signed document (JWS).", where=where)
     signatures: Sequence[Any] = signed.get("signatures") or ()
     if not isinstance(signatures, list) or not 1 <= len(signatures) <= MAX_SIGNATURES:
         raise InputError("a signed document carries 1 to 1000 signatures.", where=where)
