@@ -5,11 +5,13 @@ Light to import: torch, pandas and flwr come in only where they are used.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import node
 from node import config, keys, membership
@@ -19,11 +21,15 @@ from node.policy import house_rules
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.consents import ConsentDesk
+from node.policy.facts import Surroundings, oldest_release_days
 from node.policy.gate import Gate
 from node.policy.journal import Journal
+from node.policy.ledgers import open_whole
+from node.policy.people import Actor, PeopleDesk
 from node.policy.witnessed import Witnessed
 from node.store.database import Database
 from protocols.audit.entries import Kind
+from protocols.errors import CoopError
 from protocols.workloads import catalogue
 
 if TYPE_CHECKING:
@@ -57,10 +63,21 @@ class Home:
     keys: keys.NodeKeys
     log: Journal = field(repr=False)
     clock: Callable[[], datetime] = utc_now
+    acting: Actor | None = None  # the person behind a command, for the journal
 
     def journal(self, kind: str, facts: Mapping[str, object]) -> None:
-        """Append one entry; on the disk when this returns."""
-        self.log.append(Kind(kind), facts)  # type: ignore[arg-type]
+        """Append one entry, with the role that acts; on the disk when this returns."""
+        who = {} if self.acting is None else self.acting.facts()
+        entry: dict[str, Any] = {**facts, **who}
+        self.log.append(Kind(kind), entry)
+
+    def database(self) -> Database:
+        """The node's ledgers; LocalError if they are gone or damaged, never from zero again."""
+        return open_whole(self.folder, keys.restored_at(self.folder))
+
+    def people(self, database: Database) -> PeopleDesk:
+        """Who may do what here."""
+        return PeopleDesk(database, self.journal, self.clock, pause=time.sleep)
 
     def consents(self, database: Database) -> ConsentDesk:
         """What customers said about each purpose."""
@@ -111,19 +128,27 @@ class Member:
         self.database.close()
 
 
-def open_home(given: Path | None) -> Home:
+def open_home(given: Path | None, acting: Actor | None = None) -> Home:
     """Open a node's folder; LocalError if ``init`` has not been run."""
     folder = config.resolve_home(given)
     settings = config.load(folder)
     own = keys.load(folder)
-    return Home(folder, settings, own, Journal(folder / "audit", own.identity, utc_now))
+    log = Journal(folder / "audit", own.identity, utc_now)
+    return Home(folder, settings, own, log, acting=acting)
 
 
-def open_member(given: Path | None) -> Member:
-    """Open a node that has joined; LocalError if it has not."""
-    home = open_home(given)
+def open_member(given: Path | None, acting: Actor | None = None) -> Member:
+    """Open a node that has joined; LocalError if it has not, or its ledgers are damaged."""
+    home = open_home(given, acting)
     known = membership.load(home.folder)
-    database = Database.open(home.folder / "node.db", create=True)
+    database = home.database()
+    witnessed = Witnessed(
+        home.folder / "audit",
+        home.keys.identity,
+        known.public.coordinator_key,
+        home.journal,
+        home.clock,
+    )
     return Member(
         home=home,
         membership=known,
@@ -131,7 +156,7 @@ def open_member(given: Path | None) -> Member:
         agreements=Agreements(
             database, known.public.coop, home.keys.identity, home.journal, home.clock
         ),
-        approvals=ApprovalDesk(database, home.journal, home.clock),
+        approvals=ApprovalDesk(database, home.journal, home.clock, acting),
         gate=Gate(
             database,
             public=home.keys.identity.public,
@@ -140,12 +165,27 @@ def open_member(given: Path | None) -> Member:
             clock=home.clock,
             house=house_rules.load(home.folder / "house_rules.toml"),
             restored_at=keys.restored_at(home.folder),
+            around=surroundings(home, witnessed),
         ),
-        witnessed=Witnessed(
-            home.folder / "audit",
-            home.keys.identity,
-            known.public.coordinator_key,
-            home.journal,
-            home.clock,
-        ),
+        witnessed=witnessed,
     )
+
+
+def surroundings(home: Home, witnessed: Witnessed) -> Surroundings:
+    """What the gate asks about this node besides its database, each time anew."""
+    return Surroundings(
+        software=version("datacoop"),
+        certificate_days=lambda: certificate_days(home.folder),
+        newest_entry=home.log.newest_at,
+        audit=witnessed.facts,
+        oldest_result_days=oldest_release_days,
+    )
+
+
+def certificate_days(folder: Path) -> int | None:
+    """The lifetime in days of this node's TLS certificate; None if it cannot be read."""
+    try:
+        own = membership.own_certificate(folder)
+    except CoopError:
+        return None
+    return (own.not_valid_after_utc - own.not_valid_before_utc).days

@@ -25,6 +25,7 @@ from node.federation.participant import Ticket, Tools, survivor_allowance
 from node.federation.rooms import Rooms
 from node.house import Member
 from node.policy.gate import History
+from node.policy.health import data_age_days, health
 from node.policy.survivors import admit_survivors
 from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
@@ -215,10 +216,16 @@ class Daemon:
 
     def _history(self, order: ParsedOrder) -> History:
         """What the vault holds up to the order's last training day; counts, no rows."""
-        vault, one = self._member.home.vault(), order.order
+        home, one = self._member.home, order.order
+        vault, database, now = home.vault(), self._member.database, home.clock()
         try:
             workload = catalogue.find(one.workload.id, str(one.workload.version))
             until: date | None = workload.configure(one.config, "order config").known_until
         except CoopError:
             until = None
-        return History(vault.weeks_of_history(until), vault.summary().lines)
+        return History(
+            vault.weeks_of_history(until),
+            vault.summary().lines,
+            health(vault, database, home.consents(database), one, now),
+            data_age_days(vault, now),
+        )

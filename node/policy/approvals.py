@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
+from node.policy.people import OS_USER, Actor
 from node.store.database import Database
 from node.store.orders import FINISHED, Approvals, Orders, OrderState, StoredApproval, StoredOrder
 from protocols.agreement.facts import Consent
@@ -17,8 +18,15 @@ MAX_REASON = 200
 class ApprovalDesk:
     """Answers of the member, journalled before they count."""
 
-    def __init__(self, database: Database, journal: Journal, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        journal: Journal,
+        clock: Callable[[], datetime],
+        acting: Actor | None = None,
+    ) -> None:
         self._database, self._journal, self._clock = database, journal, clock
+        self._acting = acting or OS_USER
 
     def waiting(self) -> tuple[StoredOrder, ...]:
         """Orders that wait for an answer, oldest first."""
@@ -34,8 +42,9 @@ class ApprovalDesk:
             InputError: no such order, several that begin so, or the run is over.
         """
         order = self.find(run)
-        answer = Consent.ALWAYS if always else Consent.ONCE
-        self._answer(order.digest if always else order.run, answer, "", order)
+        self._answer(order.run, Consent.ONCE, "", order)
+        if always:
+            self._answer(order.digest, Consent.ALWAYS, "", order)
         return order
 
     def approve_workload(self, digest: str) -> None:
@@ -104,7 +113,11 @@ class ApprovalDesk:
             facts["run"] = order.run
         self._journal("approval", facts)
         with self._database.write() as connection:
-            Approvals(connection).put(StoredApproval(subject, answer.value, reason, now))
+            Approvals(connection).put(
+                StoredApproval(
+                    subject, answer.value, reason, now, self._acting.role, self._acting.id
+                )
+            )
 
 
 def answered(

@@ -37,6 +37,7 @@ from node.policy.facts import (
     overdue,
 )
 from node.policy.incidents import frozen
+from node.policy.life import present, terminated
 from node.policy.privacy import PrivacyAccount
 from node.policy.refusals import journal_facts, nothing_signed, unreadable, with_differences
 from node.store.database import Database
@@ -290,6 +291,7 @@ class Gate:
             signers=verified_signers(connection, terms, roster, self._me),
             operator=_ordered(signed_by),
             approvers=signed_by - {OPERATOR, COORDINATOR},
+            terminated=terminated(connection, terms),
             run_reused=reused,
             run_over=over,
             superseded=newest is not None
@@ -299,6 +301,7 @@ class Gate:
 
     def _mine(self, connection: Connection, case: _Case, terms: ParsedAgreement) -> MemberFacts:
         history, around = case.history or History(0, 0), self._around
+        presence = present(connection, self._me)
         return MemberFacts(
             self._me.id,
             history.weeks,
@@ -312,6 +315,8 @@ class Gate:
             certificate_days=around.certificate_days(),
             software=around.software,
             oldest_result_days=around.oldest_result_days(connection, case.now),
+            suspended_since=presence.suspended_since,
+            leaving_at=presence.leaving_at,
         )
 
     def _spending(

@@ -22,6 +22,11 @@ from protocols.errors import Code, LocalError
 # compared with this list so that alembic (0.8 s to import) is loaded only when there is work.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 BUSY_TIMEOUT_S = 15.0
+APPEND_ONLY = ("consent_events", "consent_imports", "legal_bases", "notices")
+_RESTORE = (
+    "Stop the node and restore your newest backup into an empty folder: "
+    "coop-node --home NEW restore FILE (RUNBOOK.md). Keep the damaged folder."
+)
 
 
 class Database:
@@ -53,7 +58,15 @@ class Database:
         with _translated(path):
             database = cls(_engine(path, busy_timeout_s), path)
             database._upgrade()
+            database._require_schema()
         return database
+
+    def require_sound(self) -> None:
+        """Read every page; LocalError if one is damaged. Takes longer the larger the file is."""
+        with self.read() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if found != "ok":
+            raise _damaged(self.path)
 
     def close(self) -> None:
         """Give all connections back."""
@@ -79,6 +92,31 @@ class Database:
         """The version row of the file, or the empty text before the first migration."""
         with self.read() as connection:
             return _revision(connection)
+
+    def _require_schema(self) -> None:
+        """Every table with all its columns, and what keeps the append-only ones so."""
+        from node.store.schema import metadata
+
+        with self.read() as connection:
+            if _revision(connection) != REVISIONS[-1]:
+                return
+            columns = {
+                (str(table), str(column))
+                for table, column in connection.exec_driver_sql(
+                    "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c "
+                    "WHERE m.type = 'table'"
+                )
+            }
+            triggers = {
+                str(row[0])
+                for row in connection.exec_driver_sql(
+                    "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+                )
+            }
+        wanted = {(t.name, c.name) for t in metadata.sorted_tables for c in t.columns}
+        guards = {f"{table}_no_{act}" for table in APPEND_ONLY for act in ("update", "delete")}
+        if not (wanted <= columns and guards <= triggers):
+            raise _damaged(self.path)
 
     def _upgrade(self) -> None:
         with self.read() as connection:
@@ -155,6 +193,10 @@ def _translated(path: Path) -> Iterator[None]:
         raise LocalError(sentence, code=code, where=str(path), fix=fix) from error
 
 
+def _damaged(path: Path) -> LocalError:
+    return LocalError("the database is damaged.", code=Code.TAMPERED, where=str(path), fix=_RESTORE)
+
+
 def _sentence(text: str, operational: bool) -> tuple[str, str, Code] | None:
     lower = text.lower()
     if operational and "full" in lower:
@@ -169,12 +211,11 @@ def _sentence(text: str, operational: bool) -> tuple[str, str, Code] | None:
             "Try again; if it lasts, look for a hanging coop-node.",
             Code.UNAVAILABLE,
         )
-    if "malformed" in lower or "not a database" in lower:
-        return (
-            "the database is damaged.",
-            "Stop the node and restore the file from a backup (RUNBOOK.md).",
-            Code.INTERNAL,
-        )
+    gone = operational and any(
+        one in lower for one in ("no such table", "no such column", "already exists")
+    )
+    if gone or "malformed" in lower or "not a database" in lower:
+        return "the database is damaged.", _RESTORE, Code.TAMPERED
     if operational and ("readonly" in lower or "unable to open" in lower):
         return (
             "the database cannot be written.",
