@@ -22,10 +22,12 @@ from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.consents import ConsentDesk
 from node.policy.facts import Surroundings, oldest_release_days
+from node.policy.evidence import Me
 from node.policy.gate import Gate
 from node.policy.journal import Journal
 from node.policy.ledgers import open_whole
 from node.policy.people import Actor, PeopleDesk
+from node.policy.results import Results
 from node.policy.witnessed import Witnessed
 from node.store.database import Database
 from protocols.audit.entries import Kind
@@ -122,6 +124,13 @@ class Member:
     approvals: ApprovalDesk
     gate: Gate
     witnessed: Witnessed  # the coordinator's log, as far as this node has seen it
+
+    @property
+    def results(self) -> Results:
+        """What became of released results here."""
+        me = Me(self.membership.member, self.home.keys.identity.public)
+        coop = self.membership.public.coop
+        return Results(self.database, coop, me, self.home.journal, self.home.clock)
 
     def close(self) -> None:
         """Give the database back."""

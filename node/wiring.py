@@ -79,7 +79,12 @@ class Daemon:
         self._tickets: dict[str, Ticket] = {}
         home = member.home
         self._mailroom = Mailroom(
-            member.database, member.agreements, home.journal, events.emit, home.clock
+            member.database,
+            member.agreements,
+            member.results,
+            home.journal,
+            events.emit,
+            home.clock,
         )
         tools = Tools(
             identity=home.keys.identity,

@@ -13,6 +13,7 @@ from datetime import datetime
 from node.federation.link import Calls, Letter
 from node.policy.agreements import Agreements
 from node.policy.budget import settle
+from node.policy.results import Results
 from node.store.database import Database
 from node.store.documents import AcceptedRosters
 from node.store.orders import Orders, OrderState
@@ -24,7 +25,8 @@ from protocols.errors import Code, CoopError, InputError, Refused, RemoteError
 from protocols.ids import run_id
 from protocols.signing import jws_payload
 
-CURSOR = "mail"
+CURSOR, TAKEN_BACK = "mail", "revocations"
+MAX_REVOCATIONS_BYTES = 8 * 1024 * 1024
 TRY_AGAIN = frozenset({Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.INTERNAL})
 Journal = Callable[[str, Mapping[str, object]], None]
 Emit = Callable[..., None]
@@ -36,6 +38,7 @@ class Mailroom:
 
     database: Database
     agreements: Agreements
+    results: Results
     journal: Journal
     emit: Emit
     clock: Callable[[], datetime]
@@ -46,6 +49,7 @@ class Mailroom:
         ``receive_order`` takes a signed order (JWS bytes) and remembers what the gate said.
         """
         count = 0
+        self._revoked(calls)
         with self.database.read() as db:
             after = Cursors(db).get(CURSOR)
         for letter in calls.mail(after):
@@ -108,6 +112,8 @@ class Mailroom:
                 receive_order(letter.body)
             elif letter.kind == "release":
                 self._release(letter)
+            elif letter.kind == "revocation":
+                self._take_back(letter.body)
             elif letter.kind == "run-ended":
                 self._run_ended(letter)
             else:
@@ -126,6 +132,37 @@ class Mailroom:
                 offered = ReleaseState.OFFERED
                 Releases(db).put(StoredRelease(model, run, offered, letter.body, self.clock()))
         self.emit("document", kind="release", id=model)
+
+    def _revoked(self, calls: Calls) -> None:
+        """Models that were taken back, before anything else and beside the letters: for a node
+        that joined or was restored since, and for one whose letters wait behind an order.
+
+        The first that does not verify stops this for now; it is asked for again at each contact,
+        because it may be under a version that this member has not signed yet.
+        """
+        with self.database.read() as db:
+            after = Cursors(db).get(TAKEN_BACK)
+        raw = calls.fetch("revocations", "", str(after), MAX_REVOCATIONS_BYTES)
+        document = parse_json(raw, "revocations")
+        newest, listed = document.get("newest"), document.get("revocations")
+        if type(newest) is not int or not isinstance(listed, list):
+            raise RemoteError("the list of revocations cannot be read.", peer="coordinator")
+        if newest < after:  # the office was restored and counts anew
+            self._remember_revoked(0)
+        for one in listed:
+            try:
+                self._take_back(json_bytes(one["signed"]))
+                self._remember_revoked(int(one["seq"]))
+            except (InputError, Refused, KeyError, TypeError, ValueError) as error:
+                self.emit("document", kind="unreadable revocation", id=str(error)[:200])
+                return
+
+    def _remember_revoked(self, seq: int) -> None:
+        with self.database.write() as db:
+            Cursors(db).put(TAKEN_BACK, seq)
+
+    def _take_back(self, body: bytes) -> None:
+        self.emit("document", kind="revocation", id=self.results.take_back(body))
 
     def _run_ended(self, letter: Letter) -> None:
         document = parse_json(letter.body, "run-ended")

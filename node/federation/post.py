@@ -44,7 +44,14 @@ def post_answer(member: Member, run: str, answer: str, reasons: tuple[str, ...])
 
 def _room(member: Member) -> Mailroom:
     home = member.home
-    return Mailroom(member.database, member.agreements, home.journal, _Silent().emit, home.clock)
+    return Mailroom(
+        member.database,
+        member.agreements,
+        member.results,
+        home.journal,
+        _Silent().emit,
+        home.clock,
+    )
 
 
 class _AnOrder(CoopError):

@@ -1,4 +1,5 @@
-"""Released models that this node was offered, pulled, uses or refused."""
+"""Released models that this node was offered, pulled, uses or refused; which were taken back;
+how often each was used."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from node.store.schema import releases
+from node.store.schema import releases, result_uses, revocations
 
 
 class ReleaseState(StrEnum):
@@ -65,6 +66,74 @@ class Releases:
         if states:
             query = query.where(releases.c.state.in_([state.value for state in states]))
         return tuple(_release(row) for row in self._connection.execute(query))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRevocation:
+    """A model that was taken back; ``jws`` as received, its signatures verified before."""
+
+    model: str
+    reason: str
+    jws: bytes
+    received_at: datetime
+
+
+class Revocations:
+    """Models that may not be used any more; nothing here is changed or deleted."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, revocation: StoredRevocation) -> bool:
+        """Keep one; False if this model was taken back before (the first one stands)."""
+        if self.get(revocation.model) is not None:
+            return False
+        self._connection.execute(
+            insert(revocations).values(
+                model=revocation.model,
+                reason=revocation.reason,
+                jws=revocation.jws,
+                received_at=revocation.received_at,
+            )
+        )
+        return True
+
+    def get(self, model: str) -> StoredRevocation | None:
+        """The revocation of a model, or nothing."""
+        query = select(revocations).where(revocations.c.model == model)
+        row = self._connection.execute(query).first()
+        if row is None:
+            return None
+        return StoredRevocation(row.model, row.reason, row.jws, row.received_at)
+
+
+class Uses:
+    """How often a result was used on a day (UTC)."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def on(self, model: str, day: datetime) -> int:
+        """So far."""
+        query = select(result_uses.c.count).where(
+            result_uses.c.model == model, result_uses.c.day == _day(day)
+        )
+        return int(self._connection.execute(query).scalar() or 0)
+
+    def add(self, model: str, day: datetime) -> None:
+        """One more."""
+        self._connection.execute(
+            upsert(result_uses)
+            .values(model=model, day=_day(day), count=1)
+            .on_conflict_do_update(
+                index_elements=[result_uses.c.model, result_uses.c.day],
+                set_={"count": result_uses.c.count + 1},
+            )
+        )
+
+
+def _day(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d")
 
 
 def _release(row: Row[tuple[object, ...]]) -> StoredRelease:

@@ -24,7 +24,9 @@ from node.federation.participant import Ticket, Tools
 from node.federation.rooms import Rooms
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
+from node.policy.evidence import Me
 from node.policy.gate import Gate
+from node.policy.results import Results
 from node.store.database import Database
 from node.store.orders import Orders, StoredOrder
 from node.store.outbox import Outbox
@@ -75,7 +77,11 @@ class House:
         clock = self._clock
         self.agreements = Agreements(self.database, small_coop.COOP, key, self._write, clock)
         self.approvals = ApprovalDesk(self.database, self._write, clock)
-        self.mailroom = Mailroom(self.database, self.agreements, self._write, self._say, clock)
+        me = Me(self.papers.member(self.name), key.public)
+        results = Results(self.database, small_coop.COOP, me, self._write, clock)
+        self.mailroom = Mailroom(
+            self.database, self.agreements, results, self._write, self._say, clock
+        )
         gate = Gate(
             self.database,
             public=key.public,
