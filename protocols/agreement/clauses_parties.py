@@ -1,4 +1,4 @@
-"""Clauses about who and when: parties, governance, approval, term, house rules.
+"""Clauses about who and when: parties, governance, approval, term.
 
 SPEC.md section 6.2. Each function yields a reason for every no; a clause that is missing or of
 a wrong type says no. None raises on a parsed order, whatever the terms and the facts are.
@@ -6,24 +6,20 @@ a wrong type says no. None raises on a parsed order, whatever the terms and the 
 
 from __future__ import annotations
 
-import math
-from datetime import timedelta
-
 from protocols.agreement.facts import Consent, Facts, Request
-from protocols.agreement.house import HouseRules
+from protocols.agreement.order import OPERATOR
 from protocols.agreement.saying import (
+    CLOCK_SKEW,
     Says,
     day,
-    eps,
     hours,
     minute,
     no,
     some,
+    unknown,
 )
 from protocols.agreement.terms import Approval, Governance, Parties, Term, Terms
 from protocols.permit import Gate
-
-CLOCK_SKEW = timedelta(minutes=5)
 
 
 def parties(terms: Terms, request: Request, facts: Facts) -> Says:
@@ -119,12 +115,46 @@ def governance(terms: Terms, request: Request, facts: Facts) -> Says:
             "the release does not carry a valid signature of the coordinator's key in this clause",
         )
     if block is not None:
+        yield from _second_person(block, request, facts)
         yield from _in_force(block, facts)
+
+
+def _second_person(block: Governance, request: Request, facts: Facts) -> Says:
+    """A release is held, not refused, until it carries both: so only its use is asked here."""
+    keys, evidence = set(block.approver_keys), facts.evidence
+    running = request.gate in (Gate.LAUNCH, Gate.ADMIT)
+    if running and "launch" in block.two_person and not keys & evidence.approvers:
+        yield no(
+            "c05",
+            "0 approvers",
+            f"1 of {len(keys)} approvers",
+            "the order needs a second person's signature beside the operator's, by one of "
+            f"{len(keys)} keys in this clause, and carries 0",
+        )
+    if request.gate is not Gate.USE or "release" not in block.two_person:
+        return
+    signed = evidence.release_signers
+    if OPERATOR not in signed or not keys & signed:
+        yield no(
+            "c05",
+            f"{len((keys | {OPERATOR}) & signed)} of 2 signatures",
+            "the operator and an approver",
+            f"the release needs the signatures of the operator and of one of {len(keys)} "
+            f"approvers, and carries {len(keys & signed)} of an approver and "
+            f"{int(OPERATOR in signed)} of the operator",
+        )
 
 
 def _replays(terms: Terms, request: Request, facts: Facts) -> Says:
     order, evidence = request.order, facts.evidence
     running = request.gate in (Gate.LAUNCH, Gate.ADMIT)
+    if evidence.terminated:
+        yield no(
+            "c05",
+            "ended",
+            "in force",
+            f"the members have ended agreement version {terms.version} ({terms.id[:16]})",
+        )
     if evidence.run_reused:
         yield no(
             "c05",
@@ -165,13 +195,16 @@ def approval(terms: Terms, request: Request, facts: Facts) -> Says:
     yield from hours("c16", block.hours_utc, facts)
     if facts.consent is Consent.REFUSED:
         yield no("c16", "refused", "approved", "this member has refused the order")
-    manual = block.mode == "manual" or facts.house.manual_approval
-    if manual and facts.consent is Consent.NONE:
+    each = facts.house.manual_approval  # then an approval for always is not enough
+    manual = block.mode == "manual" or each
+    always = facts.consent is Consent.ALWAYS
+    if manual and (facts.consent is Consent.NONE or (always and each)):
         yield no(
             "c16",
             "not approved",
             "approved",
-            "this order waits for the approval of this member",
+            "this order waits for the approval of this member"
+            + (", whose house rules ask for each order by itself" if each else ""),
             pending=True,
         )
 
@@ -186,6 +219,14 @@ def term(terms: Terms, request: Request, facts: Facts) -> Says:
         yield no("c30", day(now), day(block.ends), f"the agreement ended on {day(block.ends)}")
     if request.gate not in (Gate.LAUNCH, Gate.ADMIT):
         return
+    if block is not None and now >= block.review_by:
+        yield no(
+            "c30",
+            day(now),
+            day(block.review_by),
+            f"the members wanted to look at the agreement again by {day(block.review_by)}, it is "
+            f"{day(now)}; new runs wait for a new version",
+        )
     if now > order.deadline:
         yield no(
             "c30",
@@ -211,67 +252,18 @@ def term(terms: Terms, request: Request, facts: Facts) -> Says:
         )
 
 
-def house_rules(terms: Terms, request: Request, facts: Facts) -> Says:
-    """This member's own limits, which only tighten."""
-    if request.gate not in (Gate.ADMIT, Gate.USE):
-        return
-    rules, order = facts.house, request.order
-    purpose = request.purpose if request.gate is Gate.USE else order.purpose
-    if rules.purposes is not None and purpose not in rules.purposes:
-        allowed = ", ".join(sorted(rules.purposes)) or "none"
-        yield no("house", purpose, allowed, f"your house rules allow the purposes: {allowed}")
-    if request.gate is not Gate.ADMIT:
-        return
-    hidden = rules.columns_never & {c for full in order.columns for c in (full, _plain(full))}
-    if hidden:
-        yield no("house", some(hidden), "never", f"your house rules never give {some(hidden)}")
-    yield from hours("house", rules.hours_utc, facts)
-    runs = facts.ledger.runs_in_period if facts.ledger is not None else 0
-    for what, found, least in (
-        (
-            "the cohort has {} members, your house rules ask for {}",
-            len(order.cohort),
-            rules.min_cohort,
-        ),
-        (
-            "the smallest sum has {} members, your house rules ask for {}",
-            order.min_cohort,
-            rules.min_cohort,
-        ),
-        (
-            "{} colluders are guarded against, your house rules ask for {}",
-            order.colluders,
-            rules.min_colluders,
-        ),
-    ):
-        if found < least:
-            yield no("house", found, least, what.format(found, least))
-    for what, found, most in (
-        ("the run would take {} rounds, your house rules allow {}", order.rounds, rules.max_rounds),
-        (
-            "with this run there would be {} in the period, your house rules allow {}",
-            runs + 1,
-            rules.max_runs,
-        ),
-    ):
-        if most is not None and found > most:
-            yield no("house", found, most, what.format(found, most))
-    yield from _house_epsilon(rules, facts)
-
-
-def _house_epsilon(rules: HouseRules, facts: Facts) -> Says:
-    if rules.max_epsilon is None:
-        return
-    spent = facts.privacy.epsilon_after if facts.privacy is not None else math.inf
-    if not spent <= rules.max_epsilon:  # also not a number
+def clock(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c30: a clock that was put back would bring spent budgets and ended terms back to life."""
+    if request.gate is Gate.RELEASE:
+        return  # asked again later by members that did not see it happen
+    newest, now = facts.newest_seen, facts.now
+    if newest is None:
+        yield unknown("c30", "the latest instant in the ledgers of this computer")
+    elif newest > now + CLOCK_SKEW:
         yield no(
-            "house",
-            eps(spent),
-            eps(rules.max_epsilon, up=False),
-            f"with this run {eps(spent)} of epsilon would be spent in the period, your house rules "
-            f"allow {eps(rules.max_epsilon, up=False)}",
+            "c30",
+            minute(now),
+            minute(newest),
+            f"it is {minute(now)} UTC by this clock, but something was written down at "
+            f"{minute(newest)} UTC before; set the clock right",
         )
-
-
-def _plain(column: str) -> str:
-    return column.rpartition(".")[2]

@@ -11,15 +11,23 @@ from protocols.agreement.facts import Facts, Request
 from protocols.agreement.saying import (
     Says,
     no,
+    some,
 )
 from protocols.agreement.terms import NEVER_RELEASED, PROFILES, Competition, Outputs, Terms
 from protocols.permit import Gate
+
+MADE = ("metrics", "model")
+"""Kinds of results that this version can make; figures are not among them."""
 
 
 def outputs(terms: Terms, request: Request, facts: Facts) -> Says:
     """c15: only agreed kinds of results, from enough members, and better than the baseline."""
     block = terms.block("c15", Outputs)
-    if block is None or request.gate not in (Gate.RELEASE, Gate.USE):
+    if block is None:
+        return
+    if request.gate in (Gate.LAUNCH, Gate.RELEASE):
+        yield from _capable(block)
+    if request.gate not in (Gate.RELEASE, Gate.USE):
         return
     yield from _kinds(block, request)
     figures = facts.figures
@@ -45,6 +53,20 @@ def outputs(terms: Terms, request: Request, facts: Facts) -> Says:
             f"the blend's error ({figures.measure}) is {figures.blend_error:.4f}, it must be below "
             f"{limit:.4f} (the members' own baseline {figures.baseline_error:.4f}, "
             f"{block.min_gain_percent:g} % better)",
+        )
+
+
+def _capable(block: Outputs) -> Says:
+    """A kind that nobody can make would be agreed, signed and never looked at."""
+    others = set(block.release) - set(MADE) - set(block.never) - set(NEVER_RELEASED)
+    if others:
+        made = ", ".join(MADE)
+        yield no(
+            "c15",
+            some(others),
+            made,
+            f"the clause lets {some(others)} leave a run, and this version of datacoop cannot "
+            f"make that (it makes {made})",
         )
 
 
@@ -90,6 +112,37 @@ def competition(terms: Terms, request: Request, facts: Facts) -> Says:
                 f"{limit} %",
                 f"one member could make up {share:.0f} % of a sum, at most {limit} % are allowed",
             )
+    if request.gate in (Gate.RELEASE, Gate.USE):
+        yield from _shown(block, request, facts)
+
+
+def _shown(block: Competition, request: Request, facts: Facts) -> Says:
+    """What a release shows: no blocked field, and no member behind too large a part of a figure."""
+    profile = PROFILES[block.profile]
+    blocked = {*block.blocked_fields, *profile.blocked_fields} & set(request.outputs)
+    if blocked:
+        yield no(
+            "c27",
+            some(blocked),
+            "no blocked field",
+            f"competition profile {block.profile} blocks {some(blocked)} in every result "
+            f"({len({*block.blocked_fields, *profile.blocked_fields})} fields are blocked)",
+        )
+    figures = facts.figures
+    if figures is None or figures.contributors < 1:
+        return  # clause 15 has said no
+    share, limit = (
+        100 / figures.contributors,
+        min(block.max_share_percent, profile.max_share_percent),
+    )
+    if share > limit:
+        yield no(
+            "c27",
+            f"{share:.0f} %",
+            f"{limit} %",
+            f"with {figures.contributors} contributors each is behind {share:.0f} % of the "
+            f"figures, at most {limit} % are allowed",
+        )
 
 
 def _profile_minimum(guard: Competition | None) -> int:

@@ -6,17 +6,19 @@ SPEC.md section 6.2; the rules of ``clauses_parties`` hold here too.
 from __future__ import annotations
 
 from protocols.agreement.base import same_json
-from protocols.agreement.facts import Facts, Request
+from protocols.agreement.facts import Facts, MemberFacts, Request
 from protocols.agreement.saying import (
     Says,
     no,
     short,
     some,
+    unknown,
 )
 from protocols.agreement.terms import (
     Contribution,
     Datasets,
     Purposes,
+    Quality,
     Terms,
     Workloads,
     WorkloadTerms,
@@ -58,6 +60,54 @@ def datasets(terms: Terms, request: Request, facts: Facts) -> Says:
             some(extra),
             f"{len(block.columns) // 2} declared columns",
             f"the columns {some(extra)} are not declared in this clause",
+        )
+
+
+def quality(terms: Terms, request: Request, facts: Facts) -> Says:
+    """c09: healthy and recent data here; nobody in the cohort is known to lack it."""
+    block = terms.block("c09", Quality)
+    if block is None or request.gate not in (Gate.LAUNCH, Gate.ADMIT):
+        return
+    if request.gate is Gate.LAUNCH:
+        poor = facts.office.quality_unknown if facts.office is not None else None
+        if poor is None:
+            yield unknown("c09", "which members lately had no data of the agreed quality")
+        elif poor & set(request.order.cohort):
+            asked = poor & set(request.order.cohort)
+            yield no(
+                "c09",
+                len(asked),
+                0,
+                f"{len(asked)} members of the cohort lately had no data of the agreed quality, "
+                f"0 may be asked: {some({one[:16] for one in asked})}",
+            )
+        return
+    yield from _health(block, facts.mine)
+
+
+def _health(block: Quality, mine: MemberFacts | None) -> Says:
+    health = mine.health if mine is not None else None
+    if health is None:
+        yield unknown("c09", "the health of the data that the order reads")
+    elif not block.min_health <= health <= 100:  # also not a number
+        yield no(
+            "c09",
+            f"{health:.1f}",
+            block.min_health,
+            f"the data has a health of {health:.1f} out of 100, at least {block.min_health} is "
+            "needed",
+            outside=f"the data of this node has a health below {block.min_health} out of 100",
+        )
+    age = mine.data_age_days if mine is not None else None
+    if age is None:
+        yield unknown("c09", "the age of the newest row")
+    elif age > block.max_age_days:
+        yield no(
+            "c09",
+            f"{age} days",
+            f"{block.max_age_days} days",
+            f"the newest row is {age} days old, at most {block.max_age_days} are agreed",
+            outside=f"the newest row of this node is more than {block.max_age_days} days old",
         )
 
 

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from protocols.agreement import (
+    clauses_house,
+    clauses_office,
     clauses_parties,
+    clauses_people,
     clauses_privacy,
     clauses_results,
     clauses_run,
+    clauses_use,
 )
 from protocols.agreement.facts import Denial, Facts, Request
 from protocols.agreement.saying import Check, missing_clauses
@@ -33,11 +37,31 @@ COMMON: tuple[Check, ...] = (
     clauses_results.competition,
     clauses_parties.term,
 )
+LATER: tuple[Check, ...] = (
+    clauses_people.roles,
+    clauses_people.data_roles,
+    clauses_run.quality,
+    clauses_people.legal_basis,
+    clauses_people.notice,
+    clauses_people.rights,
+    clauses_use.benefit,
+    clauses_office.costs,
+    clauses_use.ip,
+    clauses_use.confidentiality,
+    clauses_office.sharing,
+    clauses_office.security,
+    clauses_office.audit,
+    clauses_office.incidents,
+    clauses_people.oversight,
+    clauses_use.retention,
+    clauses_use.membership,
+    clauses_parties.clock,
+)
 CHECKS: Mapping[Gate, tuple[Check, ...]] = {
     Gate.LAUNCH: COMMON,
-    Gate.ADMIT: (*COMMON, clauses_parties.house_rules),
+    Gate.ADMIT: (*COMMON, clauses_house.house_rules),
     Gate.RELEASE: COMMON,
-    Gate.USE: (*COMMON, clauses_parties.house_rules),
+    Gate.USE: (*COMMON, clauses_house.house_rules),
 }
 """Every clause is asked at every gate; a clause with nothing to say there still has to exist."""
 

@@ -198,8 +198,19 @@ class Facts:
     # must not be before it (c30)
 
     def __post_init__(self) -> None:
-        if self.now.tzinfo is None:
-            raise InputError("the clock of a decision must be in UTC, not without a zone.")
+        mine, audit, release = self.mine, self.audit, self.release
+        for moment in (
+            self.now,
+            self.newest_seen,
+            mine.suspended_since if mine is not None else None,
+            mine.leaving_at if mine is not None else None,
+            audit.verified_at if audit is not None else None,
+            release.created if release is not None else None,
+            release.expires if release is not None else None,
+            release.left_at if release is not None else None,
+        ):
+            if moment is not None and moment.tzinfo is None:
+                raise InputError("the clock of a decision must be in UTC, not without a zone.")
 
 
 @dataclass(frozen=True, slots=True)

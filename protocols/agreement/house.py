@@ -18,12 +18,14 @@ class HouseRules:
     purposes: frozenset[str] | None = None  # only these
     columns_never: frozenset[str] = frozenset()
     hours_utc: Hours | None = None
-    manual_approval: bool = False
+    manual_approval: bool = False  # of each order by itself: "always" is not enough
     min_cohort: int = 0
     min_colluders: int = 0
     max_rounds: int | None = None
     max_runs: int | None = None  # within the period of clause 14
     max_epsilon: float | None = None  # spent with the run, over the period of its budget
+    countries: frozenset[str] | None = None  # in which the coordinator may run, ISO alpha-2
+    max_uses_per_day: int | None = None  # of one result on this node
 
 
 NO_HOUSE_RULES = HouseRules()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Set
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from protocols.agreement.facts import Facts, Reason, Request
 from protocols.agreement.order import Order
@@ -12,6 +12,7 @@ from protocols.agreement.terms import BLOCK_OF, TYPE_OF, Hours, Terms, Workloads
 
 Says = Iterator[Reason]
 Check = Callable[[Terms, Request, Facts], Says]
+CLOCK_SKEW = timedelta(minutes=5)  # by how much two clocks may differ
 _NAMES = {clause: kind.replace("_", " ") for clause, kind in TYPE_OF.items()} | {
     "house": "house rules"
 }
@@ -29,6 +30,11 @@ def no(
     """A reason under the clause's name."""
     shown = str(found) or "nothing"
     return Reason(clause, _NAMES[clause], shown, str(allowed), sentence, pending, outside)
+
+
+def unknown(clause: str, what: str) -> Reason:
+    """The no of a clause that asks for something nobody has looked at."""
+    return no(clause, "unknown", "known", f"{what} is not known, and what is not known is denied")
 
 
 def missing_clauses(terms: Terms) -> Says:
