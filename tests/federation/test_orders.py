@@ -11,6 +11,7 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 
 from coordinator.desk import Desk
+from coordinator.release.publishing import ReleaseDesk
 from coordinator.rounds.exchange import Exchange
 from coordinator.rounds.run import Run
 from coordinator.store.mail import Mail
@@ -115,6 +116,9 @@ def coop(tmp_path: Path, by_hand: str = "", other_code: str = "", no_rows: str =
         enrolment=office,
         agreements=SimpleNamespace(),
         clock=home.clock,
+        release_desk=lambda log: ReleaseDesk(
+            home.database, home.folder / "releases", COORDINATOR, log, lambda: (), home.clock
+        ),
     )
     desk = Desk(
         counter,  # type: ignore[arg-type]
