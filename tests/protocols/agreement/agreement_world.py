@@ -101,7 +101,8 @@ def agreement(figures: dict[str, Any] | None = None, **changes: Any) -> ParsedAg
         "starts": STARTS,
         "ends": ENDS,
     }
-    return make_agreement(TEMPLATE, figures=figures, **(values | changes))
+    complete = {"operator_legal_id": "HRB 1", "amendment_notice_days": 14} | (figures or {})
+    return make_agreement(TEMPLATE, figures=complete, **(values | changes))
 
 
 def roster(people: list[SigningKey] | None = None) -> ParsedRoster:

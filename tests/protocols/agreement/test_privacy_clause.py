@@ -252,7 +252,7 @@ def test_the_template_with_churn_has_a_budget_and_no_contradiction() -> None:
 SAID = [
     "at most epsilon 4 (delta 1e-05) of each customer's privacy in any 365 days",
     "54.6 times",
-    "Workload churn 1 (d2d2d2d2d2d2d2d2...)",
+    "Program churn 1, code d2d2 d2d2 d2d2 d2d2",
     "with noise that hides each single customer",
     "In runs of churn every computer adds noise",
     "In runs of demand we add no artificial noise",
@@ -276,9 +276,9 @@ def test_a_looser_budget_is_named_in_the_comparison() -> None:
         {"budgets": [{"unit": "customer", "epsilon": 6, "delta": 1e-6, "period_days": 30}]},
     )
     text = comparison(BOTH, looser)
-    assert "budgets[1].epsilon: 4.0 -> 6.0 (looser)" in text
-    assert "budgets[1].delta: 1e-05 -> 1e-06 (tighter)" in text
-    assert "budgets[1].period_days: 365 -> 30 (looser)" in text
+    assert "budgets[customer].epsilon: 4.0 -> 6.0 (looser)" in text
+    assert "budgets[customer].delta: 1e-05 -> 1e-06 (tighter)" in text
+    assert "budgets[customer].period_days: 365 -> 30 (looser)" in text
 
 
 ONE = {"unit": "customer", "epsilon": 1.0, "delta": 1e-6, "period_days": 365}
