@@ -7,8 +7,10 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from importlib.metadata import version
 
+from coordinator import incidents, upkeep
 from coordinator.desk import Desk
 from coordinator.events import Events
 from coordinator.log.append import AuditLog
@@ -40,6 +42,8 @@ from protocols.signing import jws_payload
 _log = logging.getLogger(__name__)
 GONE_AFTER_S = 3.0
 TICK_S = 0.25
+DAILY = timedelta(days=1)
+NEWCOMERS = timedelta(seconds=10)
 
 
 class Server:
@@ -54,6 +58,7 @@ class Server:
         self._told: dict[MemberId, int] = {}
         self._here: frozenset[MemberId] = frozenset()
         self._worker: threading.Thread | None = None
+        self._chores_at: dict[str, datetime] = {}
 
     def stop(self, *_: object) -> None:
         """End ``run`` soon; may be called from a signal handler."""
@@ -62,6 +67,8 @@ class Server:
     def run(self) -> None:
         """Serve until ``stop``."""
         house, settings = self._house, self._house.settings
+        upkeep.daily(house, house.clock(), self._log.append, self._events.emit)  # before TLS starts
+        self._chores_at["daily"] = house.clock()
         software = f"datacoop {version('datacoop')}"
         desk = Desk(house, self._log, self._events.emit)
         link = Link(
@@ -105,17 +112,34 @@ class Server:
             self._events.emit("stopped")
 
     def _tick(self) -> None:
+        self._chores()
         self._notice_members()
         self._notice_mail()
         if self._worker is not None and self._worker.is_alive():
             return
         with self._house.database.read() as db:
-            waiting = Runs(db).list(open_only=True)
+            listed = Runs(db).list(open_only=True)
+        waiting = [one for one in listed if one.state is not State.AWAITING]
         if waiting:
             self._worker = threading.Thread(
                 target=self._work, args=(waiting[0],), name="run", daemon=False
             )
             self._worker.start()
+
+    def _chores(self) -> None:
+        """What comes round by itself; a clock that was set back repeats a chore, no more."""
+        house = self._house
+        if self._is_due("daily", DAILY):
+            upkeep.daily(house, house.clock(), self._log.append, self._events.emit)
+        if self._is_due("newcomers", NEWCOMERS):
+            incidents.deliver(house)
+
+    def _is_due(self, chore: str, every: timedelta) -> bool:
+        now, last = self._house.clock(), self._chores_at.get(chore)
+        if last is not None and timedelta(0) <= now - last < every:
+            return False
+        self._chores_at[chore] = now
+        return True
 
     def _notice_members(self) -> None:
         here = self._sessions.connected()
@@ -176,7 +200,7 @@ class Server:
             folder=house.run_folder(stored.run),
             key=house.key,
             journal=self._log.append,
-            log_root=self._log.root,
+            log_head=self._log.head,
             emit=self._events.emit,
             clock=house.clock,
             stop=self._stop,

@@ -19,15 +19,16 @@ from cryptography import x509
 
 from coordinator import files
 from coordinator.members import certificates, pki
-from coordinator.rounds.ending import end_run
-from coordinator.store.runs import Runs, State
+from coordinator.store.releases import NEXT as STEPS
+from coordinator.store.releases import Releases, ReleaseState
+from coordinator.store.runs import Runs
 from coordinator.wiring import House
 from protocols import bundle
 from protocols.agreement.base import parse_utc
 from protocols.agreement.terms import Retention
 from protocols.audit.entries import Fact, Kind
+from protocols.audit.writer import Facts
 from protocols.errors import InputError, LocalError
-from protocols.ids import MemberId
 from protocols.plain import printable
 
 HOUR_S = 3600.0
@@ -36,7 +37,7 @@ _STAGES = "runs/*/stages/*"
 _KEPT = {bundle.CARD, bundle.CARD_SIGNED, bundle.AGREEMENT, bundle.ORDER, "log", "rosters"}
 _TOO_OLD = "answers of its round have become older than clause 28 lets them stay"
 
-Journal = Callable[[Kind, dict[str, Fact]], object]
+Journal = Callable[[Kind, Facts], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +83,10 @@ def purge(house: House, now: datetime, journal: Journal) -> tuple[Due, ...]:
     A run that still needs answers that have become too old is ended with them.
     """
     found = due(house, now)
-    _end_runs_of(house, [one.path for one in found if one.kind == "updates"], now, journal)
+    _end_runs_of(house, [one.path for one in found if one.kind == "updates"], journal)
     for one in found:
         if one.kind == "release":
+            _withdraw(house, one.path.name, now)
             _forget_model(one.path)
         else:
             one.path.unlink(missing_ok=True)
@@ -95,18 +97,13 @@ def purge(house: House, now: datetime, journal: Journal) -> tuple[Due, ...]:
     return found
 
 
-def _end_runs_of(house: House, paths: list[Path], now: datetime, journal: Journal) -> None:
+def _end_runs_of(house: House, paths: list[Path], journal: Journal) -> None:
     """Before their answers go: nobody may finish a round from what is left."""
     named = {path.parent.parent.name for path in paths}
     with house.database.read() as db:
         late = [one for one in Runs(db).list(open_only=True) if one.run in named]
     for run in late:
-        journal(Kind.RUN, {"run": run.run, "state": State.ABORTED.value})
-        _, order = house.order_of(run)
-        cohort = [MemberId(one) for one in order.order.cohort]
-        with house.database.write() as db:
-            if not Runs(db).require(run.run).over:
-                end_run(db, run.run, State.ABORTED, _TOO_OLD, cohort, now)
+        house.abort(run, _TOO_OLD, journal)
 
 
 def renew_certificate(house: House, now: datetime, journal: Journal) -> bool:
@@ -180,6 +177,13 @@ def _made_at(folder: Path) -> datetime:
             where=str(folder),
             fix="Restore the folder from a backup.",
         ) from error
+
+
+def _withdraw(house: House, model: str, now: datetime) -> None:
+    with house.database.write() as db:
+        found = Releases(db).get(model)
+        if found is not None and ReleaseState.WITHDRAWN in STEPS[found.state]:
+            Releases(db).move(model, ReleaseState.WITHDRAWN, now)
 
 
 def _forget_model(folder: Path) -> None:

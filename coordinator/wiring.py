@@ -20,22 +20,22 @@ from coordinator.members.pki import (
     load_operator_key,
     places,
 )
+from coordinator.rounds.ending import end_run
 from coordinator.store.database import Database
-from coordinator.store.documents import Document, Documents
-from coordinator.store.mail import Mail
-from coordinator.store.runs import Answer, Run, RunMember, RunMembers, Runs
-from protocols.agreement.order import OPERATOR, Order, ParsedOrder, read_order
+from coordinator.store.documents import Documents, Signatures
+from coordinator.store.runs import Run, RunMembers, Runs, State
+from protocols.agreement.order import Order, ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import parse_roster
 from protocols.audit.entries import Kind
-from protocols.canonical import json_bytes, parse_json
+from protocols.audit.writer import Facts
+from protocols.canonical import parse_json
 from protocols.errors import Code, LocalError
-from protocols.ids import MemberId, RunId
-from protocols.signing import SigningKey, jws_payload, jws_sign
+from protocols.ids import MemberId
+from protocols.signing import SigningKey, jws_merge, jws_payload
 
 if TYPE_CHECKING:
     from coordinator.release.publishing import ReleaseDesk
-    from coordinator.plans import RunPlan
     from coordinator.settings import CoordinatorSettings
     from protocols.privacy.budget import Line
 
@@ -95,49 +95,30 @@ class House:
             self.database, self.releases, self.key, log, self.agreements.roster_chain, self.clock
         )
 
-    def earlier_orders(self) -> tuple[tuple[datetime, Order], ...]:
-        """Orders launched so far with their instants, oldest first."""
+    def earlier_orders(self, *, without: str = "") -> tuple[tuple[datetime, Order], ...]:
+        """Orders posted so far with their instants, oldest first; ``without`` leaves a run out.
+
+        One that waits for approval counts, so that no second one takes its place; one that was
+        given up before anybody was asked does not.
+        """
         with self.database.read() as db:
-            known = {str(run.order_id): run.created_at for run in Runs(db).list()}
+            known = {
+                str(run.order_id): run.created_at
+                for run in Runs(db).list()
+                if run.run != without and (not run.over or RunMembers(db).of(run.run))
+            }
             found = [(known[d.id], d) for d in Documents(db).list(ORDER) if d.id in known]
         return tuple(
             (at, read_order(jws_payload(parse_json(d.body, "order"), "order"), "order").order)
             for at, d in found
         )
 
-    def spent(self) -> tuple[Line, ...]:
-        """What earlier runs cost in privacy; errors as ``coordinator.spending.lines``."""
+    def spent(self, *, without: str = "") -> tuple[Line, ...]:
+        """What earlier runs cost in privacy; as ``coordinator.spending.lines``."""
         from coordinator import spending
 
         with self.database.read() as db:
-            return spending.lines(db)
-
-    def launch(self, plan: RunPlan) -> dict[str, Any]:
-        """Sign the order, keep it, put it into every cohort member's mailbox; the signed order.
-
-        Raises:
-            Refused: the launch gate said no.
-        """
-        if plan.denial is not None:
-            raise plan.denial.refused()
-        from coordinator import spending
-
-        order = plan.order
-        signed = jws_sign(order.document, OPERATOR, self.operator_key())
-        body, now = json_bytes(signed), self.clock()
-        with self.log() as log:
-            log.append(Kind.ORDER, {"order": order.id, "run": order.order.run})
-        with self.database.write() as db:
-            Documents(db).add(Document(order.id, ORDER, body, now))
-            spending.record(db, order, plan.course.privacy(), now)
-            Runs(db).add(RunId(order.order.run), order.id, now)
-            for one in order.order.cohort:
-                member = MemberId(one)
-                RunMembers(db).put(
-                    RunMember(RunId(order.order.run), member, Answer.SILENT, (), now)
-                )
-                Mail(db).post(member, kind=ORDER, document=order.id, body=body, now=now)
-        return signed
+            return spending.lines(db, without=without)
 
     def agreement(self) -> ParsedAgreement | None:
         """The version in force, or None before the first."""
@@ -156,13 +137,27 @@ class House:
         return parse_roster(document.body, "roster").roster.epoch
 
     def order_of(self, run: Run) -> tuple[dict[str, Any], ParsedOrder]:
-        """The signed order of a run."""
+        """The signed order of a run, with every approver's signature."""
         with self.database.read() as db:
             document = Documents(db).get(run.order_id)
+            approvals = Signatures(db).of(run.order_id)
         if document is None:
             raise LocalError("the order of this run is missing.", where=run.run)
-        signed = parse_json(document.body, "order")
+        parts = [parse_json(one.jws, "approval") for one in approvals]
+        signed = jws_merge(parse_json(document.body, "order"), *parts)
         return signed, read_order(jws_payload(signed, "order"), "order")
+
+    def abort(self, run: Run, detail: str, journal: Callable[[Kind, Facts], object]) -> bool:
+        """End a run now: members forget the round in hand, nothing is released; False if it is
+        over already."""
+        journal(Kind.RUN, {"run": run.run, "state": State.ABORTED.value})
+        _, order = self.order_of(run)
+        cohort = [MemberId(one) for one in order.order.cohort]
+        with self.database.write() as db:
+            if Runs(db).require(run.run).over:
+                return False
+            end_run(db, run.run, State.ABORTED, detail, cohort, self.clock())
+        return True
 
     def close(self) -> None:
         """Give the database back."""

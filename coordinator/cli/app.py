@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli import agreement, exchange, member, office, release, runs
+from coordinator.cli import (
+    agreement,
+    exchange,
+    incident,
+    member,
+    office,
+    office_duties,
+    people,
+    release,
+    runs,
+)
 from coordinator.cli.shell import State
 
 app = typer.Typer(
@@ -21,7 +31,10 @@ app.add_typer(member.app, name="member")
 app.add_typer(agreement.app, name="agreement")
 app.add_typer(runs.app, name="run")
 app.add_typer(release.app, name="release")
+app.add_typer(incident.app, name="incident")
+app.add_typer(people.app, name="people")
 office.register(app)
+office_duties.register(app)
 exchange.register(agreement.app)
 
 
@@ -32,10 +45,17 @@ def options(
         Path | None,
         typer.Option(help="The coordinator's folder. [env: COOP_COORDINATOR_HOME]"),
     ] = None,
+    acts_as: Annotated[
+        str,
+        typer.Option(
+            "--as", help="Who you are, once people are registered. [env: COOP_AS, COOP_PASSPHRASE]"
+        ),
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="Plain text.")] = False,
 ) -> None:
     """Options for every command."""
     if no_color:
         os.environ["NO_COLOR"] = "1"
-    context.obj = State(home=home, quiet=quiet)
+    name = acts_as or os.environ.get("COOP_AS", "")
+    context.obj = State(home=home, quiet=quiet, acts_as=name)

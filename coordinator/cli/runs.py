@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli.shell import DryRun, Json, State, Yes, answer, confirm, say, state, table
+from coordinator.cli import plan_page
+from coordinator.cli.shell import DryRun, Json, Yes, answer, confirm, person, say, state
+from coordinator.cli.shell import State as Options
 from protocols.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,126 +48,24 @@ class _Asked:
     dropout: int
 
 
-def _plan(options: State, asked: _Asked) -> tuple[House, RunPlan]:
+def _plan(options: Options, asked: _Asked) -> tuple[House, RunPlan]:
     from coordinator.drafts import read_settings
-    from coordinator.plans import Asked, Past, plan_run
-    from coordinator.store.members import Status
+    from coordinator.launching import planned
+    from coordinator.plans import Asked
     from coordinator.wiring import open_house
     from protocols.agreement.order import stage_timeouts
 
     house = open_house(options.home)
-    house.agreements.in_force()  # or says what is missing
-    chain = house.agreements.roster_chain()
-    plan = plan_run(
-        house.office,
-        house.agreements.agreement_under(chain),
-        chain,
-        asked=Asked(
-            workload=asked.workload,
-            rounds=asked.rounds,
-            settings=read_settings(asked.settings),
-            lasts=timedelta(hours=asked.hours),
-            stage_timeouts_s=stage_timeouts(asked.stage_s, asked.training_s, asked.audit_s),
-            rejoin_wait_s=asked.rejoin_s,
-            max_dropout_percent=asked.dropout,
-        ),
-        active=[one.id for one in house.enrolment.members(Status.ACTIVE)],
-        past=Past(house.earlier_orders(), house.spent()),
-        now=house.clock(),
+    wanted = Asked(
+        workload=asked.workload,
+        rounds=asked.rounds,
+        settings=read_settings(asked.settings),
+        lasts=timedelta(hours=asked.hours),
+        stage_timeouts_s=stage_timeouts(asked.stage_s, asked.training_s, asked.audit_s),
+        rejoin_wait_s=asked.rejoin_s,
+        max_dropout_percent=asked.dropout,
     )
-    return house, plan
-
-
-def _shown(house: House, plan: RunPlan) -> tuple[dict[str, Any], list[str]]:
-    from protocols.release import privacy_section
-
-    order = plan.order.order
-    names = {str(m.id): m.profile.name for m in house.enrolment.members()}
-    noise, budget = _noise(plan), _budget(plan)
-    refused = [str(one) for one in plan.denial.reasons] if plan.denial else []
-    signed = {m for one in house.agreements.standings() for m in one.signed}
-    document = {
-        "run": order.run,
-        "agreement": order.agreement,
-        "workload": f"{order.workload.id} {order.workload.version}",
-        "purpose": order.purpose,
-        "rounds": order.rounds,
-        "cohort": [names.get(one, one[:16]) for one in order.cohort],
-        "privacy": privacy_section(plan.course),
-        "noise_per_member": noise,
-        "budget": budget,
-        "refused": refused,
-    }
-    rows = [
-        [
-            names.get(one, ""),
-            one[:16],
-            "has signed" if one in signed else "has not signed: will refuse",
-        ]
-        for one in order.cohort
-    ]
-    lines = [
-        f"{order.rounds} rounds of {order.workload.id} for {order.purpose}, "
-        f"{len(order.cohort)} members, at least {order.min_cohort} in every sum.",
-        *_privacy_lines(document),
-        *table(rows, ["member", "id", "agreement"], "No member can take part."),
-        *[f"REFUSED  {one}" for one in refused],
-    ]
-    return document, lines
-
-
-def _noise(plan: RunPlan) -> dict[str, float]:
-    """Standard deviation of one member's noise in each kind of round, in whole units."""
-    promise = plan.course.privacy()
-    if promise is None:
-        return {}
-    return {one.name: promise.sigma_local(one.name) for one in promise.phases}
-
-
-def _budget(plan: RunPlan) -> dict[str, Any] | None:
-    """What is left of the agreed budget before and after the run, as the office counts it."""
-    agreed, found = plan.budget, plan.privacy
-    if agreed is None:
-        return None
-    return {
-        "unit": agreed.unit,
-        "epsilon": agreed.epsilon,
-        "delta": agreed.delta,
-        "period_days": agreed.period_days,
-        "spent_before": found.epsilon_before,
-        "spent_after": found.epsilon_after,
-        "left_after": max(0.0, agreed.epsilon - found.epsilon_after),
-        "frees_at": found.frees_at.isoformat() if found.frees_at is not None else None,
-    }
-
-
-def _privacy_lines(document: Mapping[str, Any]) -> list[str]:
-    from protocols.agreement.saying import eps
-
-    section, budget = document["privacy"], document["budget"]
-    lines = [f"Privacy: {section['statement']}"]
-    if "epsilon" in section:
-        seen = section["epsilon"]
-        lines.append(
-            f"  epsilon {seen['coordinator']:g} for the coordinator alone, {seen['colluders']:g} "
-            f"with {section['colluders']} members that help it; delta {section['delta']:g}; at "
-            f"least {section['least_survivors']} members in every sum."
-        )
-        lines += [
-            f"  Noise of each member, {name}: standard deviation {sigma:.1f} whole units; the sum "
-            f"has {section['sums'][name]['noise_multiplier']:g} times what one {section['claim']} "
-            f"can change, {section['sums'][name]['steps']} sums."
-            for name, sigma in document["noise_per_member"].items()
-        ]
-    if budget is not None:
-        after = eps(budget["spent_after"])
-        until = f" Some comes back on {budget['frees_at'][:10]}." if budget["frees_at"] else ""
-        lines.append(
-            f"  Budget of each {budget['unit']}: epsilon {budget['epsilon']:g} in "
-            f"{budget['period_days']} days. Spent so far {eps(budget['spent_before'])}, with this "
-            f"run {after}, then {eps(budget['left_after'], up=False)} is left.{until}"
-        )
-    return lines
+    return house, planned(house, wanted)
 
 
 @app.command(epilog="Example: coop-coordinator run plan --rounds 40 --settings settings.json")
@@ -196,7 +95,7 @@ def plan(
         dropout=dropout_percent,
     )
     house, made = _plan(state(context), asked)
-    document, lines = _shown(house, made)
+    document, lines = plan_page.shown(house, made)
     answer(document, as_json, lambda: lines)
     if made.denial is not None:
         raise typer.Exit(3)
@@ -230,8 +129,11 @@ def launch(
         rejoin_s=rejoin_s,
         dropout=dropout_percent,
     )
+    from coordinator import launching
+    from coordinator.store.runs import State
+
     house, made = _plan(state(context), asked)
-    document, lines = _shown(house, made)
+    document, lines = plan_page.shown(house, made)
     if dry_run:
         answer(document, as_json, lambda: [*lines, "Nothing was sent."])
         if made.denial is not None:
@@ -242,8 +144,43 @@ def launch(
             say(line)
     if made.denial is None:
         confirm(f"Launch run {made.order.order.run[:8]}?", yes)
-    house.launch(made)
-    answer(document, as_json, lambda: [f"Launched run {made.order.order.run}."])
+    run = launching.launch(house, made, by=person(context))
+    waits = run.state is State.AWAITING
+    document["state"] = run.state.value
+    said = [
+        f"Run {run.run} waits for a second person: coop-coordinator run approve {run.run[:8]}"
+        " --approver-key FILE"
+        if waits
+        else f"Launched run {run.run}."
+    ]
+    answer(document, as_json, lambda: said)
+
+
+@app.command(epilog="Example: coop-coordinator run approve 1f3a --approver-key bea.key")
+def approve(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(help="First digits of the run that waits.")],
+    approver_key: Annotated[Path, typer.Option(help="Key file of the second person.")],
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Sign a waiting order as the second person and send it (clause 5)."""
+    from coordinator import launching
+    from coordinator.members.people import load_key
+    from coordinator.wiring import open_house
+
+    house = open_house(state(context).home)
+    found = launching.find_run(house, run)
+    key = load_key(approver_key)
+    _, order = house.order_of(found)
+    one = order.order
+    about = f"{one.rounds} rounds of {one.workload.id} for {one.purpose}, {len(one.cohort)} members"
+    if not as_json:
+        say(f"Run {found.run}: {about}, until {one.deadline:%Y-%m-%d %H:%M} UTC.")
+    confirm(f"Approve run {found.run[:8]} with the key {key.public.hex()[:16]}?", yes)
+    launching.approve(house, found, key, by=person(context))
+    document = {"run": found.run, "approver": key.public.hex(), "state": "launched"}
+    answer(document, as_json, lambda: [f"Approved and launched run {found.run}."])
 
 
 @app.command(epilog="Example: coop-coordinator run status --json")
@@ -311,22 +248,12 @@ def abort(
     yes: Yes = False,
 ) -> None:
     """End a run now; members forget the round in hand, nothing is released."""
-    from coordinator.rounds.ending import end_run
-    from coordinator.store.runs import Runs, State
+    from coordinator import launching
     from coordinator.wiring import open_house
-    from protocols.audit.entries import Kind
-    from protocols.ids import MemberId
 
     house = open_house(state(context).home)
-    with house.database.read() as db:
-        found = [one for one in Runs(db).list(open_only=True) if one.run.startswith(run)]
-    if len(found) != 1:
-        raise InputError(f"{len(found)} open runs begin with {run!r}.", where="run")
-    confirm(f"Abort run {found[0].run}?", yes)
+    found = launching.find_run(house, run)
+    confirm(f"Abort run {found.run}?", yes)
     with house.log() as log:
-        log.append(Kind.RUN, {"run": found[0].run, "state": "aborted"})
-    _, order = house.order_of(found[0])
-    cohort = [MemberId(one) for one in order.order.cohort]
-    with house.database.write() as db:
-        end_run(db, found[0].run, State.ABORTED, "by the operator", cohort, house.clock())
-    say(f"Run {found[0].run} is aborted.")
+        house.abort(found, "by the operator", log.append)
+    say(f"Run {found.run} is aborted.")

@@ -27,6 +27,8 @@ class State:
 
     home: Path | None = None
     quiet: bool = False
+    acts_as: str = ""
+    person: str | None = None  # short id of who acts; None: nobody is registered
 
 
 def state(context: typer.Context) -> State:
@@ -35,6 +37,11 @@ def state(context: typer.Context) -> State:
     if found is None:
         raise LocalError("the command ran without its options.")
     return found
+
+
+def person(context: typer.Context) -> str | None:
+    """Short id of the person who acts, for the log; None where nobody is registered."""
+    return state(context).person
 
 
 def say(text: str = "") -> None:
@@ -80,9 +87,12 @@ def confirm(question: str, yes: bool) -> None:
 
 def run(app: typer.Typer, words: Sequence[str], name: str) -> int:
     """Run a command line; the exit code. The only place that catches what commands raise."""
+    from coordinator.cli.guard import guarded
+
     as_json = "--json" in words
+    command = guarded(typer.main.get_command(app))
     try:
-        result = app(args=list(words), prog_name=name, standalone_mode=False)
+        result = command.main(args=list(words), prog_name=name, standalone_mode=False)
     except CoopError as error:
         return _failed(error, as_json)
     except typer.Exit as end:

@@ -63,6 +63,16 @@ class Mail:
         )
         return seq
 
+    def had(self, document: str, *kinds: str) -> frozenset[MemberId]:
+        """Members with a letter of one of these kinds about a document."""
+        query = select(mail.c.member).where(mail.c.document == document, mail.c.kind.in_(kinds))
+        return frozenset(MemberId(one) for one in self._connection.execute(query).scalars())
+
+    def documents(self, member: MemberId) -> frozenset[tuple[str, str]]:
+        """Kind and document of every letter of a member."""
+        query = select(mail.c.kind, mail.c.document).where(mail.c.member == member)
+        return frozenset((row.kind, row.document) for row in self._connection.execute(query))
+
     def cursor(self, member: MemberId) -> Cursor:
         """Where this mailbox stands; (0, 0) before its first letter."""
         query = select(mail_cursors).where(mail_cursors.c.member == member)
@@ -78,6 +88,11 @@ class Mail:
             .limit(limit)
         )
         return tuple(_letter(row) for row in self._connection.execute(query))
+
+    def holders(self, kind: str, document: str) -> frozenset[MemberId]:
+        """Members that were sent this document in a letter of this kind."""
+        query = select(mail.c.member).where(mail.c.kind == kind, mail.c.document == document)
+        return frozenset(MemberId(row.member) for row in self._connection.execute(query))
 
     def _skip_to(self, member: MemberId, seq: int) -> None:
         """This office was restored from a backup and has forgotten letters that the member has:

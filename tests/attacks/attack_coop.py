@@ -23,11 +23,11 @@ from attack_office import Lie, Malice, Office, Said, Script, TakeOver, opened
 from attack_shop import CATEGORY, FIRST, GENERIC, HOLDOUT_WEEKS, TRAIN_WEEKS, Shop
 
 from coordinator.drafts import new_draft
+from coordinator.launching import launch, planned
 from coordinator.members.pki import create_cooperative
-from coordinator.plans import Asked, Past, RunPlan, plan_run
+from coordinator.plans import Asked, RunPlan
 from coordinator.rounds.ending import end_run
 from coordinator.store.database import Database
-from coordinator.store.members import Status
 from coordinator.store.runs import Runs, State
 from coordinator.wiring import locate, utc_now
 from live_coop import free_ports
@@ -48,6 +48,7 @@ FIGURES = {
     "max_runs": 10_000,
     "colluders": 2,
     "min_cohort": 5,
+    "operator_legal_id": "Seven bakers",  # the office names no other
 }
 
 
@@ -174,7 +175,7 @@ class Coop:
         )
         Database.open(where.database, create=True).close()
         (folder / "config.toml").write_text(
-            'bind = "127.0.0.1"\njoin_per_minute = 600\n', encoding="utf-8"
+            'bind = "127.0.0.1"\njoin_per_minute = 600\ncountry = "DE"\n', encoding="utf-8"
         )
 
     def _agree(self) -> None:
@@ -232,14 +233,9 @@ class Coop:
 
     def plan(self, rounds: int = 1, active: Iterable[str] | None = None) -> RunPlan:
         """``run plan``: an order over these members, or over everybody."""
-        house = self.office.house
-        chain = house.agreements.roster_chain()
-        members = [one.id for one in house.enrolment.members(Status.ACTIVE)]
-        return plan_run(
-            house.office,
-            house.agreements.agreement_under(chain),
-            chain,
-            asked=Asked(
+        return planned(
+            self.office.house,
+            Asked(
                 workload=demand.ID,
                 rounds=rounds,
                 settings={
@@ -251,9 +247,7 @@ class Coop:
                 stage_timeouts_s=stage_timeouts(20, 20, 20),
                 rejoin_wait_s=5.0,
             ),
-            active=members if active is None else [self.id(name) for name in active],
-            past=Past(house.earlier_orders(), house.spent()),
-            now=house.clock(),
+            None if active is None else [self.id(name) for name in active],
         )
 
     def launch(self, rounds: int = 1, plan: RunPlan | None = None) -> Scenario:
@@ -267,7 +261,7 @@ class Coop:
             len(self.malice.said),
         )
         # the operator colludes: what the launch gate says holds nobody up
-        self.office.house.launch(replace(plan, denial=None))
+        launch(self.office.house, replace(plan, denial=None))
         return scenario
 
     def play(self, *evil: Lie | TakeOver, rounds: int = 1, until: str = "end") -> Scenario:

@@ -15,27 +15,45 @@ from coordinator import spending
 from coordinator.cli.app import app
 from coordinator.cli.shell import run
 from coordinator.drafts import check_draft, new_draft, pretty
-from coordinator.plans import Asked, Past, RunPlan, plan_run
+from coordinator.launching import launch
+from coordinator.launching import planned as planned_by
+from coordinator.plans import Asked, Past, RunPlan, Standing, plan_run, read_basis
 from coordinator.store.database import Database
 from coordinator.store.documents import Document, Documents
-from coordinator.store.members import Member, Members, Status
 from coordinator.store.runs import Progress, Runs, State
-from coordinator.wiring import House, open_house
-from protocols.agreement.order import stage_timeouts
+from protocols.agreement.facts import AuditFacts, OfficeFacts
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import make_roster
 from protocols.agreement.terms import Privacy
 from protocols.canonical import json_bytes
 from protocols.errors import InputError, LocalError, Refused
-from protocols.ids import MemberId, OrderId, RunId
-from protocols.joining import Profile
+from protocols.ids import OrderId, RunId
 from protocols.privacy.accountant import epsilon
 from protocols.privacy.budget import Line
 from protocols.release import privacy_section
 from small_coop import COOP, COORDINATOR, IDS, MEMBERS, NOW, OPERATOR, party, signed_by_all
+from small_office import SETTINGS, SmallOffice, asked
 
 LASTS = timedelta(hours=24)
-SETTINGS = {"expected_customers": 2000, "train_until": "2025-12-01"}
+STANDING = Standing(
+    OfficeFacts(
+        legal_id="Six shops",
+        country="DE",
+        sub_processors=frozenset(),
+        certificate_days=366,
+        software="9.0",
+        runs_paid_in_period=0,
+        open_incidents=0,
+        overdue_notices=0,
+        oldest_update_days=0.0,
+        oldest_release_days=0.0,
+        away=frozenset(),
+        overdue_requests=0,
+        quality_unknown=frozenset(),
+    ),
+    AuditFacts(),
+    newest_seen=NOW - timedelta(minutes=1),
+)
 OFFICE: Any = SimpleNamespace(
     public=SimpleNamespace(
         coop=COOP,
@@ -55,7 +73,7 @@ def draft(*workloads: str, **figures: Any) -> ParsedAgreement:
         workloads=workloads or ("demand", "churn"),
         settings={},
         max_rounds=200,
-        figures=figures,
+        figures={"operator_legal_id": "Six shops", **figures},
         previous=None,
         now=NOW,
     )
@@ -65,31 +83,20 @@ BOTH = draft()
 ROSTER = signed_by_all(make_roster(COOP, [party(key) for key in MEMBERS], issued=NOW))
 
 
-def asked(workload: str = "churn", **changes: Any) -> Asked:
-    values: dict[str, Any] = {
-        "workload": workload,
-        "rounds": 0,
-        "settings": SETTINGS,
-        "lasts": LASTS,
-        "stage_timeouts_s": stage_timeouts(60, 600),
-        "rejoin_wait_s": 5.0,
-    }
-    return Asked(**(values | changes))
-
-
 def planned(
     wanted: Asked | None = None,
     agreement: ParsedAgreement = BOTH,
     spent: tuple[Line, ...] = (),
     now: datetime = NOW,
+    standing: Standing = STANDING,
 ) -> RunPlan:
     return plan_run(
         OFFICE,
-        signed_by_all(agreement.document),
-        [ROSTER],
+        read_basis(signed_by_all(agreement.document), [ROSTER]),
         asked=wanted or asked(),
         active=IDS,
         past=Past((), spent),
+        standing=standing,
         now=now,
     )
 
@@ -252,56 +259,31 @@ def test_an_unknown_event_in_the_account_refuses(books: Books) -> None:
         books.lines()
 
 
-def test_a_launch_writes_the_cost_down_with_the_order(tmp_path: Path) -> None:
-    words = ["--home", str(tmp_path), "init", "--name", "Shops", "--host", "office.example.org"]
-    assert run(app, words, "coop-coordinator") == 0
-    house = open_house(tmp_path)
-    with house.database.write() as db:
-        for name, key in zip(IDS, MEMBERS, strict=True):
-            profile = Profile(f"Shop {name[:4]}")
-            Members(db).add(Member(MemberId(name), profile, key.public, Status.ACTIVE, NOW))
-    plan = planned()
-    assert house.spent() == ()
-    house.launch(plan)
-    (line,) = house.spent()
-    assert line.events == line_of(plan, NOW).events
-    assert planned(spent=house.spent()).privacy.epsilon_before == plan.privacy.epsilon_run
-    house.close()
-
-
-def test_a_run_that_the_gate_denies_is_not_launched(books: Books) -> None:
-    denied = planned(spent=tuple(line_of(books.plan, NOW) for _ in range(60)))
-    assert denied.denial is not None
-    with pytest.raises(Refused, match="c14 privacy: the run would spend"):
-        House.launch(SimpleNamespace(), denied)  # type: ignore[arg-type]
-
-
 @pytest.fixture
-def office(books: Books, monkeypatch: pytest.MonkeyPatch) -> list[RunPlan]:
-    """An office that has signed papers, for the commands; what it launched."""
-    launched: list[RunPlan] = []
-    chain = (ROSTER,)
-    house = SimpleNamespace(
-        office=OFFICE,
-        clock=lambda: NOW,
-        agreements=SimpleNamespace(
-            in_force=lambda: None,
-            roster_chain=lambda: chain,
-            agreement_under=lambda chain: signed_by_all(BOTH.document),
-            standings=lambda: (),
-        ),
-        enrolment=SimpleNamespace(
-            members=lambda *status: [
-                SimpleNamespace(id=one, profile=SimpleNamespace(name=f"Shop {one[:4]}"))
-                for one in IDS
-            ]
-        ),
-        earlier_orders=lambda: (),
-        spent=books.lines,
-        launch=launched.append,
-    )
-    monkeypatch.setattr("coordinator.wiring.open_house", lambda home: house)
-    return launched
+def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallOffice:
+    """An office whose members have signed, for the commands."""
+    made = SmallOffice(tmp_path / "office")
+    made.agree()
+    monkeypatch.setattr("coordinator.wiring.open_house", lambda home: made.house)
+    return made
+
+
+def test_a_launch_writes_the_cost_down_with_the_order(office: SmallOffice) -> None:
+    plan = planned_by(office.house, asked())
+    assert plan.denial is None
+    assert office.house.spent() == ()
+    launch(office.house, plan)
+    (line,) = office.house.spent()
+    assert line.events == line_of(plan, NOW).events
+    again = planned_by(office.house, asked())
+    assert again.privacy.epsilon_before == plan.privacy.epsilon_run
+
+
+def test_a_run_that_the_gate_denies_is_not_launched(office: SmallOffice) -> None:
+    plan = planned_by(office.house, asked(rounds=201))
+    with pytest.raises(Refused, match="c13 workloads: the run would take 201 rounds"):
+        launch(office.house, plan)
+    assert office.letters(kind="order") == ()
 
 
 def command(tmp_path: Path, *words: str) -> int:
@@ -311,11 +293,13 @@ def command(tmp_path: Path, *words: str) -> int:
 
 
 def test_the_command_prints_the_figures_of_the_card(
-    office: list[RunPlan], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    office: SmallOffice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    launch(office.house, planned_by(office.house, asked()))
     assert command(tmp_path, "plan", "--workload", "churn", "--json") == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["privacy"] == json.loads(json.dumps(privacy_section(planned().course)))
+    plan = planned_by(office.house, asked())
+    assert document["privacy"] == json.loads(json.dumps(privacy_section(plan.course)))
     assert set(document["noise_per_member"]) == {"train", "evaluate"}
     budget = document["budget"]
     assert 0 < budget["spent_before"] < budget["spent_after"] < 4
@@ -328,16 +312,16 @@ def test_the_command_prints_the_figures_of_the_card(
     assert "Noise of each member, train: standard deviation" in text
     assert "Budget of each customer: epsilon 4 in 365 days. Spent so far" in text
     assert "Nothing was sent." in text
-    assert office == []
+    assert len(office.letters(kind="order")) == 1
     assert command(tmp_path, "launch", "--workload", "churn", "--yes") == 0
-    assert len(office) == 1
+    assert len(office.letters(kind="order")) == 2
 
 
 def test_the_command_says_what_is_refused_and_by_which_clause(
-    office: list[RunPlan], books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    office: SmallOffice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["--workload", "churn", "--rounds", "201"]
     assert command(tmp_path, "plan", *words) == 3
     assert "REFUSED  c13 workloads: the run would take 201 rounds" in capsys.readouterr().out
     assert command(tmp_path, "launch", "--dry-run", *words) == 3
-    assert office == []
+    assert office.letters(kind="order") == ()
