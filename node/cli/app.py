@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from node.cli import agreement, budget, consent, customers, data, house, models, orders
+from node.cli import (
+    agreement,
+    budget,
+    consent,
+    customers,
+    data,
+    house,
+    models,
+    notice,
+    orders,
+    people,
+    subjects,
+)
 from node.cli.shell import State
 
 app = typer.Typer(
@@ -26,6 +38,9 @@ app.add_typer(agreement.app, name="agreement")
 orders.register(app)
 budget.register(app)
 app.add_typer(models.app, name="models")
+app.add_typer(people.app, name="people")
+app.add_typer(subjects.app, name="requests")
+app.add_typer(notice.app, name="notice")
 
 
 @app.callback()
@@ -34,10 +49,13 @@ def options(
     home: Annotated[
         Path | None, typer.Option(help="The node's folder. [env: COOP_NODE_HOME]")
     ] = None,
+    acting: Annotated[
+        str, typer.Option("--as", help="Who you are, where people are registered.")
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only the answer.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="Plain text.")] = False,
 ) -> None:
     """Options for every command."""
     if no_color:
         os.environ["NO_COLOR"] = "1"
-    context.obj = State(home=home, quiet=quiet)
+    context.obj = State(home=home, quiet=quiet, acting=acting)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from node.cli.acting import acting_home
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
 from protocols.errors import InputError
 
@@ -38,12 +39,12 @@ class No(StrEnum):
     RESTRICTED = "restricted"
 
 
-def _desk(context: typer.Context) -> tuple[Home, ConsentDesk]:
+def _desk(context: typer.Context, action: str = "") -> tuple[Home, ConsentDesk]:
+    """The ledger's door; for a person whose role may do this, where something is changed."""
     from node.house import open_home
-    from node.store.database import Database
 
-    home = open_home(state(context).home)
-    return home, home.consents(Database.open(home.folder / "node.db", create=True))
+    home = acting_home(context, action) if action else open_home(state(context).home)
+    return home, home.consents(home.database())
 
 
 @app.command("import", epilog="Example: coop-node consent import answers.csv --dry-run")
@@ -70,7 +71,7 @@ def import_answers(
 
     from node import files
 
-    _home, desk = _desk(context)
+    _home, desk = _desk(context, "consent")
     seen = hashlib.sha256(files.read(wording)).hexdigest() if wording is not None else ""
     answers = desk.preview(file, timezone=timezone, wording=seen)
     counts = answers.counts()
@@ -109,7 +110,7 @@ def export(
     """Write every answer into a CSV file, oldest first. Customers stand under their keyed hash."""
     from node import files
 
-    _home, desk = _desk(context)
+    _home, desk = _desk(context, "export")
     if file.exists():
         raise InputError("this file exists already.", where=str(file), fix="Choose another name.")
     lines = list(desk.export())
@@ -209,7 +210,7 @@ def basis(
     """
     from node.data.stages import Basis
 
-    _home, desk = _desk(context)
+    _home, desk = _desk(context, "consent")
     if why is BasisName.LEGITIMATE_INTEREST:
         confirm(
             f"Read the purchases of every customer who did not object, for {purpose}?",
@@ -236,7 +237,7 @@ def withdraw(
     """Take one customer out of a purpose: counts before the next run reads its first row."""
     from node.store.consents import State
 
-    _home, desk = _desk(context)
+    _home, desk = _desk(context, "consent")
     known = desk.forbid(customer, scope, State(what.value))
     answer(
         {"scope": scope, "state": what.value, "known_before": known},

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from node.cli.acting import acting_home
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
 from protocols.errors import InputError
 
@@ -63,9 +64,8 @@ def add(
 ) -> None:
     """Add sales from a CSV file: shows what it found, asks, then keeps all of it or nothing."""
     from node.data import intake
-    from node.house import open_home
 
-    home = open_home(state(context).home)
+    home = acting_home(context, "data")
     options = intake.Options(
         delimiter=delimiter,
         encoding=encoding,

@@ -27,6 +27,7 @@ class State:
 
     home: Path | None = None
     quiet: bool = False
+    acting: str = ""  # who says to be acting, by the name that is registered
 
 
 def state(context: typer.Context) -> State:

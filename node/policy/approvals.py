@@ -88,6 +88,18 @@ class ApprovalDesk:
                 one for one in Approvals(connection).list() if one.answer == Consent.ALWAYS
             )
 
+    def find_always(self, prefix: str) -> str:
+        """The digest of an always by its first digits. InputError if there is not exactly one."""
+        found = [one.subject for one in self.always() if prefix and one.subject.startswith(prefix)]
+        if len(found) != 1:
+            raise InputError(
+                f"{len(found)} digests begin so." if found else "there is no such always.",
+                code=Code.NOT_FOUND,
+                where=prefix[:16],
+                fix="`coop-node approvals list` names them.",
+            )
+        return found[0]
+
     def find(self, run: str) -> StoredOrder:
         """The order of a run, also by its first digits. InputError if there is not exactly one."""
         with self._database.read() as connection:

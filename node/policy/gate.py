@@ -139,6 +139,11 @@ class Gate:
         self._journal, self._clock, self._house = journal, clock, house
         self._restored_at, self._price, self._around = restored_at, price, around
 
+    @property
+    def asks_each_time(self) -> bool:
+        """Whether a house rule asks for every order, whatever was said for always."""
+        return self._house.manual_approval
+
     def admit(self, signed: Json, history: History) -> Permit | Denial:
         """Decide a signed order (JWS JSON General) before any row is read.
 

@@ -54,11 +54,12 @@ def open_whole(
     """
     file = folder / FILE
     if not file.is_file() or not file.stat().st_size:
-        _require_never_there(folder, restored_at)
+        require_never_there(folder, restored_at)
     return Database.open(file, create=create)
 
 
-def _require_never_there(folder: Path, restored_at: datetime | None) -> None:
+def require_never_there(folder: Path, restored_at: datetime | None = None) -> None:
+    """LocalError if the journal says that there was a database since the last restore."""
     since = _since(restored_at)
     for entry in _entries(folder):
         if entry.at > since and entry.kind not in _WITHOUT_DATABASE:

@@ -138,6 +138,20 @@ class PeopleDesk:
             self._write(person, "role", role, by)
         return person
 
+    def reset(self) -> int:
+        """Remove everybody, for the owner of the files who lost a passphrase; slow, journalled.
+
+        Whoever can write the node's files could do as much by hand.
+        """
+        self._pause(SLOW_S)
+        with self._database.write() as connection:
+            known = People(connection)
+            present = known.present()
+            for one in present:
+                known.remove(one.id, self._clock())
+            self._journal("person", {"what": "reset", "removed": len(present), **OS_USER.facts()})
+        return len(present)
+
     def identify(self, name: str, passphrase: Callable[[], str]) -> Actor:
         """Who acts, by name and passphrase; without a name, whoever uses the computer.
 
@@ -190,7 +204,10 @@ class PeopleDesk:
         self._journal("person", {**facts, **by.facts()})
 
 
-_AGAIN = "Try again; upper and lower case count. Forgotten: an owner removes and adds you again."
+_AGAIN = (
+    "Try again; upper and lower case count. If it is lost, an owner removes you and adds you "
+    "again; if nobody is left who could: coop-node people reset."
+)
 
 
 def require_may(actor: Actor, action: Action, clause: DataRoles | None) -> None:
