@@ -8,14 +8,18 @@ from importlib.resources import files
 from typing import Any
 
 import small_coop
+from protocols.agreement.duties import NoticeText
 from protocols.agreement.facts import (
+    AuditFacts,
     Consent,
     Evidence,
     Facts,
     Figures,
     LedgerFacts,
     MemberFacts,
+    OfficeFacts,
     PrivacyFacts,
+    ReleaseFacts,
     Request,
     RosterFacts,
 )
@@ -171,16 +175,67 @@ GOOD_FIGURES = Figures(contributors=8, baseline_error=0.70, blend_error=0.65, me
 EVIDENCE = Evidence(signed_by_me=True, signers=frozenset(IDS), operator=True, coordinator=True)
 
 
+OFFICE = OfficeFacts(
+    legal_id="HRB 1",
+    country="DE",
+    sub_processors=frozenset(),
+    certificate_days=90,
+    software="0.1.0",
+    runs_paid_in_period=0,
+    open_incidents=0,
+    overdue_notices=0,
+    oldest_update_days=0.0,
+    oldest_release_days=0.0,
+    away=frozenset(),
+    overdue_requests=0,
+    quality_unknown=frozenset(),
+)
+NOTICE = NoticeText(locale="en", text=TEMPLATE["figures"]["notice_text"]).digest
+RELEASE = ReleaseFacts(
+    licence="members-only",
+    purposes=frozenset({"train:demand"}),
+    created=NOW,
+    expires=ENDS,  # the agreement ends before the 365 days of clause 20
+    recipients=frozenset(IDS),
+    contributors=frozenset(IDS),
+    uses_today=0,
+)
+
+
+def member(**changes: Any) -> MemberFacts:
+    """This node with everything in order; for churn too."""
+    values: dict[str, Any] = {
+        "id": IDS[0],
+        "weeks_history": 52,
+        "rows": 10_000,
+        "installed": frozenset({DIGEST, CHURN_DIGEST}),
+        "health": 90.0,
+        "data_age_days": 1,
+        "basis": "none",
+        "notices": frozenset({NOTICE}),
+        "overdue_requests": 0,
+        "certificate_days": 90,
+        "software": "0.1.0",
+        "oldest_result_days": 0,
+    }
+    return MemberFacts(**(values | changes))
+
+
 def facts(**changes: Any) -> Facts:
     values: dict[str, Any] = {
         "now": NOW,
         "evidence": EVIDENCE,
         "roster": RosterFacts(ROSTER.id, 1, frozenset(IDS)),
-        "mine": MemberFacts(IDS[0], 52, 10_000, frozenset({DIGEST})),
+        "mine": member(),
         "ledger": LedgerFacts(0),
         "privacy": PrivacyFacts("none"),
         "consent": Consent.ALWAYS,
+        "approved_role": "owner",
         "figures": GOOD_FIGURES,
+        "audit": AuditFacts(verified_at=NOW - timedelta(hours=1), witnesses=frozenset(IDS)),
+        "office": OFFICE,
+        "release": RELEASE,
+        "newest_seen": NOW - timedelta(minutes=1),
     }
     return Facts(**(values | changes))
 

@@ -10,14 +10,15 @@ import pytest
 from agreement_world import (
     BOTH,
     CHURN,
-    CHURN_DIGEST,
     IDS,
     NOW,
+    RELEASE,
     SPENDING,
     WORKLOAD,
     agreement,
     churn_order,
     facts,
+    member,
     order,
 )
 from hypothesis import given, settings
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 
 from protocols.agreement.check import Level, check
 from protocols.agreement.decide import decide
-from protocols.agreement.facts import Denial, Facts, LedgerFacts, MemberFacts, PrivacyFacts, Request
+from protocols.agreement.facts import Denial, Facts, LedgerFacts, PrivacyFacts, Request
 from protocols.agreement.house import HouseRules
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.render import comparison, page
@@ -35,7 +36,8 @@ from protocols.agreement.terms import TYPE_OF, Privacy, Terms
 from protocols.errors import InputError
 from protocols.permit import Gate, Permit
 
-MINE = MemberFacts(IDS[0], 52, 10_000, frozenset({CHURN_DIGEST}))
+MINE = member(basis="consent")
+RELEASED = replace(RELEASE, purposes=frozenset({"train:churn", "train:demand"}))
 RUNNING = (Gate.LAUNCH, Gate.ADMIT)
 ALL = tuple(Gate)
 
@@ -46,7 +48,7 @@ def asked(gate: Gate = Gate.ADMIT, **changes: Any) -> Request:
 
 
 def told(privacy: PrivacyFacts | None = SPENDING, **changes: Any) -> Facts:
-    return facts(mine=MINE, privacy=privacy, **changes)
+    return facts(**({"mine": MINE, "privacy": privacy, "release": RELEASED} | changes))
 
 
 def said(answer: Permit | Denial, clause: str = "c14") -> str:
@@ -65,7 +67,7 @@ def test_demand_and_churn_stand_in_one_agreement(gate: Gate) -> None:
     plain = Request(
         gate, order(agreement=BOTH.id).order, purpose="train:demand", outputs=("metrics", "model")
     )
-    assert isinstance(decide(BOTH.terms, plain, facts()), Permit)
+    assert isinstance(decide(BOTH.terms, plain, facts(release=RELEASED)), Permit)
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -123,7 +125,7 @@ def test_an_unknown_cost_is_denied(gate: Gate) -> None:
     plain = Request(
         gate, order(agreement=BOTH.id).order, purpose="train:demand", outputs=("metrics", "model")
     )
-    answer = decide(BOTH.terms, plain, facts(privacy=None))
+    answer = decide(BOTH.terms, plain, facts(privacy=None, release=RELEASED))
     assert isinstance(answer, Denial) == (gate in RUNNING)
 
 
