@@ -14,6 +14,8 @@ from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs
 from coordinator.wire.services import Letter
 from coordinator.wiring import House
+from protocols.agreement.base import utc_text
+from protocols.audit.entries import Kind
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
 from protocols.ids import MemberId, model_id, run_id
@@ -46,9 +48,13 @@ class Desk:
         self._releases = house.release_desk(log)
         self._emit = emit
         self._witnesses = Witnesses(house.database, log, house.clock)
+        self._life = house.life
         self.takers: Mapping[str, Taker] = {
             "signature": self._take_signature,
             "answer": self._take_answer,
+            "membership": self._take_notice,
+            "termination": self._take_termination,
+            "succession": self._take_succession,
             "cosignature": lambda member, name, body: self._witnesses.take(member, body),
         }
         self.givers: Mapping[str, Giver] = {
@@ -122,6 +128,42 @@ class Desk:
         if not known:
             self._emit("signature", name=self._name(member), document=name)
         return known
+
+    def _take_notice(self, member: MemberId, name: str, body: bytes) -> bool:
+        notice = self._life.take_notice(member, body)
+        if notice is None:
+            return True
+        facts: dict[str, str] = {"member": member, "state": notice.state}
+        if notice.until is not None:
+            facts["until"] = utc_text(notice.until)
+        self._log.append(Kind.MEMBERSHIP, facts)
+        self._emit("membership", name=self._name(member), state=notice.state)
+        return False
+
+    def _take_termination(self, member: MemberId, name: str, body: bytes) -> bool:
+        taken = self._life.take_termination(member, body)
+        if taken is None:
+            return True
+        self._log.append(
+            Kind.TERMINATION,
+            {
+                "agreement": taken.agreement,
+                "document": taken.document,
+                "member": member,
+                "complete": taken.complete,
+            },
+        )
+        self._emit("termination", name=self._name(member), complete=taken.complete)
+        return False
+
+    def _take_succession(self, member: MemberId, name: str, body: bytes) -> bool:
+        change = self._life.take_succession(member, body)
+        if change is None:
+            return True
+        self._log.append(Kind.RENEWAL, {"member": member, "successor": change.member})
+        self._house.propose_roster(self._log)
+        self._emit("succession", name=self._name(member), member=change.member)
+        return False
 
     def _take_answer(self, member: MemberId, name: str, body: bytes) -> bool:
         document = parse_json(body, "answer")

@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version
 
@@ -19,7 +19,7 @@ from coordinator.rounds.ending import end_run
 from coordinator.rounds.exchange import Exchange
 from coordinator.rounds.run import Made, Office, Run
 from coordinator.store.mail import Mail
-from coordinator.store.members import Members, Status
+from coordinator.store.members import Member, Members, Status
 from coordinator.store.runs import Run as StoredRun
 from coordinator.store.runs import Runs, State
 from coordinator.wire.grid import LinkGrid
@@ -57,6 +57,7 @@ class Server:
         self._log: AuditLog = house.log()
         self._told: dict[MemberId, int] = {}
         self._here: frozenset[MemberId] = frozenset()
+        self._left: frozenset[MemberId] = frozenset()
         self._worker: threading.Thread | None = None
         self._chores_at: dict[str, datetime] = {}
 
@@ -149,10 +150,23 @@ class Server:
             self._events.emit("gone", name=self._house.enrolment.name_of(member))
         self._here = here
 
+    def _propose_without(self, active: Sequence[Member]) -> None:
+        """Whose notice is over stands in the roster no longer, once the members have signed."""
+        now = self._house.clock()
+        left = frozenset(m.id for m in active if m.leaving_at is not None and m.leaving_at <= now)
+        if left - self._left:
+            try:
+                if self._house.propose_roster(self._log):
+                    self._events.emit("departed", count=len(left))
+            except CoopError as error:  # the operator sees it again at 'agreement propose'
+                _log.warning("no roster without those who left could be proposed: %s", error)
+        self._left = left
+
     def _notice_mail(self) -> None:
         with self._house.database.read() as db:
             active = Members(db).list(Status.ACTIVE)
             last = {one.id: Mail(db).cursor(one.id).last for one in active}
+        self._propose_without(active)
         for member in self._sessions.connected():
             if member not in last:
                 self._sessions.end(member, "this member was removed")

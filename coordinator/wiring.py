@@ -12,6 +12,7 @@ from coordinator import config
 from coordinator.log.append import AuditLog
 from coordinator.members.agreements import Agreements
 from coordinator.members.enrolment import Enrolment
+from coordinator.members.life import Life
 from coordinator.members.pki import (
     Office,
     Places,
@@ -69,6 +70,19 @@ class House:
     def legal_id(self) -> str:
         """Of the business that runs this office; its name where nobody set a register number."""
         return self.settings.legal_id or self.office.public.name
+
+    @property
+    def life(self) -> Life:
+        """What members say about themselves and about the end of an agreement."""
+        return Life(self.database, self.where, self.office.public.coop, self.clock)
+
+    def propose_roster(self, log: AuditLog) -> tuple[str, ...]:
+        """Propose the next epoch if members changed; what was proposed, written to the log."""
+        done = self.agreements.propose(None)
+        for one in done:
+            name = one.partition(" ")[2]
+            log.append(Kind.ROSTER, {"roster": name, "epoch": self.epoch_of(name)})
+        return done
 
     def log(self) -> AuditLog:
         """The audit log, opened; several processes may append."""

@@ -7,6 +7,7 @@ SPEC.md, sections 3 and 4).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from coordinator.members.succession import legal_id_of
 from coordinator.store.database import Database
 from coordinator.store.documents import Document, Documents, Signature, Signatures
 from coordinator.store.mail import Mail
-from coordinator.store.members import Member, Members, Status
-from coordinator.store.settings import Settings
+from coordinator.store.members import Certificates, Member, Members, Status
+from coordinator.store.settings import ROSTER_IN_FORCE, Settings
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import Member as Party
 from protocols.agreement.roster import ParsedRoster, make_roster, read_roster
@@ -30,7 +32,8 @@ from protocols.ids import MemberId
 from protocols.signing import jws_merge, jws_payload, jws_verify, signed_by
 
 AGREEMENT, ROSTER = "agreement", "roster"
-CURRENT = {AGREEMENT: "agreement.current", ROSTER: "roster.current"}
+LATE = "signatures"  # kind of a letter with signatures alone
+CURRENT = {AGREEMENT: "agreement.current", ROSTER: ROSTER_IN_FORCE}
 PROPOSED = {AGREEMENT: "agreement.proposed", ROSTER: "roster.proposed"}
 KEY_LIFE = timedelta(days=730)
 
@@ -106,17 +109,28 @@ class Agreements:
                 )
             jws_verify(signed, {member: found.public_key}, "signature")
             raw = json_bytes(jws_payload(signed, "signature"))
-            document = _known(db, raw)
-            if document is None:
+            document = Documents(db).get(hashlib.sha256(raw).hexdigest())
+            if document is None or document.kind not in CURRENT:
                 raise RemoteError(
                     "this signature is over a document that was never proposed.",
                     peer=member,
                     code=Code.TAMPERED,
                 )
             new = Signatures(db).add(Signature(document.id, member, json_bytes(signed), now))
-            if new:
+            if new and Settings(db).get(CURRENT[document.kind]) == document.id:
+                self._pass_on(db, document.id, signed, member, now)
+            elif new:
                 self._settle(db, document.kind, document.id, now)
         return not new
+
+    def _pass_on(
+        self, db: Connection, name: str, signed: Mapping[str, Any], by: MemberId, now: datetime
+    ) -> None:
+        """A signature that came after the quorum: the others get it without the document."""
+        body = json_bytes({"document": name, "signatures": signed["signatures"]})
+        for member in Members(db).list(Status.ACTIVE):
+            if member.id != by:
+                Mail(db).post(member.id, kind=LATE, document=name, body=body, now=now)
 
     def standings(self) -> tuple[Standing, ...]:
         """Every document that is proposed or in force."""
@@ -143,7 +157,7 @@ class Agreements:
             chain: list[dict[str, Any]] = []
             name = last or Settings(db).get(CURRENT[ROSTER])
             while name:
-                chain.append(_merged(db, name))
+                chain.append(signed_so_far(db, name))
                 name = jws_payload(chain[-1], "roster").get("prev")
             return tuple(reversed(chain))
 
@@ -169,7 +183,7 @@ class Agreements:
                 code=Code.NOT_FOUND,
                 fix="Propose one and wait for the signatures: agreement propose, agreement status.",
             )
-        return _merged(db, name)
+        return signed_so_far(db, name)
 
     def _check_successor(self, db: Connection, parsed: ParsedAgreement) -> None:
         if parsed.agreement.coop != self._coop:
@@ -199,13 +213,24 @@ class Agreements:
         previous = None
         if current:
             previous = read_roster(parse_json(_body(db, current), "roster"), "roster")
-        known = {one.id: one for one in previous.roster.members} if previous else {}
-        parties = [known.get(one.id) or _party(one) for one in active]
+        known = previous.members if previous else {}
+        everybody = {one.id: one for one in Members(db).list()}
+        parties = [
+            known.get(one.id) or _party(one, _replaced(one, everybody, known))
+            for one in _remaining(active, now)
+        ]
         if previous and {one.id for one in parties} == set(known):
             return None
+        if not parties:
+            return None  # a roster names at least one; with nobody left, nothing runs anyway
         document = make_roster(self._coop, parties, previous, issued=now)
         parsed = read_roster(document, "new roster")
-        return None if Settings(db).get(PROPOSED[ROSTER]) == parsed.id else parsed
+        waiting = Settings(db).get(PROPOSED[ROSTER])
+        if waiting:  # the same but for its date: the one that members may have signed stays
+            known = read_roster(parse_json(_body(db, waiting), "roster"), "roster").roster
+            if known.model_copy(update={"issued": parsed.roster.issued}) == parsed.roster:
+                return None
+        return parsed
 
     def _deliver_to_newcomers(
         self, db: Connection, active: tuple[Member, ...], now: datetime
@@ -215,30 +240,48 @@ class Agreements:
             name = Settings(db).get(CURRENT[kind])
             if not name:
                 continue
+            had = Mail(db).had(name, kind, f"{kind}-signed")
             for member in active:
-                had = {letter.document for letter in Mail(db).after(member.id, 0, limit=10_000)}
-                if name not in had:
-                    body = json_bytes(_merged(db, name))
+                if member.id not in had:
+                    body = json_bytes(signed_so_far(db, name))
                     Mail(db).post(
                         member.id, kind=f"{kind}-signed", document=name, body=body, now=now
                     )
 
     def _settle(self, db: Connection, kind: str, name: str, now: datetime) -> None:
         standing = self._standing(db, kind, name)
-        if not standing.complete or Settings(db).get(CURRENT[kind]) == name:
-            return
+        current = Settings(db).get(CURRENT[kind])
+        if not standing.complete or parse_json(_body(db, name), kind).get("prev") != current:
+            return  # not enough, or another version has taken this one's place meanwhile
         Settings(db).put(CURRENT[kind], name)
         if Settings(db).get(PROPOSED[kind]) == name:
             Settings(db).put(PROPOSED[kind], None)
-        body = json_bytes(_merged(db, name))
+        body = json_bytes(signed_so_far(db, name))
         for member in Members(db).list(Status.ACTIVE):
             Mail(db).post(member.id, kind=f"{kind}-signed", document=name, body=body, now=now)
+        if kind == ROSTER:
+            self._let_go(db, name, now)
+            proposed = Settings(db).get(PROPOSED[AGREEMENT])
+            if proposed:  # with other members, its signatures may be enough now
+                self._settle(db, AGREEMENT, proposed, now)
+
+    def _let_go(self, db: Connection, roster: str, now: datetime) -> None:
+        """Members whose notice is over and whom the new roster does not name any more."""
+        named = read_roster(parse_json(_body(db, roster), ROSTER), ROSTER).keys
+        for member in Members(db).list(Status.ACTIVE):
+            if (
+                member.leaving_at is not None
+                and member.leaving_at <= now
+                and member.id not in named
+            ):
+                Members(db).remove(member.id, now)
+                Certificates(db).revoke(member.id, now)
 
     def _standing(self, db: Connection, kind: str, name: str) -> Standing:
         electorate = self._electorate(db, kind, name)
         governance = self._governance(db)
         quorum = governance.quorum_agreement if kind == AGREEMENT else governance.quorum_roster
-        signers = {one.party for one in Signatures(db).of(name)}
+        signers = Signatures(db).parties(name)
         signed = tuple(sorted(MemberId(m) for m in electorate if m in signers))
         missing = tuple(sorted(MemberId(m) for m in electorate if m not in signers))
         return Standing(kind, name, signed, missing, quorum.needed(len(electorate)))
@@ -261,7 +304,28 @@ class Agreements:
         return block
 
 
-def _party(member: Member) -> Party:
+def _remaining(active: Sequence[Member], now: datetime) -> list[Member]:
+    """Who stands in the next roster: not who has left, nor who has a successor."""
+    succeeded = {one.replaces for one in active if one.replaces is not None}
+    return [
+        one
+        for one in active
+        if one.id not in succeeded and (one.leaving_at is None or now < one.leaving_at)
+    ]
+
+
+def _replaced(
+    member: Member, everybody: Mapping[MemberId, Member], listed: Mapping[str, Party]
+) -> MemberId | None:
+    """The entry of the epoch before that a member takes the place of, through all its keys."""
+    at = member.replaces
+    while at is not None and at not in listed:
+        before = everybody.get(at)
+        at = before.replaces if before is not None else None
+    return at
+
+
+def _party(member: Member, replaces: MemberId | None) -> Party:
     profile = member.profile
     if member.encryption_key is None:
         raise LocalError(
@@ -272,12 +336,12 @@ def _party(member: Member) -> Party:
     return Party(
         id=member.id,
         name=profile.name,
-        legal_id=profile.legal_id or profile.name,
+        legal_id=legal_id_of(profile),
         trade=profile.trade or "not stated",
         region=profile.region or "not stated",
         public_key=member.public_key.hex(),
         encryption_key=member.encryption_key.hex(),
-        replaces=member.replaces,
+        replaces=replaces,
         not_after=(member.joined_at + KEY_LIFE).replace(microsecond=0),
         roles=("member",),
     )
@@ -290,15 +354,8 @@ def _body(db: Connection, name: str | None) -> bytes:
     return document.body
 
 
-def _known(db: Connection, raw: bytes) -> Document | None:
-    for kind in (AGREEMENT, ROSTER):
-        for document in Documents(db).list(kind):
-            if document.body == raw:
-                return document
-    return None
-
-
-def _merged(db: Connection, name: str) -> dict[str, Any]:
+def signed_so_far(db: Connection, name: str) -> dict[str, Any]:
+    """A document with all signatures that the office has, as one JWS."""
     parts = [json.loads(one.jws) for one in Signatures(db).of(name)]
     if not parts:
         raise LocalError("nobody has signed this document yet.", where=name[:16])

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from coordinator.members import pki
+from coordinator.members import pki, succession
 from coordinator.members.certificates import Authority, Issued, issue
 from coordinator.members.pki import Office, Places
 from coordinator.settings import CoordinatorSettings
@@ -83,6 +83,7 @@ class Enrolment:
         now: datetime,
         *,
         address: str = "",
+        replaces: MemberId | None = None,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
     ) -> Invitation:
         """A single-use invitation; ``.link`` is the text for the member.
@@ -92,6 +93,7 @@ class Enrolment:
             ttl: how long it is good, up to 30 days.
             now: aware UTC time.
             address: ``host:port`` in the link when it differs from the usual join address.
+            replaces: the member whose keys are lost; its connections end now.
             entropy: for the 192-bit token.
         """
         Profile(name)
@@ -101,9 +103,11 @@ class Enrolment:
                 where="--hours",
             )
         token = _token_text(entropy(24))
-        row = Invite(token_hash(token), name, now, now + ttl)
+        row = Invite(token_hash(token), name, now, now + ttl, replaces=replaces)
         with self.database.write() as tx:
             Invites(tx).add(row)
+            if replaces is not None:
+                Certificates(tx).revoke(replaces, now)
         reached = parse_address(address, "--address") if address else self.office.join
         return Invitation(reached, self.office.fingerprint, token)
 
@@ -146,7 +150,7 @@ class Enrolment:
                     f"this invitation expired on {invite.expires_at:%Y-%m-%d at %H:%M} UTC.",
                     fix=_NEW_LINK,
                 )
-            _admit(tx, member, request, now)
+            _admit(tx, member, request, invite, now)
             issued = _issue(tx, authority, request.csr_pem, member, now)
             Certificates(tx).revoke(member, now, keep=(issued.serial,))
             spent = Invites(tx).use(
@@ -233,7 +237,12 @@ class Enrolment:
     def check(self, member: MemberId, serial: str, now: datetime) -> Member:
         """The member behind a connection; see ``require_active``."""
         with self.database.read() as tx:
-            return require_active(tx, member, serial, now)
+            known = require_active(tx, member, serial, now)
+            waits = succession.waiting(tx, known)
+        if waits:
+            with self.database.write() as tx:
+                succession.take_over(tx, member, now)
+        return known
 
 
 def open_enrolment(home: Path, settings: CoordinatorSettings, *, create: bool = False) -> Enrolment:
@@ -282,17 +291,27 @@ def _repeat(tx: Connection, invite: Invite, member: MemberId, request_hash: str)
     return Enrolled(member, certificate.pem, repeated=True)
 
 
-def _admit(tx: Connection, member: MemberId, request: Request, now: datetime) -> None:
+def _admit(
+    tx: Connection, member: MemberId, request: Request, invite: Invite, now: datetime
+) -> None:
     known = Members(tx).get(member)
+    profile = request.profile
+    if invite.replaces is not None:
+        profile = succession.same_business(tx, invite.replaces, member, profile)
     if known is None:
+        if invite.replaces is None:
+            succession.business_once(tx, member, profile)
+        else:
+            succession.forget_others(tx, invite.replaces, now)
         Members(tx).add(
             Member(
                 member,
-                request.profile,
+                profile,
                 request.identity_key,
                 Status.ACTIVE,
                 now,
                 encryption_key=request.encryption_key,
+                replaces=invite.replaces,
             )
         )
     elif not known.active:

@@ -104,6 +104,16 @@ class Signatures:
         )
         return True
 
+    def parties(self, document: str) -> frozenset[str]:
+        """Who has signed a document; without the signatures, which carry it whole."""
+        query = select(signatures.c.party).where(signatures.c.document == document)
+        return frozenset(self._connection.execute(query).scalars())
+
+    def times(self, document: str) -> dict[str, datetime]:
+        """Party -> when its signature came."""
+        query = select(signatures.c.party, signatures.c.at).where(signatures.c.document == document)
+        return {row.party: row.at for row in self._connection.execute(query)}
+
     def of(self, document: str) -> tuple[Signature, ...]:
         """All over one document, sorted by party."""
         query = (

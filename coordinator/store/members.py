@@ -96,6 +96,16 @@ class Members:
             .values(status=Status.REMOVED.value, removed_at=now)
         )
 
+    def set_presence(
+        self, member: MemberId, suspended_since: datetime | None, leaving_at: datetime | None
+    ) -> None:
+        """What the member's own signed notices amount to."""
+        self._connection.execute(
+            update(members)
+            .where(members.c.id == member)
+            .values(suspended_since=suspended_since, leaving_at=leaving_at)
+        )
+
     def give_encryption_key(self, member: MemberId, public: bytes) -> None:
         """The key of a member that had none."""
         self._connection.execute(

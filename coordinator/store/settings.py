@@ -10,6 +10,8 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from coordinator.store.schema import settings
 
+ROSTER_IN_FORCE = "roster.current"
+
 
 class Settings:
     """Key -> JSON value."""

@@ -52,7 +52,7 @@ class Node:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.member)])
         made = x509.CertificateSigningRequestBuilder().subject_name(subject)
         self.csr = made.sign(self.tls, hashes.SHA256()).public_bytes(Encoding.PEM)
-        self.profile = Profile("Corner shop", "HRB 1", "grocery", "north")
+        self.profile = Profile("Corner shop", f"HRB {self.member[:8]}", "grocery", "north")
 
     def request(self, desk: Enrolment, token: str) -> Request:
         coop = desk.office.public.coop
