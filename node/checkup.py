@@ -54,7 +54,7 @@ def examine(given: Path | None) -> list[Finding]:
             )
         )
         return out
-    return [*out, _certificate(home), privacy_account(given), _connection(given)]
+    return [*out, _certificate(home), ledgers(given), privacy_account(given), _connection(given)]
 
 
 def _rows(home: Home) -> Finding:
@@ -102,6 +102,15 @@ def _certificate(home: Home) -> Finding:
     )
 
 
+def ledgers(given: Path | None) -> Finding:
+    """Whether the database is whole and knows everything that the journal knows."""
+    try:
+        runs, rounds = open_member(given).require_whole()
+    except CoopError as error:
+        return Finding("ledgers", False, error.problem, error.fix)
+    return Finding("ledgers", True, f"{runs} runs and {rounds} spent rounds, as in the journal")
+
+
 def privacy_account(given: Path | None) -> Finding:
     """Whether what was spent of the customers' privacy can be read; else runs are refused."""
     name = "privacy account"
@@ -114,7 +123,10 @@ def privacy_account(given: Path | None) -> Finding:
 
 
 def _connection(given: Path | None) -> Finding:
-    member = open_member(given)
+    try:
+        member = open_member(given)
+    except CoopError as error:
+        return Finding("connection", False, error.problem, error.fix)
     with member.database.read() as db:
         after = Cursors(db).get("mail")
     try:

@@ -21,11 +21,11 @@ from node.policy import house_rules
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.consents import ConsentDesk
-from node.policy.facts import Surroundings, oldest_release_days
 from node.policy.evidence import Me
+from node.policy.facts import Surroundings, oldest_release_days
 from node.policy.gate import Gate
 from node.policy.journal import Journal
-from node.policy.ledgers import open_whole
+from node.policy.ledgers import open_whole, require_whole
 from node.policy.people import Actor, PeopleDesk
 from node.policy.results import Results
 from node.policy.witnessed import Witnessed
@@ -131,6 +131,11 @@ class Member:
         me = Me(self.membership.member, self.home.keys.identity.public)
         coop = self.membership.public.coop
         return Results(self.database, coop, me, self.home.journal, self.home.clock)
+
+    def require_whole(self) -> tuple[int, int]:
+        """Hold the ledgers against the journal: runs and spent rounds; LocalError if damaged."""
+        folder = self.home.folder
+        return require_whole(self.database, folder, keys.restored_at(folder))
 
     def close(self) -> None:
         """Give the database back."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from node.cli.acting import acting_member
 from node.cli.shell import Json, Yes, answer, confirm, note, say, state
 from protocols.errors import Code, CoopError, LocalError
 from protocols.plain import key_words
@@ -89,10 +90,9 @@ def sign(
     yes: Yes = False,
 ) -> None:
     """Sign the proposed agreement and the list of members."""
-    from node.house import open_member
     from protocols.agreement import render
 
-    member = open_member(state(context).home)
+    member = acting_member(context, "sign")
     _post(member)
     desk = member.agreements
     proposed, roster, current = desk.proposed(), desk.newest_roster(), desk.current()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from node.cli.acting import acting_home
 from node.cli.shell import Json, Yes, answer, confirm, say, state
 from protocols.errors import Code, InputError
 from protocols.plain import key_words
@@ -57,10 +58,9 @@ def join(
 ) -> None:
     """Join a cooperative: shows who is asking, then sends your name and public keys."""
     from node.federation.channel import join as join_cooperative
-    from node.house import open_home
     from protocols.joining import Profile
 
-    home = open_home(state(context).home)
+    home = acting_home(context, "membership")
     shop = name or typer.prompt("What do others call your shop?")
 
     def agreed(offer: Offer) -> bool:
@@ -96,6 +96,7 @@ def start(context: typer.Context) -> None:
     member = open_member(state(context).home)
     logging.basicConfig(stream=sys.stderr, level=member.home.settings.log_level.upper())
     with alone(member.home.folder):
+        member.require_whole()
         daemon = Daemon(member, Events(sys.stdout, sys.stdout.isatty(), utc_now))
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, daemon.stop)
@@ -129,9 +130,8 @@ def backup(
 ) -> None:
     """Write keys, documents and log into one encrypted file. Sales rows are not in it."""
     from node import backup as vaulted
-    from node.house import open_home
 
-    home = open_home(state(context).home)
+    home = acting_home(context, "keys")
     home.journal("backup", {})
     contents = vaulted.backup(
         home.folder, file, _passphrase(passphrase_file, twice=True), home.clock()
