@@ -70,7 +70,7 @@ def costs(
     ]
 
     def lines() -> list[str]:
-        head = f"{len(listed)} runs from {start:{DAY}} to {end:{DAY}}."
+        head = f"Runs from {start:{DAY}} to {end:{DAY}}: {len(listed)}."
         return [head, *table(rows, ["member", "id", "runs", "share"], "Nobody has to pay.")]
 
     answer(document, as_json, lines)

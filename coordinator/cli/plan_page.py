@@ -193,10 +193,10 @@ def _cost_lines(document: Mapping[str, Any]) -> list[str]:
 
     currency, cents = found["currency"], found["cents"]
     each = f", {money(cents // found['members'], currency)} each" if found["members"] else ""
-    total = money(found["cents_before"] + cents, currency)
+    total, cap = money(found["cents_before"] + cents, currency), money(found["cap_cents"], currency)
     return [
-        f"Cost: {money(cents, currency)}{each}. With it {found['runs_before'] + 1} runs and "
-        f"{total} of at most {money(found['cap_cents'], currency)} in {found['period_days']} days."
+        f"Cost: {money(cents, currency)}{each}. It is run {found['runs_before'] + 1} of "
+        f"{found['period_days']} days, together {total} of at most {cap}."
     ]
 
 

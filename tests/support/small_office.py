@@ -7,9 +7,12 @@ set by hand.
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from protocols.signing import SigningKey, identity_of, jws_sign
 from small_coop import IDS, MEMBERS, NOW
 
 NAME = "Six shops"
+DEMAND: Mapping[str, Any] = {"categories": ["bread"], "train_until": "2025-12-01"}
 SETTINGS: Mapping[str, Any] = {"expected_customers": 2000, "train_until": "2025-12-01"}
 
 
@@ -41,6 +45,22 @@ def asked(workload: str = "churn", **changes: Any) -> Asked:
         "rejoin_wait_s": 5.0,
     }
     return Asked(**(values | changes))
+
+
+def quick(**changes: Any) -> Asked:
+    """A run without noise: its plan needs no accounting."""
+    return asked("demand", **{"settings": DEMAND, **changes})
+
+
+_SCRATCH = tempfile.TemporaryDirectory(prefix="datacoop-")
+
+
+@cache
+def _empty_database() -> Path:
+    """Made once per process: the migrations take longer than most tests."""
+    file = Path(_SCRATCH.name) / "coordinator.db"
+    Database.open(file, create=True).close()
+    return file
 
 
 @dataclass
@@ -64,7 +84,7 @@ class SmallOffice:
             link_port=8802,
             now=NOW - timedelta(days=2),
         )
-        Database.open(where.database, create=True).close()
+        shutil.copy(_empty_database(), where.database)
         (self.folder / "config.toml").write_text('country = "DE"\n', encoding="utf-8")
         self.open()
         with self.house.database.write() as db:
@@ -134,4 +154,4 @@ def _member(key: SigningKey) -> Member:
     )
 
 
-__all__ = ["IDS", "MEMBERS", "NOW", "SETTINGS", "SmallOffice", "asked"]
+__all__ = ["IDS", "MEMBERS", "NOW", "SETTINGS", "SmallOffice", "asked", "quick"]
