@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from node import membership
 from node.data.consent import lines_to_score
 from node.data.vault import WeekStart
-from node.federation import releases
-from node.federation.pulling import use_permit, used_model
-from node.house import Home, open_member
+from node.federation.using import Usable, use_model
+from node.house import Home, Member, open_member
 from node.insights.churn_list import ChurnList, churn_list
 from node.insights.forecasts import BEST, Forecast, own_forecast, shared_forecast
-from protocols.errors import InputError
+from protocols.errors import InputError, Refused
 from protocols.workloads import churn, demand
 
 
-def best_forecast(home: Home, week_start: str, *, own_only: bool) -> tuple[Forecast, str, str]:
-    """Forecast, the method to act on, and the id of the shared model (empty if none is used).
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A forecast, the method to act on, and the shared model behind it if one was used."""
+
+    forecast: Forecast
+    method: str
+    used: Usable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AtRiskAdvice:
+    """The list, the model behind it, and how many lines were of customers left out."""
+
+    listed: ChurnList
+    used: Usable
+    left_out: int
+
+
+def best_forecast(home: Home, week_start: str, *, own_only: bool, purpose: str = "") -> Advice:
+    """The member's forecast, with the shared model if one was pulled.
+
+    Args:
+        home: the node.
+        week_start: monday or sunday, for a forecast without a shared model.
+        own_only: leave the shared model aside.
+        purpose: what the shared model is used for; that of its run if empty.
 
     Raises:
         InputError: no whole week of sales yet.
+        Refused: a model was pulled and may not be used (now, here, for this).
     """
     if week_start not in ("monday", "sunday"):
         raise InputError(f"weeks start on monday or sunday, not {week_start!r}.", where="option")
@@ -28,28 +54,42 @@ def best_forecast(home: Home, week_start: str, *, own_only: bool) -> tuple[Forec
         raise InputError(
             "there are no sales rows here yet.", fix="Add them first: coop-node data add FILE.csv"
         )
-    found = None
+    used = None
     if not own_only and membership.is_enrolled(home.folder):
-        member = open_member(home.folder)
-        found = used_model(member, demand.ID)
-    if found is None:
+        used = _used(open_member(home.folder, home.acting), demand.ID, purpose)
+    if used is None:
         day: WeekStart = "monday" if week_start == "monday" else "sunday"
         weekly = vault.weekly_for_owner(week_start=day)
         made = own_forecast(weekly, week_start, known_until, cache=home.cache)
-        return made, "own", ""
-    model, order = found
-    config = demand.parse_config(order["config"], "order config")
-    params = releases.parameters(home.models, model)
+        return Advice(made, "own")
+    config = demand.parse_config(used.order["config"], "order config")
     weekly = vault.weekly_for_owner(week_start=config.week_start)
-    made = shared_forecast(weekly, params, config, known_until, cache=home.cache)
-    return made, BEST, model
+    made = shared_forecast(weekly, used.parameters, config, known_until, cache=home.cache)
+    return Advice(made, BEST, used)
 
 
-def customers_at_risk(home: Home, top: int | None) -> tuple[ChurnList, str, int]:
-    """The list, the id of the model behind it, and how many lines were of customers left out.
+def _used(member: Member, workload: str, purpose: str) -> Usable | None:
+    """The model to use; a refusal names the way without it."""
+    try:
+        return use_model(member, workload, purpose)
+    except Refused as refused:
+        raise Refused(
+            refused.problem,
+            clauses=refused.clauses,
+            code=refused.code,
+            where=refused.where,
+            fix="Your own forecast needs no shared model: coop-node forecast --own.",
+        ) from refused
 
-    Only customers who stand in the purpose of the model's run are scored, and only while the
-    agreement and the house rules allow the use of the model.
+
+def customers_at_risk(home: Home, top: int | None, purpose: str = "") -> AtRiskAdvice:
+    """Who may not come back. Only customers who stand in the purpose are scored, and only while
+    the agreement and the house rules allow the use of the model.
+
+    Args:
+        home: the node.
+        top: how many to list; all if None.
+        purpose: what for; that of the model's run if empty.
 
     Raises:
         InputError: no sales yet, or no model of churn is in use.
@@ -61,19 +101,18 @@ def customers_at_risk(home: Home, top: int | None) -> tuple[ChurnList, str, int]
         raise InputError(
             "there are no sales rows here yet.", fix="Add them first: coop-node data add FILE.csv"
         )
-    found = None
+    used = None
     if membership.is_enrolled(home.folder):
-        member = open_member(home.folder)
-        found = used_model(member, churn.ID)
-    if found is None:
+        member = open_member(home.folder, home.acting)
+        used = use_model(member, churn.ID, purpose)
+    if used is None:
         raise InputError(
             "no shared model about customers is in use here.",
             fix="Take part in a run of the workload churn, then: coop-node models pull",
         )
-    model, order = found
-    permit, now = use_permit(member, model), home.clock()
-    config = churn.parse_config(order["config"], "order config")
+    permit, now = used.permit, home.clock()
+    config = churn.parse_config(used.order["config"], "order config")
     standing = home.consents(member.database).standing(permit.purpose, now)
     lines = lines_to_score(vault, permit, now, standing, churn.COLUMNS)
-    made = churn_list(lines, releases.parameters(home.models, model), config, as_of, top=top)
-    return made, model, lines.left_out.not_standing
+    made = churn_list(lines, used.parameters, config, as_of, top=top)
+    return AtRiskAdvice(made, used, lines.left_out.not_standing)

@@ -142,8 +142,11 @@ def _recipients(
     if benefit.recipients == "members":
         return tuple(sorted(course.roster.voters()))
     least = benefit.min_rounds_percent * len(survivors)
-    taken = {one: sum(one in present for present in survivors) for one in course.cohort}
-    return tuple(one for one in sorted(taken) if taken[one] and 100 * taken[one] >= least)
+    taken = {
+        one: sum(one in present for present in survivors)
+        for one in _contributors(course, survivors)
+    }
+    return tuple(one for one in sorted(taken) if 100 * taken[one] >= least)
 
 
 def _contributors(course: Course, survivors: Sequence[Set[str]]) -> tuple[MemberId, ...]:

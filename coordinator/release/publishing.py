@@ -28,6 +28,7 @@ from coordinator.store.releases import (
     StoredRelease,
 )
 from protocols import bundle
+from protocols.agreement.clauses_use import pull_refused
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.revocation import (
     ParsedRevocation,
@@ -36,7 +37,7 @@ from protocols.agreement.revocation import (
 )
 from protocols.agreement.roster import read_roster
 from protocols.agreement.second import may_sign, still_missing
-from protocols.agreement.terms import Block, Confidentiality, Governance, Terms
+from protocols.agreement.terms import Block, Governance, Terms
 from protocols.audit.entries import Kind
 from protocols.audit.writer import LogWriter
 from protocols.canonical import Json, json_bytes, parse_json
@@ -144,18 +145,15 @@ class ReleaseDesk:
             stored = Releases(db).get(model)
         if stored is None or stored.state is not ReleaseState.PUBLISHED or not file.exists():
             raise KeyError(model)
-        limit = _block(
-            _terms(load_release(self.folder / model)), "c21", Confidentiality
-        ).max_pulls_per_day
+        terms = _terms(load_release(self.folder / model))
         with self.database.write() as db:
             now = self.clock()
-            count = Pulls(db).on(member, now)
-            if count >= limit:
+            refused = pull_refused(terms, Pulls(db).on(member, now))
+            if refused is not None:
                 raise Refused(
-                    f"c21 confidentiality: you have fetched releases {count} times today (UTC), "
-                    f"at most {limit} a day are allowed.",
-                    clauses=("c21",),
-                    fix="Try again tomorrow; a release that you have needs no second pull.",
+                    f"{refused}.",
+                    clauses=(refused.clause,),
+                    fix="Try again tomorrow (UTC); a release that you have needs no second pull.",
                 )
             Pulls(db).add(member, now)
         return disk.read(file, bundle.MAX_BUNDLE_BYTES)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from node.cli.shell import Json, answer, state, table
+from node.cli.shell import Json, answer, table
 from protocols.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ def customers(
 ) -> None:
     """Customers who will probably not come back, each with three reasons."""
     from node.advice import customers_at_risk
-    from node.house import open_home
+    from node.cli.acting import acting_home
 
-    home = open_home(state(context).home)
+    home = acting_home(context, "use")
     known = _known(home, names)
-    made, model, left_out = customers_at_risk(home, top)
+    found = customers_at_risk(home, top)
+    made, model, left_out = found.listed, found.used.model, found.left_out
     document = made.document() | {"model": model, "lines_left_out": left_out}
     for one in document["customers"]:
         if one["customer_key"] in known:

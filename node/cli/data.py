@@ -173,10 +173,11 @@ def forecast(
 ) -> None:
     """Units for the next four weeks: from your own rows, and better with a shared model."""
     from node.advice import best_forecast
-    from node.house import open_home
+    from node.cli.acting import acting_home
 
-    home = open_home(state(context).home)
-    made, method, model = best_forecast(home, week_start, own_only=own)
+    advice = best_forecast(acting_home(context, "use"), week_start, own_only=own)
+    made, method = advice.forecast, advice.method
+    model = advice.used.model if advice.used is not None else ""
     document = {**made.document(), "method": method, "model": model}
 
     def lines() -> list[str]:

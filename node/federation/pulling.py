@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from node.federation import releases
+from node.federation import releases, using
 from node.federation.channel import link_channel
 from node.federation.link import Calls
+from node.federation.opening import open_release
 from node.federation.post import exchange
 from node.files import SCORES
 from node.house import Member
@@ -15,39 +16,41 @@ from node.policy.evidence import Me, current_roster, signed_version
 from node.store.documents import AcceptedRosters
 from node.store.orders import Orders
 from node.store.releases import Releases, ReleaseState, StoredRelease
-from protocols import bundle
+from protocols import sealed
 from protocols.agreement.facts import Denial
 from protocols.agreement.order import read_order
 from protocols.canonical import parse_json
 from protocols.course import chart
-from protocols.errors import Code, InputError, LocalError, RemoteError
+from protocols.errors import Code, InputError
 from protocols.evidence import Pins
-from protocols.ids import AgreementId, ModelId, RosterId, model_id
-from protocols.permit import Permit
-from protocols.release import figures_of
+from protocols.ids import AgreementId, ModelId, RosterId
 from protocols.retrace import begin, follow
 from protocols.signing import jws_payload
 
-OUTPUTS = ("metrics", "model")
-
 
 def pull_release(member: Member, prefix: str) -> tuple[ModelId, tuple[str, ...]]:
-    """Fetch, verify, decide and keep a release; its id and the checks that passed.
+    """Fetch, open, verify, decide and keep a release; its id and the checks that passed.
 
     Raises:
-        InputError: no such offer, or it does not verify; nothing is kept.
-        Refused: the use gate says no.
+        InputError: no such offer, or it does not open or verify; nothing is kept.
+        Refused: it is not for this member, or the use gate says no.
         RemoteError: the coordinator does not answer.
     """
     exchange(member)
-    offered = _find(member, prefix)
+    using.drop_old(member)
+    offered = one_release(member, prefix)
     card = jws_payload(parse_json(offered.card, "release"), "release")
-    pins = _pins(member, str(card.get("agreement")), ModelId(offered.model), offered.run)
+    pins = _pins(member, str(card.get("agreement")), offered.run)
     with link_channel(member.home.folder) as channel:
-        raw = Calls(channel).fetch("release", "", offered.model, bundle.MAX_BUNDLE_BYTES)
-    findings = releases.receive(raw, pins, member.home.models, member.home.log)
-    if findings.model != offered.model:
-        raise RemoteError("another release than the one that was asked for came.", peer="office")
+        raw = Calls(channel).fetch("release", "", offered.model, sealed.MAX_SEALED_BYTES)
+    opened = open_release(
+        raw,
+        ModelId(offered.model),
+        member.membership.member,
+        member.home.keys.encryption_key,
+        member.membership.public.coordinator_key,
+    )
+    findings = releases.receive(opened, pins, member.home.models, member.home.log)
     _decide(member, offered)
     with member.database.write() as db:
         used = StoredRelease(
@@ -59,9 +62,9 @@ def pull_release(member: Member, prefix: str) -> tuple[ModelId, tuple[str, ...]]
 
 def check_kept(member: Member, prefix: str) -> tuple[str, ...]:
     """Verify a release that is kept here, from its files alone."""
-    stored = _find(member, prefix)
+    stored = one_release(member, prefix)
     card = jws_payload(parse_json(stored.card, "release"), "release")
-    pins = _pins(member, str(card.get("agreement")), ModelId(stored.model), stored.run)
+    pins = _pins(member, str(card.get("agreement")), stored.run)
     return releases.verify_release_dir(member.home.models / stored.model, pins)
 
 
@@ -72,12 +75,19 @@ def kept_models(member: Member) -> list[dict[str, Any]]:
     out = []
     for one in found:
         card = jws_payload(parse_json(one.card, "release"), "release")
+        stands, facts = using.standing(member, one.model, card)
         scores = member.home.run_folder(one.run) / SCORES
         out.append(
             {
                 "model": one.model,
                 "run": one.run,
                 "state": one.state.value,
+                "stands": stands if one.state is ReleaseState.USED else one.state.value,
+                "expires": facts.expires.isoformat() if facts is not None else None,
+                "purposes": sorted(facts.purposes) if facts is not None else [],
+                "licence": facts.licence if facts is not None else None,
+                "revoked": facts.revoked if facts is not None else "",
+                "uses_today": facts.uses_today if facts is not None else None,
                 "workload": card.get("workload", {}).get("id"),
                 "privacy": card.get("privacy"),
                 "metrics": card.get("metrics"),
@@ -87,7 +97,8 @@ def kept_models(member: Member) -> list[dict[str, Any]]:
     return out
 
 
-def _find(member: Member, prefix: str) -> StoredRelease:
+def one_release(member: Member, prefix: str) -> StoredRelease:
+    """The release whose id begins so, the newest for an empty text; InputError otherwise."""
     with member.database.read() as db:
         found = [one for one in Releases(db).list() if one.model.startswith(prefix)]
     if not found:
@@ -101,27 +112,37 @@ def _find(member: Member, prefix: str) -> StoredRelease:
     return found[-1]
 
 
-def _pins(member: Member, agreement: str, model: ModelId, run: str) -> Pins:
-    """What this node knows for itself: what it signed, accepted, and derived in the run."""
+def _pins(member: Member, agreement: str, run: str) -> Pins:
+    """What this node knows for itself: what it signed, accepted, and derived in the run.
+
+    A node that did not follow the run pins no model: the checks derive it from the sums, and the
+    finding says so.
+    """
     me = Me(member.membership.member, member.home.keys.identity.public)
     with member.database.read() as db:
         signed = signed_version(db, agreement, me)
-        roster = current_roster(db, signed) if signed is not None else None
-        accepted = frozenset(RosterId(one.roster) for one in AcceptedRosters(db).chain())
-    if signed is None or roster is None:
+        accepted = [RosterId(one.roster) for one in AcceptedRosters(db).chain()]
+    if signed is None:
         raise InputError(
-            "this release is under an agreement that this node has not signed.",
+            f"this release is under agreement {agreement[:16]}, which this node has not signed.",
             code=Code.REFUSED,
             where="c05",
-            fix="Read and sign it first: coop-node agreement show.",
+            fix="Read and sign it first: coop-node agreement show. A version from before you"
+            " joined cannot be signed any more; its results are not for you.",
         )
-    derived = _derived(member, run)
+    if not accepted:
+        raise InputError(
+            "this node has not accepted a list of members yet.",
+            code=Code.REFUSED,
+            where="c01",
+            fix="Let the node connect once, then pull again: coop-node start.",
+        )
     return Pins(
         agreement=AgreementId(signed.id),
-        roster=RosterId(roster.id),
+        roster=accepted[-1],
         coordinator_key=member.membership.public.coordinator_key,
-        model=derived if derived is not None else model_id(model),
-        earlier=accepted,
+        model=_derived(member, run),
+        earlier=frozenset(accepted),
     )
 
 
@@ -145,36 +166,9 @@ def _derived(member: Member, run: str) -> ModelId | None:
     return trace.model if trace.number >= trace.course.training_rounds else None
 
 
-def use_permit(member: Member, model: ModelId) -> Permit:
-    """Ask the use gate again about a release that is in use: agreements end, rules change.
-
-    Raises:
-        Refused: the agreement or the house rules do not allow it today.
-    """
-    answer = _ask(member, model)
-    if isinstance(answer, Denial):
-        raise answer.refused()
-    return answer
-
-
-def _ask(member: Member, model: str) -> Permit | Denial:
-    """The use gate's answer for a verified release that lies here, for the purpose of its run."""
-    files = releases.load_release(member.home.models / model)
-    signed_card = parse_json(files[bundle.CARD_SIGNED], "release")
-    signed_order = parse_json(files[bundle.ORDER], "order")
-    order = read_order(jws_payload(signed_order, "order"), "order").order
-    card = jws_payload(signed_card, "release")
-    return member.gate.use(
-        signed_card,
-        signed_order,
-        figures_of(order.workload, card["metrics"]),
-        purpose=order.purpose,
-        outputs=OUTPUTS,
-    )
-
-
 def _decide(member: Member, offered: StoredRelease) -> None:
-    answer = _ask(member, offered.model)
+    """Ask whether it may be used at all; pulling is no use and is not counted as one."""
+    answer = using.ask(member, offered.model)
     if isinstance(answer, Denial):
         with member.database.write() as db:
             refused = StoredRelease(
@@ -182,17 +176,3 @@ def _decide(member: Member, offered: StoredRelease) -> None:
             )
             Releases(db).put(refused)
         raise answer.refused()
-
-
-def used_model(member: Member, workload: str) -> tuple[ModelId, dict[str, Any]] | None:
-    """The newest release in use of a workload (its id) and its order's document, or None."""
-    with member.database.read() as db:
-        found = Releases(db).list(ReleaseState.USED)
-    for one in reversed(found):
-        files = releases.load_release(member.home.models / one.model)
-        if bundle.ORDER not in files:
-            raise LocalError("the release in use is not complete.", where=one.model[:16])
-        order = jws_payload(parse_json(files[bundle.ORDER], "order"), "order")
-        if order["workload"]["id"] == workload:
-            return ModelId(one.model), order
-    return None

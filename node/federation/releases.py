@@ -4,33 +4,38 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import datetime
 from pathlib import Path
 
+from node.federation.opening import Opened
 from protocols import bundle
 from protocols.audit.entries import Kind
 from protocols.audit.writer import LogWriter
 from protocols.errors import Code, InputError, LocalError
 from protocols.evidence import Findings, Pins, verify_release
 from protocols.ids import ModelId
+from protocols.permit import Gate, Permit
 from protocols.retrace import read_parameters
 
 
-def receive(archive: bytes, pins: Pins, models: Path, journal: LogWriter) -> Findings:
+def receive(opened: Opened, pins: Pins, models: Path, journal: LogWriter) -> Findings:
     """Verify a release that came over the link and keep it in ``models/<model id>/``.
 
     Args:
-        archive: the zip as it came; nothing in it is believed.
+        opened: the bundle out of its sealed file; nothing in it is believed.
         pins: agreement and roster that this node accepted, the coordinator key that it pinned
             and, if it took part in the run, the model id that it derived itself.
         models: the node's folder of models.
         journal: the pull is on record before the model can be used.
 
     Raises:
-        InputError: not a release, or one that does not verify; nothing was stored.
+        InputError: not a release, one that does not verify, or not what its header promised;
+            nothing was stored.
         LocalError: the disk is full or may not be written; nothing was stored.
     """
-    files = bundle.unpack(archive, "release")
+    files = bundle.unpack(opened.archive, "release")
     findings = verify_release(files, pins)
+    opened.check_card(findings.card)
     folder = models / findings.model
     if folder.exists():
         _check_kept(folder, pins)
@@ -88,12 +93,20 @@ def stored(models: Path) -> tuple[ModelId, ...]:
     return tuple(ModelId(one.name) for one in sorted(found, key=lambda one: one.stat().st_mtime))
 
 
-def parameters(models: Path, model: ModelId) -> bundle.Vector:
+def parameters(models: Path, model: ModelId, permit: Permit, now: datetime) -> bundle.Vector:
     """The flat float32 parameters of a kept release, checked against its id.
 
+    Args:
+        models: the node's folder of models.
+        model: id of the release.
+        permit: from the use gate, for this moment.
+        now: aware UTC time.
+
     Raises:
+        Refused: the permit is for another gate or has run out.
         InputError: no such release, or its model file was changed since.
     """
+    permit.require(Gate.USE, now)
     path = models / model / bundle.MODEL
     if not path.is_file():
         raise InputError(

@@ -93,10 +93,17 @@ class Results:
             uses_today=uses,
         )
 
-    def count_use(self, model: str) -> None:
-        """One more use of a result today; call it before the result is shown."""
+    def count_use(self, model: str) -> int:
+        """Count one more use of a result before it is shown; how many there were today before."""
         with self.database.write() as db:
+            before = Uses(db).on(model, self.clock())
             Uses(db).add(model, self.clock())
+        return before
+
+    def return_use(self, model: str) -> None:
+        """The use that was counted last did not happen."""
+        with self.database.write() as db:
+            Uses(db).add(model, self.clock(), -1)
 
     def revoked(self, model: str) -> str:
         """Why a model was taken back; empty if it was not."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from node.store.schema import releases, result_uses, revocations
@@ -120,14 +120,14 @@ class Uses:
         )
         return int(self._connection.execute(query).scalar() or 0)
 
-    def add(self, model: str, day: datetime) -> None:
-        """One more."""
+    def add(self, model: str, day: datetime, count: int = 1) -> None:
+        """So many more, or less; never below 0."""
         self._connection.execute(
             upsert(result_uses)
-            .values(model=model, day=_day(day), count=1)
+            .values(model=model, day=_day(day), count=max(0, count))
             .on_conflict_do_update(
                 index_elements=[result_uses.c.model, result_uses.c.day],
-                set_={"count": result_uses.c.count + 1},
+                set_={"count": func.max(0, result_uses.c.count + count)},
             )
         )
 

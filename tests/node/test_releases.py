@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import zipfile
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node.federation.opening import Opened
 from node.federation.releases import parameters, receive, stored, verify_release_dir
 from node.policy.journal import Journal, verify_log
 from protocols import bundle
-from protocols.errors import Code, InputError, LocalError
-from protocols.ids import ModelId
+from protocols.errors import Code, InputError, LocalError, Refused
+from protocols.ids import ModelId, RunId
+from protocols.permit import Gate, Permit
+from protocols.sealed import promise_of
 from protocols.signing import SigningKey
-from small_coop import finished, released
+from small_coop import NOW, finished, released
 
 KEY = SigningKey(b"\x09" * 32)
 PINS, FILES = released()
 ARCHIVE = bundle.pack(FILES)
+
+
+USE = Permit(Gate.USE, PINS.agreement, RunId("ab" * 16), "demand-forecasting", "d1" * 32, (), NOW)
+
+
+def opened(archive: bytes = ARCHIVE) -> Opened:
+    """As it comes out of its sealed file, whatever it is."""
+    return Opened(promise_of(json.loads(FILES[bundle.CARD]), archive), archive)
 
 
 @pytest.fixture
@@ -46,9 +58,9 @@ def test_a_release_is_kept_and_on_record(tmp_path: Path, journal: Journal) -> No
     models = tmp_path / "models"
     _, run = finished()
     pins = dataclasses.replace(PINS, model=run.trace.model)
-    findings = receive(ARCHIVE, pins, models, journal)
+    findings = receive(opened(), pins, models, journal)
     assert stored(models) == (findings.model,)
-    assert np.array_equal(parameters(models, findings.model), run.trace.state.params)
+    assert np.array_equal(parameters(models, findings.model, USE, NOW), run.trace.state.params)
     assert any(
         "derived again" in line for line in verify_release_dir(models / findings.model, PINS)
     )
@@ -57,7 +69,7 @@ def test_a_release_is_kept_and_on_record(tmp_path: Path, journal: Journal) -> No
     assert '"kind":"pull"' in line and findings.model in line
     assert findings.checkpoint.root.hex() in line
     # a second pull changes nothing
-    receive(ARCHIVE, pins, models, journal)
+    receive(opened(), pins, models, journal)
     assert "1 pull" in verify_log(tmp_path / "audit", KEY.public)[2]
     assert [one.name for one in models.iterdir()] == [findings.model]
 
@@ -65,8 +77,30 @@ def test_a_release_is_kept_and_on_record(tmp_path: Path, journal: Journal) -> No
 def test_a_model_that_this_node_did_not_derive_is_refused(tmp_path: Path, journal: Journal) -> None:
     pins = dataclasses.replace(PINS, model=ModelId("ab" * 32))
     with pytest.raises(InputError, match="you have abab") as caught:
-        receive(ARCHIVE, pins, tmp_path / "models", journal)
+        receive(opened(), pins, tmp_path / "models", journal)
     assert caught.value.code is Code.TAMPERED
+    assert stored(tmp_path / "models") == ()
+
+
+def test_no_parameter_is_read_without_a_permit_of_the_use_gate(
+    tmp_path: Path, journal: Journal
+) -> None:
+    model = receive(opened(), PINS, tmp_path / "models", journal).model
+    for permit, now in (
+        (dataclasses.replace(USE, gate=Gate.RELEASE), NOW),
+        (dataclasses.replace(USE, gate=Gate.ADMIT), NOW),
+        (USE, NOW + timedelta(seconds=1)),
+    ):
+        with pytest.raises(Refused):
+            parameters(tmp_path / "models", model, permit, now)
+
+
+def test_a_header_that_promised_something_else_stores_nothing(
+    tmp_path: Path, journal: Journal
+) -> None:
+    other = dataclasses.replace(opened().promise, expires="2036-01-01T00:00:00Z")
+    with pytest.raises(InputError, match="other terms than its card"):
+        receive(Opened(other, ARCHIVE), PINS, tmp_path / "models", journal)
     assert stored(tmp_path / "models") == ()
 
 
@@ -122,7 +156,7 @@ def test_hostile_archives_write_nothing(name: str, tmp_path: Path, journal: Jour
     archive = HOSTILE[name]()
     models = tmp_path / "models"
     with pytest.raises(InputError) as caught:
-        receive(archive, PINS, models, journal)
+        receive(opened(archive), PINS, models, journal)
     assert caught.value.code in (Code.TAMPERED, Code.LIMIT)
     assert not models.exists()
     assert sorted(one.name for one in tmp_path.iterdir()) == ["audit"]
@@ -155,26 +189,26 @@ def test_a_full_disk_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", full)
         with pytest.raises(LocalError, match="No space left"):
-            receive(ARCHIVE, PINS, tmp_path / "models", journal)
+            receive(opened(), PINS, tmp_path / "models", journal)
     assert list((tmp_path / "models").iterdir()) == []
-    receive(ARCHIVE, PINS, tmp_path / "models", journal)
+    receive(opened(), PINS, tmp_path / "models", journal)
     assert len(stored(tmp_path / "models")) == 1
 
 
 def test_a_kept_model_that_was_changed_is_seen(tmp_path: Path, journal: Journal) -> None:
     models = tmp_path / "models"
-    model = receive(ARCHIVE, PINS, models, journal).model
+    model = receive(opened(), PINS, models, journal).model
     path = models / model / bundle.MODEL
     raw = bytearray(path.read_bytes())
     raw[-3] ^= 4
     path.write_bytes(bytes(raw))
     with pytest.raises(InputError, match="the file holds model") as caught:
-        parameters(models, model)
+        parameters(models, model, USE, NOW)
     assert caught.value.code is Code.TAMPERED
     with pytest.raises(InputError, match="published sums"):
         verify_release_dir(models / model, PINS)
     with pytest.raises(InputError, match="copy that is kept here was changed") as caught:
-        receive(ARCHIVE, PINS, models, journal)  # the damaged copy is not called good
+        receive(opened(), PINS, models, journal)  # the damaged copy is not called good
     assert "Remove this folder" in caught.value.fix
     with pytest.raises(InputError, match="not kept here"):
-        parameters(models, ModelId("00" * 32))
+        parameters(models, ModelId("00" * 32), USE, NOW)

@@ -23,6 +23,7 @@ from node.data.intake import add, preview
 from node.data.stages import Basis, ConsentedLines, LeftOut, Standing
 from node.data.values import customer_key
 from node.data.vault import Vault
+from node.federation.using import Usable
 from node.insights.churn_list import REASONS, ChurnList, churn_list, theme_of
 from node.policy.consents import ConsentDesk
 from node.store.consents import State
@@ -195,13 +196,13 @@ def home(tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Simpl
         consents=lambda _: desk,
         keys=SimpleNamespace(customer_secret=SECRET),
         desk=desk,
+        acting=None,
     )
     monkeypatch.setattr("node.membership.is_enrolled", lambda folder: True)
-    monkeypatch.setattr(advice, "open_member", lambda _: SimpleNamespace(database=database))
-    monkeypatch.setattr(advice, "used_model", lambda member, name: (ModelId("d" * 64), order))
-    monkeypatch.setattr(advice, "use_permit", lambda member, model: USE)
-    monkeypatch.setattr("node.federation.releases.parameters", lambda folder, model: PARAMS)
-    monkeypatch.setattr("node.house.open_home", lambda given: found)
+    used = Usable(ModelId("d" * 64), order, {}, USE, 0, 1, PARAMS)
+    monkeypatch.setattr(advice, "open_member", lambda *_: SimpleNamespace(database=database))
+    monkeypatch.setattr(advice, "use_model", lambda member, name, purpose: used)
+    monkeypatch.setattr("node.cli.acting.acting_home", lambda context, action: found)
     return found
 
 
@@ -252,10 +253,10 @@ def test_who_said_no_is_not_scored(home: SimpleNamespace) -> None:
 def test_without_a_yes_of_the_gate_no_row_is_read(
     home: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no(member: object, model: str) -> Permit:
+    def no(member: object, name: str, purpose: str) -> Usable:
         raise Refused("the agreement ended.", clauses=("c30",))
 
-    monkeypatch.setattr(advice, "use_permit", no)
+    monkeypatch.setattr(advice, "use_model", no)
     monkeypatch.setattr(Vault, "reader", lambda _: pytest.fail("a row was read"))
     assert isinstance(run().exception, Refused)
 
@@ -263,7 +264,7 @@ def test_without_a_yes_of_the_gate_no_row_is_read(
 def test_without_a_model_it_says_what_to_do(
     home: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(advice, "used_model", lambda member, name: None)
+    monkeypatch.setattr(advice, "use_model", lambda member, name, purpose: None)
     error = run().exception
     assert isinstance(error, InputError) and "models pull" in error.fix
 
