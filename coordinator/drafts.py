@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
@@ -11,16 +10,21 @@ from typing import Any
 
 import coordinator
 from coordinator.members.pki import Office
-from protocols.agreement.check import Finding, Level, check
-from protocols.agreement.parse import ParsedAgreement, parse_agreement
+from protocols.agreement.authoring import Draft, Syntax, parse_draft
+from protocols.agreement.check import Finding, check, errors
+from protocols.agreement.parse import ParsedAgreement
+from protocols.agreement.source import MAX_SOURCE_BYTES
 from protocols.agreement.template import make_agreement
 from protocols.agreement.terms import PROFILES
+from protocols.agreement.variants import complete
+from protocols.agreement.writing import write
 from protocols.canonical import Json, parse_json
 from protocols.errors import InputError
 from protocols.workloads import catalogue
 from protocols.workloads.recipe import Workload
 
-MAX_DRAFT_BYTES = 1024 * 1024
+USUAL_WORKLOADS = ("demand",)
+_AS_SETTINGS = (("operator_legal_id", "legal_id"), ("coordinator_country", "country"))
 
 
 def installed_source(path: str) -> bytes:
@@ -28,16 +32,27 @@ def installed_source(path: str) -> bytes:
     return (Path(coordinator.__file__).resolve().parent.parent / path).read_bytes()
 
 
-def template_document(name: str) -> Json:
-    """A packaged template; InputError names those that exist."""
+def template_names() -> tuple[str, ...]:
+    """The packaged templates."""
     folder = resources.files("protocols.agreement").joinpath("templates")
-    known = sorted(one.name.removesuffix(".json") for one in folder.iterdir())
+    files = (one.name for one in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in files if name.endswith(".json")))
+
+
+def template_document(name: str) -> Json:
+    """A packaged template, whole; InputError names those that exist."""
+    return complete(name, _packaged)
+
+
+def _packaged(name: str) -> Json:
+    known = template_names()
     if name not in known:
         raise InputError(
             f"there is no template {name[:60]!r}.",
             where="--template",
             fix=f"Choose one of: {', '.join(known)}.",
         )
+    folder = resources.files("protocols.agreement").joinpath("templates")
     return parse_json(folder.joinpath(f"{name}.json").read_bytes(), f"template {name}")
 
 
@@ -88,28 +103,36 @@ def new_draft(
     figures: Mapping[str, Any],
     previous: ParsedAgreement | None,
     now: datetime,
+    about: Mapping[str, str] | None = None,
 ) -> ParsedAgreement:
     """A filled template, as the first version or as the successor of ``previous``.
 
     The office's competition profile holds unless ``figures`` names a stricter one. ``settings``
-    are those of the one workload, or an object of such by workload if there are several.
+    are those of the one workload, or an object of such by workload if there are several; no
+    workload named means those of the template. ``about`` is what the office's settings say of
+    itself (``legal_id``, ``country``), for the clauses that name it.
 
     Raises:
         InputError: a looser profile, a workload that is not installed, settings of none, or what
             ``make_agreement`` raises.
     """
-    figures = _with_profile(office.public.profile, figures)
+    whole = template_document(template)
+    known = {
+        figure: about[name] for figure, name in _AS_SETTINGS if about is not None and about[name]
+    }
     start = now.replace(minute=0, second=0, microsecond=0)
     return make_agreement(
-        template_document(template),
+        whole,
         name=office.public.name,
         coop=office.public.coop,
         operator_key=office.public.operator_key.hex(),
         coordinator_key=office.public.coordinator_key.hex(),
-        workloads=_agreed_workloads(workloads, settings, max_rounds),
+        workloads=_agreed_workloads(
+            workloads or whole.get("workloads", USUAL_WORKLOADS), settings, max_rounds
+        ),
         starts=start,
         ends=start + lasts,
-        figures=figures,
+        figures=known | _with_profile(office.public.profile, whole["figures"], figures),
         version=previous.agreement.version + 1 if previous else 1,
         prev=previous.id if previous else None,
     )
@@ -132,9 +155,14 @@ def _agreed_workloads(
     return [workload_terms(one, settings.get(one.id, {}), max_rounds) for one in chosen]
 
 
-def _with_profile(declared: str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Profiles A, B, C from loose to strict; the least members per figure follow the profile."""
-    chosen = str(figures.get("profile", declared))
+def _with_profile(
+    declared: str, template: Mapping[str, Any], figures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Profiles A, B, C from loose to strict; figures follow the strictest that anybody names.
+
+    A figure of the template that is stricter than the profile stays.
+    """
+    chosen = str(figures.get("profile", max(declared, str(template["profile"]))))
     if chosen not in PROFILES or chosen < declared:
         raise InputError(
             f"the competition profile {chosen!r} is not one, or is looser than {declared!r}, which"
@@ -142,9 +170,38 @@ def _with_profile(declared: str, figures: Mapping[str, Any]) -> dict[str, Any]:
             where="profile",
             fix="A: not competitors. B: same trade elsewhere. C: competitors. Only tighten it.",
         )
-    least = PROFILES[chosen].min_contributors
+    least = PROFILES[chosen]
     names = ("profile_members", "min_cohort", "min_contributors", "min_members")
-    return {**dict.fromkeys(names, least), **figures, "profile": chosen}
+    followed: dict[str, Any] = {
+        **{name: max(least.min_contributors, template[name]) for name in names},
+        "max_weight_percent": min(least.max_weight_percent, template["max_weight_percent"]),
+        "max_share_percent": min(least.max_share_percent, template["max_share_percent"]),
+        "min_age_days": max(least.min_age_days, template["min_age_days"]),
+    }
+    return {**followed, **figures, "profile": chosen}
+
+
+def read_draft(file: Path) -> Draft:
+    """A draft from a file in TOML, YAML or JSON, by its name.
+
+    Raises:
+        InputError: not readable (with line and column), or not an agreement.
+    """
+    return parse_draft(draft_bytes(file), str(file))
+
+
+def draft_bytes(file: Path) -> bytes:
+    """At most one byte more than a draft may have, so that a huge file is not loaded."""
+    try:
+        with file.open("rb") as stream:
+            return stream.read(MAX_SOURCE_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"it cannot be read: {error.strerror}.", where=str(file)) from error
+
+
+def lint(draft: Draft, now: datetime) -> tuple[Finding, ...]:
+    """What the linter says of a draft, errors first."""
+    return check(draft.parsed.agreement, draft.parsed.terms, now)
 
 
 def check_draft(file: Path, now: datetime) -> tuple[ParsedAgreement, tuple[Finding, ...]]:
@@ -153,20 +210,16 @@ def check_draft(file: Path, now: datetime) -> tuple[ParsedAgreement, tuple[Findi
     Raises:
         InputError: not readable, not an agreement, or with errors; warnings are returned.
     """
-    try:
-        text = file.read_bytes() if file.stat().st_size <= MAX_DRAFT_BYTES else b""
-    except OSError as error:
-        raise InputError(f"it cannot be read: {error.strerror}.", where=str(file)) from error
-    parsed = parse_agreement(text, str(file))
-    findings = check(parsed.agreement, parsed.terms, now)
-    errors = [one for one in findings if one.level is Level.ERROR]
-    if errors:
+    draft = read_draft(file)
+    findings = lint(draft, now)
+    bad = errors(findings)
+    if bad:
         raise InputError(
-            " ".join(str(one) for one in errors),
-            where=str(file),
+            " ".join(str(one) for one in bad),
+            where=draft.at(bad[0].clause, bad[0].field),
             fix="Correct the draft; nothing was sent.",
         )
-    return parsed, findings
+    return draft.parsed, findings
 
 
 def read_settings(file: Path | None) -> dict[str, Any]:
@@ -181,5 +234,5 @@ def read_settings(file: Path | None) -> dict[str, Any]:
 
 
 def pretty(document: Json) -> str:
-    """A document as a file that people read and change."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    """A document as a JSON file that people read and change."""
+    return write(document, Syntax.JSON)

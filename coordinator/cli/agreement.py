@@ -1,76 +1,20 @@
-"""``agreement new | propose | status``."""
+"""``agreement propose | status | show``; those about files alone are in ``agreement_files``."""
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from coordinator.cli.shell import DryRun, Json, answer, say, state, table
-from protocols.errors import InputError
+from coordinator.cli import agreement_files
+from coordinator.cli.shell import DryRun, Json, answer, note, say, state, table
 
 app = typer.Typer(no_args_is_help=True, help="What the members agree on, and who signed it.")
-MAX_FIGURES = 64
+agreement_files.add(app)
 
 
-def _figures(pairs: list[str]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for pair in pairs:
-        key, sign, value = pair.partition("=")
-        if not sign or not key:
-            raise InputError(f"{pair!r} is not NAME=VALUE.", where="--set")
-        try:
-            out[key] = json.loads(value)
-        except json.JSONDecodeError:
-            out[key] = value
-    return out
-
-
-@app.command(epilog="Example: coop-coordinator agreement new draft.json --set min_cohort=5")
-def new(
-    context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Where the draft is written.")],
-    template: Annotated[str, typer.Option(help="Template to fill.")] = "grocers",
-    days: Annotated[int, typer.Option(help="How long it is to be in force.")] = 365,
-    settings: Annotated[
-        Path | None,
-        typer.Option(help="JSON file with settings that all orders share; by workload if several."),
-    ] = None,
-    workload: Annotated[
-        list[str] | None, typer.Option(help="What may run: demand, churn; repeatable. [demand]")
-    ] = None,
-    max_rounds: Annotated[int, typer.Option(help="Most rounds that an order may ask for.")] = 100,
-    figure: Annotated[
-        list[str] | None, typer.Option("--set", help="NAME=VALUE of the template; repeatable.")
-    ] = None,
-) -> None:
-    """Fill a template into a draft that you and the members can read and change."""
-    from coordinator.drafts import new_draft, pretty, read_settings
-    from coordinator.wiring import open_house
-
-    house = open_house(state(context).home)
-    if file.exists():
-        raise InputError("this file exists already.", where=str(file), fix="Name another file.")
-    parsed = new_draft(
-        house.office,
-        template=template,
-        lasts=timedelta(days=days),
-        workloads=workload or ["demand"],
-        settings=read_settings(settings),
-        max_rounds=max_rounds,
-        figures=_figures(figure or []),
-        previous=house.agreement(),
-        now=house.clock(),
-    )
-    file.write_text(pretty(parsed.document), encoding="utf-8")
-    say(f"Draft written to {file}: version {parsed.agreement.version}.")
-    say(f"Read it, then: coop-coordinator agreement propose {file}")
-
-
-@app.command(epilog="Example: coop-coordinator agreement propose draft.json")
+@app.command(epilog="Example: coop-coordinator agreement propose draft.toml")
 def propose(
     context: typer.Context,
     file: Annotated[
@@ -138,17 +82,21 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             ]
             for s in standings
         ]
-        empty = "Nothing proposed yet: coop-coordinator agreement new draft.json"
+        empty = "Nothing proposed yet: coop-coordinator agreement new draft.toml"
         return table(rows, ["document", "id", "signatures", ""], empty)
 
     answer(document, as_json, lines)
 
 
 @app.command(epilog="Example: coop-coordinator agreement show")
-def show(context: typer.Context, as_json: Json = False) -> None:
+def show(
+    context: typer.Context,
+    html: Annotated[Path | None, typer.Option(help="Also write the page to this file.")] = None,
+    as_json: Json = False,
+) -> None:
     """The agreement in force, as one plain page."""
     from coordinator.wiring import open_house
-    from protocols.agreement import render
+    from protocols.agreement import pages, render
     from protocols.agreement.terms import Workloads
     from protocols.errors import LocalError
 
@@ -156,6 +104,9 @@ def show(context: typer.Context, as_json: Json = False) -> None:
     parsed = house.agreement()
     if parsed is None:
         raise LocalError("no agreement is in force yet.", fix="See: agreement status.")
+    if html is not None:
+        html.write_text(pages.page_html(parsed), encoding="utf-8", newline="\n")
+        note(f"Written to {html}; open it in any browser and print it.")
     block = parsed.terms.block("c13", Workloads)
     recipes = block.workloads if block is not None else ()
     document = {

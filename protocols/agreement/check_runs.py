@@ -64,6 +64,7 @@ NAMES = (
     "budget-missing",
     "budget-idle",
     "budget-weights",
+    "delta-denied",
     "epsilon-void",
     "epsilon-weak",
     "delta-void",
@@ -333,6 +334,16 @@ def _budgets(terms: Terms) -> Found:
                 "budget for it; every order would be denied.",
                 f"Add a budget for the unit {entry.privacy} or remove the workload.",
             )
+        budget, delta = privacy.budget(entry.privacy), entry.config.get("delta")
+        if budget is not None and isinstance(delta, float) and delta > budget.delta:
+            yield error(
+                "delta-denied",
+                "c14",
+                f"budgets.{privacy.budgets.index(budget)}.delta",
+                f"workload {entry.id} fixes a delta of {delta:g}, the budget allows "
+                f"{budget.delta:g}; every order would be denied.",
+                "Use one figure.",
+            )
         weight = entry.config.get("w_max", 1)
         if entry.privacy != "none" and weight != 1:
             yield error(
@@ -343,16 +354,16 @@ def _budgets(terms: Terms) -> Found:
                 f"{weight}; the noise is made for members that all count the same.",
                 "Write w_max 1.",
             )
-    for number, budget in enumerate(privacy.budgets):
-        if budget.unit not in claims:
+    for number, one in enumerate(privacy.budgets):
+        if one.unit not in claims:
             yield error(
                 "budget-idle",
                 "c14",
                 f"budgets.{number}",
-                f"there is a budget for each {budget.unit}, and no workload that uses it.",
+                f"there is a budget for each {one.unit}, and no workload that uses it.",
                 "Remove the budget, or add the workload.",
             )
-        yield from _budget(f"budgets.{number}", budget)
+        yield from _budget(f"budgets.{number}", one)
 
 
 def _budget(where: str, budget: Budget) -> Found:

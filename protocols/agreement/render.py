@@ -127,3 +127,28 @@ def tally(changes: tuple[Change, ...]) -> str:
         f"{len(changes)} of the clauses differ. Figures that are tighter for others: {tighter}; "
         f"looser: {looser}; neither: {other}."
     )
+
+
+def differences(old: ParsedAgreement, new: ParsedAgreement) -> list[dict[str, object]]:
+    """The comparison as plain values, for programs."""
+    return [
+        {
+            "clause": change.clause,
+            "title": change.title,
+            "kind": change.kind,
+            "text_changed": change.text_changed,
+            "figures": [
+                {
+                    "path": one.path,
+                    "old": one.old,
+                    "new": one.new,
+                    "direction": one.direction,
+                    "says": one.says,
+                }
+                for one in change.differences
+            ],
+            "was": list(change.was),
+            "now": list(change.now),
+        }
+        for change in compare(old, new)
+    ]

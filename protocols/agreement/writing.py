@@ -311,4 +311,6 @@ def _keys(entries: list[Any]) -> list[str]:
 
 
 def _number(value: bool | int | float) -> str:
-    return json.dumps(value)
+    """As JSON; with a point before an exponent, without which some readers of YAML see text."""
+    text = json.dumps(value)
+    return re.sub(r"^(-?\d+)e", r"\1.0e", text)
