@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from node.cli.shell import state
-from protocols.errors import Code, InputError
+from node.cli.shell import note, state
+from protocols.errors import Code, InputError, LocalError
 
 if TYPE_CHECKING:
     from node.house import Home, Member
@@ -40,12 +40,26 @@ def acting_member(context: typer.Context, action: str) -> Member:
     return open_member(home.folder, actor(context, home, action))
 
 
-def acting_home(context: typer.Context, action: str) -> Home:
-    """The opened node, joined or not, for a person whose role may do this; errors as above."""
+def acting_home(context: typer.Context, action: str, *, salvage: bool = False) -> Home:
+    """The opened node, joined or not, for a person whose role may do this; errors as above.
+
+    Args:
+        context, action: as above.
+        salvage: go on as the owner of the files if the ledgers are damaged or gone: they are what
+            says who is registered, and a backup of the rest has to be possible then.
+    """
     from node.house import open_home
+    from node.policy.people import OS_USER
 
     home = open_home(state(context).home)
-    return open_home(home.folder, actor(context, home, action))
+    try:
+        found = actor(context, home, action)
+    except LocalError as error:
+        if not salvage or error.code is not Code.TAMPERED:
+            raise
+        note(f"The ledgers cannot be read, so nobody's role is known: {error.problem}")
+        found = OS_USER
+    return open_home(home.folder, found)
 
 
 def actor(context: typer.Context, home: Home, action: str) -> Actor:

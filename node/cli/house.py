@@ -131,7 +131,7 @@ def backup(
     """Write keys, documents and log into one encrypted file. Sales rows are not in it."""
     from node import backup as vaulted
 
-    home = acting_home(context, "keys")
+    home = acting_home(context, "keys", salvage=True)
     home.journal("backup", {})
     contents = vaulted.backup(
         home.folder, file, _passphrase(passphrase_file, twice=True), home.clock()

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from node.policy.journal import Folder
 from node.store.database import Database
@@ -21,15 +22,15 @@ from node.store.schema import orders, run_budget, signed, spent_rounds
 from node.store.spending import SpendingLedger
 from protocols.audit.entries import Entry, Kind, decode, instant
 from protocols.canonical import parse_json
-from protocols.errors import Code, LocalError
+from protocols.errors import Code, InputError, LocalError
 from protocols.signing import jws_payload
 
 FILE = "node.db"
 WAY_OUT = (
     "Stop the node. Restore your newest backup into an empty folder: "
-    "coop-node --home NEW restore FILE. Without one, save what is left with "
-    "'coop-node backup FILE' and restore that: the node keeps its keys, and counts everything "
-    "that it could have spent as spent. Never delete a file here."
+    "coop-node --home NEW restore FILE. Without one, move node.db to a safe place, save the rest "
+    "with 'coop-node backup FILE' and restore that: the node keeps its keys, and counts all that "
+    "it could have spent as spent."
 )
 # What can stand in a journal before there is a database.
 _WITHOUT_DATABASE = frozenset(
@@ -84,14 +85,22 @@ def require_whole(
     Raises:
         LocalError: damage, or the journal knows of a run or a spent round that the database does
             not, or the journal is gone.
-        InputError: the journal is damaged.
+        InputError: a line of the journal is damaged.
     """
     database.require_sound()
     told = _told(_entries(folder), restored_at)
-    with database.read() as connection:
-        _require_journal(connection, folder, told)
-        _require_lines(connection, told)
-        _require_marks(connection, told)
+    try:
+        with database.read() as connection:
+            _require_journal(connection, folder, told)
+            _require_lines(connection, told)
+            _require_marks(connection, told)
+    except (ValueError, TypeError, SQLAlchemyError, InputError) as error:
+        raise LocalError(
+            f"a ledger cannot be read any more ({type(error).__name__}).",
+            code=Code.TAMPERED,
+            where=str(folder / FILE),
+            fix=WAY_OUT,
+        ) from error
     return len(told.runs), len(told.rounds)
 
 
