@@ -16,6 +16,7 @@ from coordinator.cli import (
     office,
     office_duties,
     people,
+    proof,
     release,
     runs,
 )
@@ -36,6 +37,7 @@ app.add_typer(people.app, name="people")
 office.register(app)
 office_duties.register(app)
 exchange.register(agreement.app)
+proof.register(app)
 
 
 @app.callback()

@@ -19,7 +19,6 @@ def register(app: typer.Typer) -> None:
         epilog="Example: coop-coordinator init --name 'Corner Shops' --host office.example.org"
     )(init)
     app.command(epilog="Example: coop-coordinator serve")(serve)
-    app.command(epilog="Example: coop-coordinator verify --release 3fa9")(verify)
     app.command(epilog="Example: coop-coordinator doctor")(doctor)
 
 
@@ -104,38 +103,6 @@ def serve(context: typer.Context) -> None:
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, server.stop)
     server.run()
-
-
-def verify(
-    context: typer.Context,
-    release: Annotated[str, typer.Option(help="First digits of a release to check as well.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Check the audit log, and one release back to its agreement, from files alone."""
-    from coordinator.log.append import verify_log
-    from coordinator.release.models import verify_release_dir
-    from coordinator.wiring import open_house
-    from protocols.evidence import Pins
-    from protocols.ids import AgreementId, RosterId
-    from protocols.signing import jws_payload
-
-    house = open_house(state(context).home)
-    lines = list(verify_log(house.home / "audit", house.key.public))
-    if release:
-        folders = [one for one in house.releases.glob("*") if one.name.startswith(release)]
-        if len(folders) != 1:
-            raise InputError(f"{len(folders)} releases begin with {release!r}.", where="--release")
-        parsed = house.agreement()
-        if parsed is None:
-            raise InputError("no agreement is in force, so there is no release.", where="--release")
-        from protocols.canonical import json_id
-
-        epochs = [
-            RosterId(json_id(jws_payload(one, "roster"))) for one in house.agreements.roster_chain()
-        ]
-        pins = Pins(AgreementId(parsed.id), epochs[-1], house.key.public, earlier=frozenset(epochs))
-        lines += verify_release_dir(folders[0], pins)
-    answer({"checks": lines}, as_json, lambda: [f"ok  {line}" for line in lines])
 
 
 def doctor(context: typer.Context, as_json: Json = False) -> None:
