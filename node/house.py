@@ -17,7 +17,7 @@ import node
 from node import config, keys, membership
 from node.data.stages import CUSTOMER_COLUMNS
 from node.membership import Membership
-from node.policy import house_rules
+from node.policy import house_rules, incidents
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.consents import ConsentDesk
@@ -131,6 +131,14 @@ class Member:
         me = Me(self.membership.member, self.home.keys.identity.public)
         coop = self.membership.public.coop
         return Results(self.database, coop, me, self.home.journal, self.home.clock)
+
+    @property
+    def keepers(self) -> dict[str, Callable[[bytes], str]]:
+        """Kind of a letter -> who keeps it and says what it is called; for the mailroom."""
+        home, coop = self.home, self.membership.public.coop
+        return {
+            incidents.LETTER: incidents.keeper(self.database, coop, home.journal, home.clock),
+        }
 
     def require_whole(self) -> tuple[int, int]:
         """Hold the ledgers against the journal: runs and spent rounds; LocalError if damaged."""

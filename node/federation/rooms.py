@@ -17,6 +17,8 @@ from node.keys import restored_at
 from node.policy.budget import settle
 from node.policy.evidence import Me, current_roster, signed_version
 from node.policy.gate import History
+from node.policy.incidents import refuse_if_frozen
+from node.policy.life import refuse_if_away
 from node.store.orders import Orders, OrderState
 from node.store.rounds import SpentRounds
 from protocols import codec
@@ -25,9 +27,10 @@ from protocols.agreement.order import ParsedOrder, read_order
 from protocols.agreement.terms import Governance
 from protocols.canonical import Json, parse_json
 from protocols.course import chart
-from protocols.errors import CoopError, InputError, RemoteError
+from protocols.errors import CoopError, InputError, Refused, RemoteError
 from protocols.ids import RunId
 from protocols.permit import Permit
+from protocols.secagg.member import REFUSAL
 from protocols.signing import jws_payload
 
 
@@ -84,7 +87,21 @@ class Rooms:
             participant = self._live.get(run)
         if participant is None:
             raise RemoteError(f"this node does not take part in run {run}.", peer="coordinator")
+        self._require_going(participant.ticket)
         return participant.handle(envelope)
+
+    def _require_going(self, ticket: Ticket) -> None:
+        """Nothing more is signed in a run once this member is away, or an incident freezes it."""
+        me = Me(self.member.membership.member, self.member.home.keys.identity.public)
+        try:
+            refuse_if_away(self.member.database, me, self.member.home.clock())
+            with self.member.database.read() as db:
+                refuse_if_frozen(db, ticket.course.terms)
+        except Refused as error:
+            note = "".join(c if c.isprintable() else " " for c in error.problem)
+            facts = {"run": ticket.run, "clauses": error.clauses, "note": note[:200]}
+            self.member.home.journal("refusal", facts)
+            raise RemoteError(REFUSAL, peer="coordinator") from error
 
     def _consider(self, signed: Json) -> None:
         order = read_order(jws_payload(signed, "order"), "order")

@@ -16,9 +16,10 @@ from node.store.database import Database
 from node.store.incidents import Incidents, StoredIncident
 from protocols.agreement.incident import Incident, ParsedIncident, read_incident, verify_incident
 from protocols.agreement.incident import frozen as frozen_by
-from protocols.agreement.terms import Governance
+from protocols.agreement.terms import Governance, Terms
+from protocols.agreement.terms import Incidents as IncidentTerms
 from protocols.canonical import json_bytes, parse_json
-from protocols.errors import InputError
+from protocols.errors import InputError, Refused
 from protocols.signing import jws_payload
 
 Journal = Callable[[str, Mapping[str, object]], None]
@@ -57,6 +58,29 @@ def receive(
         facts = {"incident": one.incident, "state": one.state, "freeze": one.freeze}
         journal("incident", facts)
     return parsed
+
+
+def keeper(
+    database: Database, coop: str, journal: Journal, clock: Callable[[], datetime]
+) -> Callable[[bytes], str]:
+    """``receive`` as the mailroom wants it: a letter's body in, what it is called out."""
+
+    def keep(body: bytes) -> str:
+        one = receive(database, coop, body, journal, clock()).incident
+        return f"{one.incident[:8]} {one.state}"
+
+    return keep
+
+
+def refuse_if_frozen(connection: Connection, terms: Terms) -> None:
+    """Refused while an incident is open that freezes runs, where clause 25 says so."""
+    block, why = terms.block("c25", IncidentTerms), frozen(connection)
+    if why and (block is None or block.freeze):
+        raise Refused(
+            f"runs are frozen: {why}.",
+            clauses=("c25",),
+            fix="Wait until the operator has closed the incident: coop-node incidents.",
+        )
 
 
 def steps(connection: Connection) -> tuple[Incident, ...]:
