@@ -22,7 +22,7 @@ from coordinator.store.documents import Document, Documents
 from coordinator.store.runs import Progress, Runs, State
 from protocols.errors import LocalError
 from protocols.ids import MemberId
-from small_office import NOW, SmallOffice, quick
+from small_office import NOW, SmallOffice, quick, signed_office
 
 MANY = [MemberId(f"{at:02x}" * 32) for at in range(7)]
 
@@ -62,8 +62,8 @@ def test_a_statement_keeps_currencies_apart() -> None:
 
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallOffice:
-    made = SmallOffice(tmp_path / "office")
-    made.agree(run_cost_cents=1000, period_cap_cents=2500, cost_days=30)
+    figures = {"run_cost_cents": 1000, "period_cap_cents": 2500, "cost_days": 30}
+    made = signed_office(tmp_path / "office", **figures)
     monkeypatch.setattr("coordinator.wiring.open_house", lambda home: made.house)
     return made
 

@@ -22,15 +22,14 @@ from protocols.errors import LocalError, Refused
 from protocols.ids import MemberId
 from protocols.joining import Profile
 from protocols.signing import SigningKey, identity_of
-from small_office import NOW, SmallOffice, quick
+from small_office import NOW, SmallOffice, quick, signed_office
 
 WHAT = "A laptop of the office was stolen."
 
 
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallOffice:
-    made = SmallOffice(tmp_path / "office")
-    made.agree(notify_hours=24)
+    made = signed_office(tmp_path / "office", notify_hours=24)
     monkeypatch.setattr("coordinator.wiring.open_house", lambda home: made.house)
     return made
 

@@ -32,7 +32,7 @@ from protocols.privacy.accountant import epsilon
 from protocols.privacy.budget import Line
 from protocols.release import privacy_section
 from small_coop import COOP, COORDINATOR, IDS, MEMBERS, NOW, OPERATOR, party, signed_by_all
-from small_office import SETTINGS, SmallOffice, asked
+from small_office import SETTINGS, SmallOffice, asked, signed_office
 
 LASTS = timedelta(hours=24)
 STANDING = Standing(
@@ -262,8 +262,7 @@ def test_an_unknown_event_in_the_account_refuses(books: Books) -> None:
 @pytest.fixture
 def office(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallOffice:
     """An office whose members have signed, for the commands."""
-    made = SmallOffice(tmp_path / "office")
-    made.agree()
+    made = signed_office(tmp_path / "office")
     monkeypatch.setattr("coordinator.wiring.open_house", lambda home: made.house)
     return made
 

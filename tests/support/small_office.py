@@ -73,8 +73,11 @@ class SmallOffice:
     house: House = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         where = places(self.folder)
+        if where.coop_file.exists():
+            self.open()
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
         create_cooperative(
             where,
             name=NAME,
@@ -142,6 +145,24 @@ class SmallOffice:
         return [one["facts"] for one in found if one["kind"] == kind]
 
 
+@cache
+def _signed(figures: str) -> Path:
+    folder = Path(tempfile.mkdtemp(dir=_SCRATCH.name)) / "office"
+    made = SmallOffice(folder)
+    made.agree(**json.loads(figures))
+    made.house.close()
+    return folder
+
+
+def signed_office(folder: Path, **figures: Any) -> SmallOffice:
+    """An office whose members have all signed an agreement with these figures.
+
+    Made once per process for the same figures, keys included, then copied.
+    """
+    shutil.copytree(_signed(json.dumps(figures, sort_keys=True)), folder)
+    return SmallOffice(folder)
+
+
 def _member(key: SigningKey) -> Member:
     member = identity_of(key.public)
     return Member(
@@ -154,4 +175,4 @@ def _member(key: SigningKey) -> Member:
     )
 
 
-__all__ = ["IDS", "MEMBERS", "NOW", "SETTINGS", "SmallOffice", "asked", "quick"]
+__all__ = ["IDS", "MEMBERS", "NOW", "SETTINGS", "SmallOffice", "asked", "quick", "signed_office"]
