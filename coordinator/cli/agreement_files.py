@@ -163,7 +163,7 @@ def _broken_lines(where: str, found: tuple[Problem, ...]) -> list[str]:
     from protocols.agreement.source import at
 
     lines = [f"{at(where, one.place)}: {one.sentence}." for one in found]
-    return [*lines, f"{len(found)} places to correct; then it is read further."]
+    return [*lines, f"To correct: {len(found)}; then it is read further."]
 
 
 def _checked(draft: Draft, found: tuple[Finding, ...]) -> dict[str, Any]:
@@ -190,10 +190,12 @@ def _checked(draft: Draft, found: tuple[Finding, ...]) -> dict[str, Any]:
 
 def _lines(draft: Draft, found: tuple[Finding, ...]) -> list[str]:
     from protocols.agreement.check import errors
+    from protocols.agreement.plural import counted
 
     lines = [f"{draft.at(one.clause, one.field)}: {one}" for one in found]
     bad = len(errors(found))
-    lines.append(f"{bad} errors, {len(found) - bad} warnings. Its id would be {draft.parsed.id}.")
+    said = f"{counted(bad, 'error')}, {counted(len(found) - bad, 'warning')}"
+    lines.append(f"{said}. Its id would be {draft.parsed.id}.")
     if not bad:
         lines.append(f"Next: coop-coordinator agreement propose {draft.source.where}")
     return lines

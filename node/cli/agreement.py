@@ -1,7 +1,8 @@
-"""``agreement show | sign``."""
+"""``agreement show | diff | sign``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,6 +14,7 @@ from protocols.plain import key_words
 
 if TYPE_CHECKING:
     from node.house import Member
+    from protocols.agreement.parse import ParsedAgreement
 
 app = typer.Typer(no_args_is_help=True, help="What was agreed, and your signature under it.")
 
@@ -31,28 +33,22 @@ def _post(member: Member) -> None:
 def show(
     context: typer.Context,
     which: Annotated[str, typer.Argument(help="First digits of its id.")] = "",
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the page to this file, to read and print.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The agreement as one plain page: the newest proposed one, else the one you signed."""
     from node.house import open_member
-    from protocols.agreement import render
+    from protocols.agreement import pages, render
 
     member = open_member(state(context).home)
     _post(member)
     desk = member.agreements
-    current, proposed = desk.current(), desk.proposed()
-    if which:
-        chosen = desk.find(which)
-    elif proposed:
-        chosen = proposed[-1]
-    elif current is not None:
-        chosen = current
-    else:
-        raise LocalError(
-            "no agreement has been sent to you yet.",
-            code=Code.NOT_FOUND,
-            fix="Your operator proposes one; try again later.",
-        )
+    current, chosen = desk.current(), _chosen(member, which)
+    if html is not None:
+        html.write_text(pages.page_html(chosen), encoding="utf-8", newline="\n")
+        note(f"Written to {html}; open it in any browser and print it.")
     signed = current is not None and chosen.id == current.id
     roster = desk.newest_roster()
     document = {
@@ -78,6 +74,52 @@ def show(
         return out
 
     answer(document, as_json, lines)
+
+
+def _chosen(member: Member, which: str) -> ParsedAgreement:
+    """The one that starts with these digits, else the newest proposed, else the signed one."""
+    desk = member.agreements
+    current, proposed = desk.current(), desk.proposed()
+    if which:
+        return desk.find(which)
+    if proposed:
+        return proposed[-1]
+    if current is not None:
+        return current
+    raise LocalError(
+        "no agreement has been sent to you yet.",
+        code=Code.NOT_FOUND,
+        fix="Your operator proposes one; try again later.",
+    )
+
+
+@app.command(epilog="Example: coop-node agreement diff")
+def diff(
+    context: typer.Context,
+    which: Annotated[str, typer.Argument(help="First digits of the new one's id.")] = "",
+    html: Annotated[
+        Path | None, typer.Option(help="Also write it to this file, to read and print.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """What would change from the version that you signed, clause by clause, and what that does."""
+    from node.house import open_member
+    from protocols.agreement import pages, render
+
+    member = open_member(state(context).home)
+    _post(member)
+    old, new = member.agreements.current(), _chosen(member, which)
+    if old is None:
+        raise LocalError(
+            "you have signed no version yet, so there is nothing to compare.",
+            code=Code.NOT_FOUND,
+            fix="Read it: coop-node agreement show",
+        )
+    if html is not None:
+        html.write_text(pages.comparison_html(old, new), encoding="utf-8", newline="\n")
+        note(f"Written to {html}; open it in any browser and print it.")
+    document = {"from": old.id, "to": new.id, "changes": render.differences(old, new)}
+    answer(document, as_json, lambda: [render.comparison(old, new)])
 
 
 @app.command(epilog="Example: coop-node agreement sign")

@@ -62,6 +62,39 @@ def validated(model: type[Model], document: Json, where: str) -> Model:
         ) from error
 
 
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "an object with keys",
+    "model_type": "an object with keys",
+    "literal_error": "{expected}",
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+    "string_too_long": "text of at most {max_length} characters",
+    "too_long": "a list of at most {max_length}",
+}
+"""What pydantic's kinds of error mean, for people."""
+
+
+def _found(value: object) -> str:
+    """A value of a stranger for one line; letters that mislead are written by their numbers."""
+    if isinstance(value, str):
+        return ascii(value[:60]) + ("..." if len(value) > 60 else "")
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)}"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)[:60]
+
+
 def sentences(
     error: ValidationError, document: Json
 ) -> tuple[tuple[tuple[str | int, ...], str], ...]:
@@ -87,7 +120,7 @@ def _meant(path: Sequence[str | int], document: Json) -> bool:
 
 def _sentence(problem: Mapping[str, Any], document: Json) -> str:
     place = _place(problem["loc"], document)
-    kind, message = problem["type"], str(problem["msg"]).removeprefix("Value error, ")
+    kind = problem["type"]
     if kind == "missing":
         message = "this is missing"
     elif kind == "extra_forbidden":
@@ -96,6 +129,11 @@ def _sentence(problem: Mapping[str, Any], document: Json) -> str:
         message = "this list is empty; empty means nobody decided, so it is refused"
     elif kind.startswith("union_tag"):
         message = f"this type of clause is not known; expected one of {', '.join(TYPE_OF.values())}"
+    elif kind in _EXPECTED:
+        expected = _EXPECTED[kind].format(**problem.get("ctx", {}))
+        message = f"{expected} is expected, found {_found(problem['input'])}"
+    else:
+        message = str(problem["msg"]).removeprefix("Value error, ")
     return f"{place}: {message}" if place else message
 
 
