@@ -15,7 +15,7 @@ from protocols.agreement.check import Finding, check, errors
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.source import MAX_SOURCE_BYTES
 from protocols.agreement.template import make_agreement
-from protocols.agreement.terms import PROFILES
+from protocols.agreement.terms import PROFILES, Governance
 from protocols.agreement.variants import complete
 from protocols.agreement.writing import write
 from protocols.canonical import Json, parse_json
@@ -121,6 +121,9 @@ def new_draft(
         figure: about[name] for figure, name in _AS_SETTINGS if about is not None and about[name]
     }
     start = now.replace(minute=0, second=0, microsecond=0)
+    rules = previous.terms.block("c05", Governance) if previous else None
+    if rules is not None:
+        start += timedelta(days=rules.notice_days)
     return make_agreement(
         whole,
         name=office.public.name,

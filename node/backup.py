@@ -37,7 +37,7 @@ MAX_BACKUP_BYTES = 256 * 1024 * 1024
 _HEADER_BYTES = len(MAGIC) + 4
 # House rules are in it: a restored node must not be looser than the one that was lost.
 _PATH = re.compile(
-    r"(keys|audit)/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|node\.db"
+    r"(keys|keys\.next|audit)/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|node\.db"
 )
 
 
@@ -138,7 +138,7 @@ def restore(source: Path, home: Path, passphrase: str, now: datetime) -> Content
 def _collect(home: Path) -> dict[str, bytes]:
     """Path below the home -> content."""
     found: dict[str, bytes] = {}
-    for folder in (keys.KEYS, "audit"):
+    for folder in (keys.KEYS, keys.NEXT, "audit"):
         for file in sorted((home / folder).glob("*")):
             if file.is_file() and _PATH.fullmatch(f"{folder}/{file.name}"):
                 found[f"{folder}/{file.name}"] = files.read(file, MAX_BACKUP_BYTES)

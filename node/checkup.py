@@ -73,7 +73,7 @@ def _rows(home: Home) -> Finding:
 def _journal(home: Home) -> Finding:
     home.log.close()
     try:
-        lines = verify_log(home.folder / "audit", home.keys.identity.public)
+        lines = verify_log(home.folder / "audit", home.keys.journal.public)
     except CoopError as error:
         if not (home.folder / "audit" / "log.jsonl").exists():
             return Finding("audit log", True, "nothing written yet")

@@ -17,7 +17,7 @@ import node
 from node import config, keys, membership
 from node.data.stages import CUSTOMER_COLUMNS
 from node.membership import Membership
-from node.policy import house_rules, incidents
+from node.policy import house_rules, incidents, renewal
 from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.consents import ConsentDesk
@@ -26,6 +26,7 @@ from node.policy.facts import Surroundings, oldest_release_days
 from node.policy.gate import Gate
 from node.policy.journal import Journal
 from node.policy.ledgers import open_whole, require_whole
+from node.policy.life import Life
 from node.policy.people import Actor, PeopleDesk
 from node.policy.results import Results
 from node.policy.witnessed import Witnessed
@@ -138,12 +139,20 @@ class Member:
         home, coop = self.home, self.membership.public.coop
         return {
             incidents.LETTER: incidents.keeper(self.database, coop, home.journal, home.clock),
+            "termination": self.life.receive_end,
+            "succession": lambda body: renewal.receive(home.folder, body, home.clock()),
         }
 
     def require_whole(self) -> tuple[int, int]:
         """Hold the ledgers against the journal: runs and spent rounds; LocalError if damaged."""
         folder = self.home.folder
         return require_whole(self.database, folder, keys.restored_at(folder))
+
+    @property
+    def life(self) -> Life:
+        """The desk for suspending, resuming, leaving and ending an agreement."""
+        home, coop = self.home, self.membership.public.coop
+        return Life(self.database, coop, home.keys.identity, home.journal, home.clock)
 
     def close(self) -> None:
         """Give the database back."""
@@ -155,7 +164,7 @@ def open_home(given: Path | None, acting: Actor | None = None) -> Home:
     folder = config.resolve_home(given)
     settings = config.load(folder)
     own = keys.load(folder)
-    log = Journal(folder / "audit", own.identity, utc_now)
+    log = Journal(folder / "audit", own.journal, utc_now)
     return Home(folder, settings, own, log, acting=acting)
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,6 +42,10 @@ KEYS = "keys"
 IDENTITY, CUSTOMER, ENCRYPTION = "identity.key", "customer.key", "encryption.key"
 TLS_KEY, TLS_REQUEST, TLS_CERT, CA = "tls.key.pem", "tls.csr.pem", "tls.cert.pem", "ca.pem"
 RESTORED = "restored.json"
+JOURNAL = "journal.key"  # only after a renewal: the log goes on under the key that it began with
+MAX_EARLIER = 1000
+NEXT = "keys.next"  # keys that are to take the place of these (``node.policy.renewal``)
+SWITCHING = ".keys.switching"  # they are doing so now
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class NodeKeys:
     tls_key_pem: bytes = field(repr=False)
     csr_pem: bytes
     encryption: bytes = field(repr=False)  # X25519 private key, 32 bytes
+    journal_seed: bytes | None = field(default=None, repr=False)  # of an earlier identity
+    earlier: tuple[bytes, ...] = field(default=(), repr=False)  # encryption keys before renewals
 
     @property
     def member(self) -> MemberId:
@@ -63,6 +69,22 @@ class NodeKeys:
     def encryption_key(self) -> X25519PrivateKey:
         """The private key for HPKE."""
         return X25519PrivateKey.from_private_bytes(self.encryption)
+
+    @property
+    def journal(self) -> SigningKey:
+        """What the audit log is signed with: the identity that this node began with."""
+        return self.identity if self.journal_seed is None else SigningKey(self.journal_seed)
+
+    @property
+    def opens(self) -> dict[str, X25519PrivateKey]:
+        """Public encryption key (hex) -> private key, also those of before a renewal: what was
+        sealed to them is still this member's."""
+        found = {}
+        for raw in (self.encryption, *self.earlier):
+            private = X25519PrivateKey.from_private_bytes(raw)
+            public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+            found[public.hex()] = private
+        return found
 
     @property
     def encryption_public(self) -> bytes:
@@ -83,40 +105,88 @@ def create(home: Path, entropy: Callable[[int], bytes] = secrets.token_bytes) ->
         LocalError: there are keys already (they are never overwritten), disk full.
     """
     folder = home / KEYS
-    if folder.exists():
+    if folder.exists() or (home / SWITCHING).exists():
         raise LocalError(
             "there are keys here already; keys are never overwritten.",
             code=Code.USAGE,
             where=str(folder),
             fix="Use another --home for another member.",
         )
+    made = _new(entropy, customer_secret=entropy(32))
+    _store(home, folder, made, {})
+    return made
+
+
+def create_next(
+    home: Path, own: NodeKeys, entropy: Callable[[int], bytes] = secrets.token_bytes
+) -> NodeKeys:
+    """Make the keys that are to take the place of ``own``, complete in ``keys.next``.
+
+    Customers keep their pseudonyms, the audit log its key, and what was sealed to the earlier
+    encryption keys can still be opened.
+    """
+    made = replace(
+        _new(entropy, customer_secret=own.customer_secret),
+        journal_seed=own.journal.seed,
+        earlier=(own.encryption, *own.earlier),
+    )
+    carried = {
+        name: files.read(home / KEYS / name)
+        for name in (CA, RESTORED)
+        if (home / KEYS / name).is_file()
+    }
+    _store(home, home / NEXT, made, carried)
+    return made
+
+
+def _new(entropy: Callable[[int], bytes], *, customer_secret: bytes) -> NodeKeys:
     identity = SigningKey(entropy(32))
     tls_key = ec.generate_private_key(ec.SECP256R1())
-    made = NodeKeys(
+    return NodeKeys(
         identity=identity,
-        customer_secret=entropy(32),
+        customer_secret=customer_secret,
         tls_key_pem=tls_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         csr_pem=_request(tls_key, identity_of(identity.public)),
         encryption=entropy(32),
     )
-    making = home / f".{KEYS}.making"
+
+
+def _store(home: Path, folder: Path, made: NodeKeys, carried: Mapping[str, bytes]) -> None:
+    """Write a whole folder under another name and rename it once."""
+    making = home / f".{folder.name}.making"
     shutil.rmtree(making, ignore_errors=True)
     files.make_folder(home)
     files.make_folder(making)
-    files.write(making / IDENTITY, identity.seed.hex().encode() + b"\n")
-    files.write(making / CUSTOMER, made.customer_secret.hex().encode() + b"\n")
-    files.write(making / ENCRYPTION, made.encryption.hex().encode() + b"\n")
+    files.write(making / IDENTITY, _hex(made.identity.seed))
+    files.write(making / CUSTOMER, _hex(made.customer_secret))
+    files.write(making / ENCRYPTION, _hex(made.encryption))
     files.write(making / TLS_KEY, made.tls_key_pem)
     files.write(making / TLS_REQUEST, made.csr_pem, 0o644)
+    if made.journal_seed is not None:
+        files.write(making / JOURNAL, _hex(made.journal_seed))
+    for number, seed in enumerate(made.earlier, 1):
+        files.write(making / f"encryption-{number}.key", _hex(seed))
+    for name, content in carried.items():
+        files.write(making / name, content, 0o644 if name == CA else 0o600)
     with files.disk(folder):
         making.rename(folder)
         files.sync_folder(home)
-    return made
+
+
+def _hex(secret: bytes) -> bytes:
+    return secret.hex().encode() + b"\n"
 
 
 def load(home: Path) -> NodeKeys:
     """Read the keys; LocalError if there are none, one is damaged or readable by others."""
     folder = home / KEYS
+    if (home / SWITCHING).is_file():
+        raise LocalError(
+            "this node is changing to its new keys, or was interrupted while it did.",
+            code=Code.UNAVAILABLE,
+            where=str(folder),
+            fix="Run 'coop-node key renew' (or 'coop-node start') to finish it.",
+        )
     if not exist(home):
         raise LocalError(
             "this node has no keys yet.",
@@ -124,9 +194,14 @@ def load(home: Path) -> NodeKeys:
             where=str(folder),
             fix="Run 'coop-node init', or name the right folder with --home.",
         )
+    return load_from(folder)
+
+
+def load_from(folder: Path) -> NodeKeys:
+    """Read a folder of keys; LocalError if one is missing, damaged or readable by others."""
     identity = SigningKey(_secret(folder / IDENTITY))
     if not (folder / ENCRYPTION).exists():  # a folder or a backup of before there was one
-        files.write(folder / ENCRYPTION, secrets.token_bytes(32).hex().encode() + b"\n")
+        files.write(folder / ENCRYPTION, _hex(secrets.token_bytes(32)))
     tls_key_pem = _private(folder / TLS_KEY)
     _load_tls_key(tls_key_pem, folder / TLS_KEY)
     return NodeKeys(
@@ -135,7 +210,15 @@ def load(home: Path) -> NodeKeys:
         tls_key_pem=tls_key_pem,
         csr_pem=files.read(folder / TLS_REQUEST),
         encryption=_secret(folder / ENCRYPTION),
+        journal_seed=_secret(folder / JOURNAL) if (folder / JOURNAL).exists() else None,
+        earlier=tuple(_secret(file) for file in _earlier(folder)),
     )
+
+
+def _earlier(folder: Path) -> list[Path]:
+    """Encryption keys of before, the newest first."""
+    found = [folder / f"encryption-{number}.key" for number in range(1, MAX_EARLIER + 1)]
+    return [file for file in found if file.exists()]
 
 
 def tls_public(keys: NodeKeys) -> ec.EllipticCurvePublicKey:

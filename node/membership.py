@@ -101,6 +101,12 @@ def store(home: Path, membership: Membership, cert_pem: bytes) -> None:
     files.write(home / COOP_FILE, text, 0o644)
 
 
+def rewrite(home: Path, membership: Membership) -> None:
+    """Keep a changed description of the same cooperative: our id is new."""
+    text = json.dumps(membership.to_json(), indent=1, sort_keys=True).encode()
+    files.write(home / COOP_FILE, text, 0o644)
+
+
 def authority_pem(known: Membership) -> bytes:
     """The authority's certificate: the only root that the link trusts."""
     return x509.load_der_x509_certificate(known.public.ca_der).public_bytes(Encoding.PEM)

@@ -25,9 +25,9 @@ from coordinator.store.settings import ROSTER_IN_FORCE, Settings
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import Member as Party
 from protocols.agreement.roster import ParsedRoster, make_roster, read_roster
-from protocols.agreement.terms import Governance
+from protocols.agreement.terms import Governance, Term
 from protocols.canonical import json_bytes, parse_json
-from protocols.errors import Code, InputError, LocalError, RemoteError
+from protocols.errors import Code, InputError, LocalError, Refused, RemoteError
 from protocols.ids import MemberId
 from protocols.signing import jws_merge, jws_payload, jws_verify, signed_by
 
@@ -199,6 +199,8 @@ class Agreements:
                 where="prev",
                 fix="Make the new version with 'agreement new', which fills in prev.",
             )
+        if current:
+            _check_notice(self._governance(db), parsed, self._clock())
 
     def _propose(self, db: Connection, kind: str, name: str, body: bytes, now: datetime) -> None:
         Documents(db).add(Document(name, kind, body, now))
@@ -227,8 +229,8 @@ class Agreements:
         parsed = read_roster(document, "new roster")
         waiting = Settings(db).get(PROPOSED[ROSTER])
         if waiting:  # the same but for its date: the one that members may have signed stays
-            known = read_roster(parse_json(_body(db, waiting), "roster"), "roster").roster
-            if known.model_copy(update={"issued": parsed.roster.issued}) == parsed.roster:
+            sent = read_roster(parse_json(_body(db, waiting), "roster"), "roster").roster
+            if sent.model_copy(update={"issued": parsed.roster.issued}) == parsed.roster:
                 return None
         return parsed
 
@@ -302,6 +304,20 @@ class Agreements:
         if block is None:
             raise LocalError("the agreement has no governance clause.", where="c05")
         return block
+
+
+def _check_notice(governance: Governance, parsed: ParsedAgreement, now: datetime) -> None:
+    """A new version starts no earlier than the notice that the one in force promises."""
+    term = parsed.terms.block("c30", Term)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    over = today + timedelta(days=governance.notice_days)
+    if term is not None and term.starts < over:
+        raise Refused(
+            f"the new version starts on {term.starts:%Y-%m-%d}; members were promised "
+            f"{governance.notice_days} days of notice, so it may start on {over:%Y-%m-%d}.",
+            clauses=("c05",),
+            fix="Set a later start in clause 30, and propose it again.",
+        )
 
 
 def _remaining(active: Sequence[Member], now: datetime) -> list[Member]:

@@ -7,7 +7,7 @@ in the store, a letter of ours as sent when the coordinator has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from node.federation.link import Calls, Letter
@@ -25,6 +25,7 @@ from protocols.errors import Code, CoopError, InputError, Refused, RemoteError
 from protocols.ids import run_id
 from protocols.signing import jws_payload
 
+AGREED = ("agreement", "roster", "agreement-signed", "roster-signed", "signatures")
 CURSOR, TAKEN_BACK = "mail", "revocations"
 MAX_REVOCATIONS_BYTES = 8 * 1024 * 1024
 TRY_AGAIN = frozenset({Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.INTERNAL})
@@ -42,6 +43,8 @@ class Mailroom:
     journal: Journal
     emit: Emit
     clock: Callable[[], datetime]
+    keepers: Mapping[str, Callable[[bytes], str]] = field(default_factory=dict)
+    """Kind of a letter -> who keeps it and says what it is called."""
 
     def collect(self, calls: Calls, receive_order: Callable[[bytes], None]) -> int:
         """Fetch and keep all new letters; how many there were.
@@ -105,7 +108,7 @@ class Mailroom:
     def _take(self, letter: Letter, receive_order: Callable[[bytes], None]) -> None:
         """One letter; a bad one is written down and does not stop the others."""
         try:
-            if letter.kind in ("agreement", "roster", "agreement-signed", "roster-signed"):
+            if letter.kind in AGREED:
                 name = self.agreements.receive(letter.kind, letter.body)
                 self.emit("document", kind=letter.kind, id=name)
             elif letter.kind == "order":
@@ -116,6 +119,9 @@ class Mailroom:
                 self._take_back(letter.body)
             elif letter.kind == "run-ended":
                 self._run_ended(letter)
+            elif letter.kind in self.keepers:
+                name = self.keepers[letter.kind](letter.body)
+                self.emit("document", kind=letter.kind, id=name)
             else:
                 raise InputError(f"letters of kind {letter.kind[:40]!r} are not known here.")
         except (InputError, Refused) as error:

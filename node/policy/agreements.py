@@ -6,9 +6,10 @@ what cannot be accepted yet is kept and tried again after each step.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -32,7 +33,7 @@ from protocols.agreement.roster import (
     verify_first,
     verify_next,
 )
-from protocols.agreement.terms import Governance
+from protocols.agreement.terms import Governance, Term
 from protocols.canonical import Json, json_bytes, parse_json
 from protocols.errors import Code, InputError, Refused
 from protocols.ids import MemberId
@@ -40,12 +41,15 @@ from protocols.signing import (
     SigningKey,
     identity_of,
     jws_merge,
+    jws_only,
     jws_payload,
     jws_sign,
+    jws_verify,
     signed_by,
 )
 
 AGREEMENT, ROSTER = "agreement", "roster"
+LATE = "signatures"  # kind of a letter with signatures alone
 ID_DIGITS = 64
 Journal = Callable[[str, Mapping[str, object]], None]
 
@@ -75,15 +79,19 @@ class Agreements:
         self._me = identity_of(key.public)
 
     def receive(self, kind: str, body: bytes) -> str:
-        """Keep a letter: a document (``agreement``, ``roster``) or one with its signatures
-        (``agreement-signed``, ``roster-signed``). Receiving twice changes nothing.
+        """Keep a letter: a document (``agreement``, ``roster``), one with its signatures
+        (``agreement-signed``, ``roster-signed``), or signatures that came later
+        (``signatures``). Receiving twice changes nothing.
 
         Returns:
             The id of the document.
 
         Raises:
-            InputError: not a document of this kind, or of another cooperative.
+            InputError: not a document of this kind, or of another cooperative; a party signed
+                twice, a signature does not verify, a roster is signed by a stranger.
         """
+        if kind == LATE:
+            return self._receive_late(parse_json(body, kind))
         what, _, suffix = kind.partition("-")
         if what not in (AGREEMENT, ROSTER) or suffix not in ("", "signed"):
             raise InputError(f"{kind[:40]!r} is not a kind of document that is kept here.")
@@ -160,19 +168,53 @@ class Agreements:
         with self._database.read() as connection:
             return frozenset(Signatures(connection).of(document))
 
-    def sign(self, agreement: str, roster: str | None = None) -> Signing:
+    def accepted_roster(self) -> ParsedRoster | None:
+        """The newest epoch that this member has accepted."""
+        with self._database.read() as connection:
+            newest = AcceptedRosters(connection).newest()
+        if newest is None:
+            return None
+        return read_roster(jws_payload(parse_json(newest.jws, ROSTER), ROSTER), ROSTER)
+
+    def roster_to_sign(self) -> ParsedRoster | None:
+        """The newest proposed epoch that is not accepted yet, whether I have signed it or not."""
+        accepted, newest = self.accepted_roster(), self.newest_roster()
+        if newest is None or (accepted and newest.roster.epoch <= accepted.roster.epoch):
+            return None
+        return newest
+
+    def rival_of(self, roster: ParsedRoster) -> str | None:
+        """Another list of the same epoch that I have signed: two may not both come into force."""
+        with self._database.read() as connection:
+            for one in Documents(connection).list(ROSTER):
+                same = one.id != roster.id and _roster(one).roster.epoch == roster.roster.epoch
+                if same and self._me in Signatures(connection).of(one.id):
+                    return one.id
+        return None
+
+    def sign(
+        self, agreement: str, roster: str | None = None, *, short_notice: bool = False
+    ) -> Signing:
         """Sign an agreement version and, if one is proposed, a roster; both go to the outbox.
 
         Signing twice sends the same signatures again and changes nothing.
 
+        Args:
+            agreement, roster: ids of what was received.
+            short_notice: sign a new version although it starts before the notice of clause 5 of
+                the version that I signed is over, counted from when it was received here.
+
         Raises:
             InputError: not received, of another cooperative, or I am not in the roster.
-            Refused: the version replaces another one than the one that I signed.
+            Refused: the version replaces another one than the one that I signed, or starts too
+                soon.
         """
         now = self._clock()
         with self._database.write() as connection:
             parsed = self._agreement(connection, agreement)
             self._check_successor(connection, parsed)
+            if not short_notice:
+                _check_notice(connection, parsed)
             members = self._listed(connection, roster) if roster is not None else None
             signature = json_bytes(jws_sign(parsed.document, self._me, self._key))
             self._journal(
@@ -271,9 +313,53 @@ class Agreements:
             self._journal(kind, facts)
         return parsed.id
 
+    def _receive_late(self, letter: Json) -> str:
+        """Signatures over a document that is here, without the document."""
+        name, given = str(letter.get("document")), letter.get("signatures")
+        if set(letter) != {"document", "signatures"} or not isinstance(given, list):
+            raise InputError("this is not a letter with signatures.", where=LATE)
+        with self._database.write() as connection:
+            document = Documents(connection).get(name)
+            if document is None or document.kind not in (AGREEMENT, ROSTER):
+                raise InputError(
+                    "signatures came over a document that was not received.",
+                    code=Code.NOT_FOUND,
+                    where=name[:16],
+                )
+            payload = base64.urlsafe_b64encode(document.body).rstrip(b"=").decode()
+            self._keep_signatures(connection, name, {"payload": payload, "signatures": given})
+        self.settle()
+        return name
+
+    def _check_signatures(self, connection: Connection, name: str, signed: Json) -> None:
+        """Who is known here has signed these very bytes, and once.
+
+        A roster and the one before name everybody who may sign it. An agreement may be signed by
+        a member whose roster comes with a later letter: such a signature is kept, and counts for
+        nothing until that roster is accepted.
+        """
+        document = Documents(connection).get(name)
+        rosters = {one.id: _roster(one) for one in Documents(connection).list(ROSTER)}
+        if document is not None and document.kind == ROSTER:
+            prev = rosters[name].roster.prev
+            rosters = {one: rosters[one] for one in (name, prev) if one in rosters}
+            if prev is None or prev in rosters:  # all that may sign are known
+                jws_verify(
+                    signed, {k: v for r in rosters.values() for k, v in r.keys.items()}, ROSTER
+                )
+                return
+        kids = signed_by(signed, name[:16])
+        if len(set(kids)) != len(kids):
+            raise InputError("one party signed twice.", where=name[:16], code=Code.TAMPERED)
+        keys = {k: v for one in rosters.values() for k, v in one.keys.items()}
+        known = jws_only(signed, keys)
+        if known is not None:
+            jws_verify(known, keys, name[:16])
+
     def _keep_signatures(self, connection: Connection, name: str, signed: Json) -> None:
         """Others' signatures count for the quorum. Mine, come back from others, never replaces
         the one that I made, and does not by itself make this node obey (``signed`` does)."""
+        self._check_signatures(connection, name, signed)
         signatures = Signatures(connection)
         made_here = {self._me} & signatures.of(name).keys()
         for party, one in zip(signed_by(signed, name[:16]), signed["signatures"], strict=True):
@@ -330,6 +416,32 @@ class Agreements:
     def _governance(self, connection: Connection) -> Governance | None:
         mine = newest_signed(connection)
         return mine.terms.block("c05", Governance) if mine is not None else None
+
+
+def notice_over(connection: Connection, parsed: ParsedAgreement) -> datetime | None:
+    """When the notice of a new version ends: ``notice_days`` of clause 5 of the version that this
+    member signed, from the day on which the new one was received; None for a first version."""
+    mine = newest_signed(connection)
+    if mine is None or mine.id == parsed.id:
+        return None
+    block = mine.terms.block("c05", Governance)
+    document = Documents(connection).get(parsed.id)
+    if block is None or document is None:
+        return None
+    day = document.received_at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return day + timedelta(days=block.notice_days)
+
+
+def _check_notice(connection: Connection, parsed: ParsedAgreement) -> None:
+    over, term = notice_over(connection, parsed), parsed.terms.block("c30", Term)
+    if over is None or term is None or term.starts >= over:
+        return
+    raise Refused(
+        f"version {parsed.agreement.version} starts on {term.starts:%Y-%m-%d}; the notice that "
+        f"you agreed on is over on {over:%Y-%m-%d}.",
+        clauses=("c05",),
+        fix="Ask the operator for a later start, or sign it all the same with --short-notice.",
+    )
 
 
 def newest_signed(connection: Connection) -> ParsedAgreement | None:

@@ -41,6 +41,11 @@ class Notices:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
+    @property
+    def connection(self) -> Connection:
+        """The transaction that it belongs to."""
+        return self._connection
+
     def add(self, one: StoredNotice) -> None:
         """Append."""
         self._connection.execute(

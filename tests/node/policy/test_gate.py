@@ -37,6 +37,7 @@ from node.policy.gate import Gate, Price
 from node.policy.survivors import admit_survivors
 from node.store.budgets import RunBudget
 from node.store.database import Database
+from node.store.documents import Signatures
 from node.store.orders import Orders, OrderState
 from node.store.outbox import Outbox
 from protocols.agreement.facts import Denial
@@ -186,7 +187,11 @@ def test_forged_signatures_do_not_count_towards_the_quorum(empty: House) -> None
     empty.agreements.sign(AGREEMENT.id)
     empty.desk.approve_workload(DIGEST)
     forged = [jws_sign(AGREEMENT.document, name, STRANGER) for name in IDS[1:]]
-    empty.agreements.receive("agreement-signed", json_bytes(jws_merge(forged[0], *forged[1:])))
+    with pytest.raises(InputError, match="does not verify"):
+        empty.agreements.receive("agreement-signed", json_bytes(jws_merge(forged[0], *forged[1:])))
+    with empty.database.write() as connection:  # and kept by whatever way, they do not count
+        for name, one in zip(IDS[1:], forged, strict=True):
+            Signatures(connection).put(AGREEMENT.id, name, json_bytes(one), NOW)
     no(empty.gate.admit(signed_order(), HISTORY), "c05", "1 of 8")
 
 
@@ -286,7 +291,9 @@ def test_an_amendment_by_one_figure_is_refused_and_the_clause_is_named(house: Ho
 def test_a_later_version_that_i_signed_replaces_the_one_before(house: House) -> None:
     tighter = amend(AGREEMENT, "c14", {"min_cohort": 6})
     house.agreements.receive("agreement", json_bytes(tighter.document))
-    house.agreements.sign(tighter.id)
+    with pytest.raises(Refused, match="the notice that you agreed on is over on 2026-03-24"):
+        house.agreements.sign(tighter.id)
+    house.agreements.sign(tighter.id, short_notice=True)
     assert isinstance(house.gate.admit(signed_order(), HISTORY), Permit)  # not in force yet
     house.agreements.receive("agreement-signed", json_bytes(signed_by_all(tighter.document)))
     no(house.gate.admit(signed_order(run=OTHER_RUN), HISTORY), "c05", "replaced by a later")
