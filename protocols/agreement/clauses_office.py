@@ -142,7 +142,10 @@ def audit(terms: Terms, request: Request, facts: Facts) -> Says:
     block = terms.block("c24", Audit)
     if block is None or request.gate not in RUNNING:
         return
-    found = facts.audit or AuditFacts()
+    found = facts.audit
+    if found is None:
+        yield unknown("c24", "the state of the coordinator's log")
+        return
     if found.fork:
         yield no(
             "c24",
@@ -161,7 +164,7 @@ def _fresh(block: Audit, found: AuditFacts, facts: Facts) -> Says:
     at = found.verified_at
     if at is None:
         yield no("c24", "never", limit, "this node has never checked the coordinator's log")
-    elif at > facts.now + CLOCK_SKEW:
+    elif at - facts.now > CLOCK_SKEW:
         yield no(
             "c24",
             minute(at),

@@ -234,7 +234,7 @@ def term(terms: Terms, request: Request, facts: Facts) -> Says:
             minute(order.deadline),
             f"the order's deadline was {minute(order.deadline)} UTC",
         )
-    if order.issued > now + CLOCK_SKEW:
+    if order.issued - now > CLOCK_SKEW:
         yield no(
             "c30",
             minute(order.issued),
@@ -259,7 +259,7 @@ def clock(terms: Terms, request: Request, facts: Facts) -> Says:
     newest, now = facts.newest_seen, facts.now
     if newest is None:
         yield unknown("c30", "the latest instant in the ledgers of this computer")
-    elif newest > now + CLOCK_SKEW:
+    elif newest - now > CLOCK_SKEW:
         yield no(
             "c30",
             minute(now),

@@ -6,7 +6,7 @@ SPEC.md section 6.2; the rules of ``clauses_parties`` hold here too.
 from __future__ import annotations
 
 from protocols.agreement.facts import Consent, Facts, Request
-from protocols.agreement.roles import Action, may_under
+from protocols.agreement.roles import OFFICE_ROLES, Action, may, may_under
 from protocols.agreement.saying import Says, no, recipe_of, short, unknown
 from protocols.agreement.terms import (
     DataRoles,
@@ -42,8 +42,10 @@ def roles(terms: Terms, request: Request, facts: Facts) -> Says:
 
 
 def data_roles(terms: Terms, request: Request, facts: Facts) -> Says:
-    """c06: who approved the order was allowed to."""
+    """c06: who approved the order was allowed to; so was who launches, where people have names."""
     block = terms.block("c06", DataRoles)
+    if request.gate is Gate.LAUNCH:
+        yield from _launched_by(facts.approved_role)
     if block is None or request.gate is not Gate.ADMIT:
         return
     if facts.consent not in (Consent.ONCE, Consent.ALWAYS):
@@ -58,6 +60,18 @@ def data_roles(terms: Terms, request: Request, facts: Facts) -> Says:
             short(role),
             allowed,
             f"a person in the role {short(role)!r} approved the order, only these may: {allowed}",
+        )
+
+
+def _launched_by(role: str) -> Says:
+    # No role: nobody is registered, and who can use the operator's key is the operator.
+    if role and not may(role, Action.LAUNCH):
+        allowed = ", ".join(one for one in OFFICE_ROLES if may(one, Action.LAUNCH))
+        yield no(
+            "c06",
+            short(role),
+            allowed,
+            f"a person in the role {short(role)!r} would launch the run, only these may: {allowed}",
         )
 
 

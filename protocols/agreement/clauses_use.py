@@ -219,12 +219,12 @@ def _age(
     if age is None:
         yield unknown("c28", f"the age of {what}")
     elif not least <= age <= most:  # also not a number
+        found = f"{age:.1f} {unit}" if not abs(age) > 1e9 else f"an unknown number of {unit}"
         yield no(
             "c28",
-            f"{age:.1f} {unit}",
+            found,
             f"{most} {unit}",
-            f"{what} is {age:.1f} {unit} old, at most {most} {unit} are agreed; delete what is "
-            "older",
+            f"{what} is {found} old, at most {most} {unit} are agreed; delete what is older",
         )
 
 
