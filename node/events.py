@@ -19,6 +19,8 @@ SENTENCES: Mapping[str, str] = {
     "out": "Run {run}, round {round}: this node stays out: {problem}",
     "run": "Run {run}: {state}. {detail}",
     "renewed": "The connection certificate was renewed until {not_after}.",
+    "log": "The coordinator's log could not be verified: {problem}",
+    "fork": "STOP. {problem} The evidence is in audit/forks/{evidence}.",
     "stopped": "Stopped.",
 }
 

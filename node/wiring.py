@@ -23,15 +23,20 @@ from node.federation.link import Calls, Session, pauses
 from node.federation.mailroom import Mailroom
 from node.federation.participant import Ticket, Tools, survivor_allowance
 from node.federation.rooms import Rooms
+from node.federation.witness import CONTACT_AFTER, head_of, witness_of
 from node.house import Member
+from node.policy import renewal
+from node.policy.evidence import Me
 from node.policy.gate import History
 from node.policy.health import data_age_days, health
+from node.policy.life import refuse_if_away
 from node.policy.survivors import admit_survivors
 from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import RunId
 from protocols.privacy.noise import discrete_gaussian
+from protocols.secagg.params import LogHead
 from protocols.workloads import catalogue
 
 MAIL_S = 1.0
@@ -46,10 +51,18 @@ class _Ledgers:
         self._allowed = allowed
 
     def mark_sent(self, run: bytes) -> None:
+        self._here()
         self._spent.mark_sent(run)
 
     def mark_spent(self, run: bytes, round: int) -> None:
+        self._here()
         self._spent.mark_spent(run, round)
+
+    def _here(self) -> None:
+        """A member that suspended itself a moment ago signs and sends nothing more."""
+        home = self._member.home
+        me = Me(self._member.membership.member, home.keys.identity.public)
+        refuse_if_away(self._member.database, me, home.clock())
 
     def admit_survivors(self, run: str, round: int, members: frozenset[str], floor: int) -> None:
         admit_survivors(
@@ -77,6 +90,8 @@ class Daemon:
         self._calls: Calls | None = None
         self._channel: grpc.Channel | None = None
         self._tickets: dict[str, Ticket] = {}
+        self._contact_due = 0.0
+        self.renewing = False
         home = member.home
         self._mailroom = Mailroom(
             member.database,
@@ -85,16 +100,20 @@ class Daemon:
             home.journal,
             events.emit,
             home.clock,
+            member.keepers,
         )
+        self._witness = witness_of(member, events.emit)
         tools = Tools(
             identity=home.keys.identity,
             member=member.membership.member,
             entropy=secrets.token_bytes,
             noise=lambda sigma, count: discrete_gaussian(sigma, count, secrets.token_bytes),
             monotonic=time.monotonic,
+            clock=home.clock,
             ledgers=_Ledgers(member, self._allowance),
             fetch_round=self._fetch_round,
             prepare=self._prepare,
+            check_log=self._check_log,
             journal=home.journal,
             emit=events.emit,
         )
@@ -111,6 +130,12 @@ class Daemon:
         """End ``run`` soon; may be called from a signal handler."""
         self._stop.set()
         self._mail.set()
+
+    def _end_for_new_keys(self) -> None:
+        """The members accepted this member's new key: the process opens the node again with it."""
+        if renewal.ready(self._member.home.folder, self._member.database):
+            self.renewing = True
+            self.stop()
 
     def run(self) -> None:
         """Serve until ``stop``. Whatever was admitted before a restart is made ready first."""
@@ -181,10 +206,11 @@ class Daemon:
             try:
                 self._rooms.reconsider()
                 self._rooms.close_finished()
+                self._end_for_new_keys()
                 self._reconnect_to_renew()
                 calls = self._calls
                 if calls is not None:
-                    if noticed:
+                    if noticed or time.monotonic() > self._contact_due:
                         self._exchange_letters(calls)
                     else:
                         self._mailroom.deliver(calls)
@@ -193,6 +219,8 @@ class Daemon:
                     self._events.emit("out", run="-", round=0, problem=str(error))
 
     def _exchange_letters(self, calls: Calls) -> None:
+        self._witness.contact(calls)  # before anything that it brings is admitted
+        self._contact_due = time.monotonic() + CONTACT_AFTER.total_seconds()
         self._mailroom.deliver(calls)
         while self._mailroom.collect(calls, self._rooms.receive):
             self._mailroom.deliver(calls)
@@ -202,6 +230,14 @@ class Daemon:
         if calls is None:
             raise RemoteError("not connected.", peer="coordinator", code=Code.UNAVAILABLE)
         return calls.fetch("round", run, f"{number:04d}")
+
+    def _check_log(self, head: LogHead, evidence: bytes) -> None:
+        """The log's head in a descriptor is in the history that this node keeps; RemoteError."""
+        calls = self._calls
+        if calls is None:
+            raise RemoteError("not connected.", peer="coordinator", code=Code.UNAVAILABLE)
+        named = head_of(head.size, head.root, self._member.witnessed)
+        self._witness.check_head(calls, named, {"descriptor.bin": evidence})
 
     def _prepare(self, ticket: Ticket) -> way.Prepared:
         self._tickets[ticket.run] = ticket

@@ -36,6 +36,7 @@ from protocols.secagg.params import (
     NO_TRANSCRIPT,
     Demands,
     Expected,
+    LogHead,
     RoundDescriptor,
     Task,
     least_cohort,
@@ -224,7 +225,7 @@ class Course:
         round_number: int,
         attempt: int,
         state: ServerState,
-        log_root: bytes,
+        log: LogHead,
         prev_transcript: bytes = NO_TRANSCRIPT,
     ) -> RoundDescriptor:
         """The descriptor that the coordinator signs."""
@@ -239,7 +240,8 @@ class Course:
             model_hash=model_hash(state),
             order_hash=bytes.fromhex(self.order.id),
             agreement=bytes.fromhex(order.agreement),
-            log_root=log_root,
+            log_root=log.root,
+            log_size=log.size,
             task_hash=self.task_hash(task),
             roster_hash=bytes.fromhex(order.roster),
             ids=tuple(bytes.fromhex(one) for one in self.cohort),

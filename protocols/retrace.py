@@ -135,7 +135,7 @@ def follow(trace: Trace, raw: bytes, coordinator_key: bytes, where: str) -> Trac
     record = read_record(raw, where)
     descriptor, published = record.descriptor, record.published
     expected = course.descriptor(
-        number, descriptor.attempt, trace.state, descriptor.log_root, trace.transcript
+        number, descriptor.attempt, trace.state, descriptor.log, trace.transcript
     )
     if descriptor != expected:
         raise InputError(

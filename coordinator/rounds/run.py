@@ -34,12 +34,14 @@ from coordinator.store.runs import (
     Sums,
 )
 from protocols import codec, retrace
+from protocols.audit.checkpoint import Checkpoint
 from protocols.audit.entries import Kind
 from protocols.audit.writer import Facts
 from protocols.course import Course
 from protocols.errors import Code, CoopError, LocalError, Refused, RemoteError
 from protocols.ids import MemberId, RunId
 from protocols.secagg.messages import Advertisement, AdvertiseRequest, Stage
+from protocols.secagg.params import LogHead
 from protocols.secagg.published import RoundResult
 from protocols.signing import SigningKey
 
@@ -76,7 +78,7 @@ class Office:
     folder: Path
     key: SigningKey = field(repr=False)
     journal: Journal
-    log_root: Callable[[], bytes]
+    log_head: Callable[[], Checkpoint]
     emit: Callable[..., None]
     clock: Callable[[], datetime]
     stop: threading.Event
@@ -201,8 +203,10 @@ class Run:
         return tried.run(here, usable if attempt == 0 else {})
 
     def _request(self, number: int, attempt: int) -> AdvertiseRequest:
+        head = self._office.log_head()
+        log = LogHead(head.size, head.root)
         descriptor = self._course.descriptor(
-            number, attempt, self._trace.state, self._office.log_root(), self._trace.transcript
+            number, attempt, self._trace.state, log, self._trace.transcript
         )
         return AdvertiseRequest(descriptor, self._office.key.sign("SAQ1 RD", descriptor.digest()))
 
@@ -301,7 +305,7 @@ class Run:
         return admitted
 
     def _least(self) -> int:
-        descriptor = self._course.descriptor(1, 0, self._trace.state, bytes(32))
+        descriptor = self._course.descriptor(1, 0, self._trace.state, LogHead(0, bytes(32)))
         return descriptor.least_survivors
 
     def _blamed(self, number: int, member: MemberId, problem: str) -> None:

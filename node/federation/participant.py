@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,7 +30,7 @@ from protocols.audit.entries import Kind
 from protocols.course import Course
 from protocols.errors import Code, CoopError, Refused, RemoteError
 from protocols.ids import MemberId, RunId
-from protocols.permit import Permit
+from protocols.permit import Gate, Permit
 from protocols.secagg.disclosure import AuditReply, AuditRequest
 from protocols.secagg.member import REFUSAL
 from protocols.secagg.messages import (
@@ -43,7 +44,7 @@ from protocols.secagg.messages import (
     UnmaskRequest,
     from_bitmap,
 )
-from protocols.secagg.params import RoundDescriptor
+from protocols.secagg.params import LogHead, RoundDescriptor
 from protocols.signing import SigningKey
 
 Journal = Callable[[str, Mapping[str, object]], None]
@@ -97,9 +98,11 @@ class Tools:
     entropy: Callable[[int], bytes] = field(repr=False)
     noise: Callable[[float, int], NDArray[np.int64]] = field(repr=False)
     monotonic: Callable[[], float]
+    clock: Callable[[], datetime]  # aware UTC: a permit ends
     ledgers: Ledgers
     fetch_round: Callable[[RunId, int], bytes]
     prepare: Callable[[Ticket], way.Prepared]
+    check_log: Callable[[LogHead, bytes], None]  # head, the signed request that names it
     journal: Journal
     emit: Emit
 
@@ -127,6 +130,7 @@ class Participant:
         self._shown: dict[int, bytes] = {}  # by round: the sum that this node was shown
         self._wrong: dict[int, bytes] = {}  # by round: the sum that it found to be wrong
         self._due: float | None = None  # when what the machine holds is no longer worth keeping
+        self._heads: set[LogHead] = set()  # of the log, verified to be in the kept history
         self._busy = threading.Lock()
         while (file := self._file(self._trace.number + 1)).exists():
             self._trace = retrace.follow(
@@ -208,6 +212,8 @@ class Participant:
                 self._trace, raw, self.ticket.coordinator_key, f"published round {number}"
             )
             self._check_own(trace)
+            if trace.last is not None:
+                self._check_log(trace.last.request)
             # also rounds that went on without this node count as changes (clause 14)
             self._tools.ledgers.keep_survivors(self.ticket.run, number, trace.survivors[-1])
             files.write(self._file(number), raw)
@@ -265,7 +271,9 @@ class Participant:
                     "the descriptor is of another attempt than its envelope.", peer="coordinator"
                 )
         if isinstance(request, AuditRequest):
-            return self._checked(request)
+            reply = self._checked(request)
+            self._check_log(request.head.opening)
+            return reply
         if opening is not None:
             self._open_attempt(opening.descriptor, early=isinstance(request, ShareRequest))
         elif self._due is not None and self._tools.monotonic() > self._due:
@@ -282,10 +290,22 @@ class Participant:
         if isinstance(request, AgreeRequest) and found is not None:
             chosen = from_bitmap(request.survivors, found.ids)
             self._proposed = frozenset(one.hex() for one in chosen)
-        reply: Reply | None = member.step(request)
-        if reply is None:
-            reply = self._masked(member, opened.round)
-        return reply
+        answer: Reply | None = member.step(request)
+        if opening is not None:  # its signature is verified now, and nothing has left
+            self._check_log(opening)
+        if answer is None:
+            answer = self._masked(member, opened.round)
+        return answer
+
+    def _check_log(self, opening: AdvertiseRequest) -> None:
+        """The log's head in a descriptor must stand in one history with the one that is kept.
+
+        Otherwise a quorum certificate would bear witness to a log that a member was not shown.
+        """
+        head = opening.descriptor.log
+        if head not in self._heads:
+            self._tools.check_log(head, codec.encode_message(opening))
+            self._heads.add(head)
 
     def _checked(self, request: AuditRequest) -> AuditReply:
         """Compute a sum again from what the coordinator discloses, and sign it if it is right."""
@@ -296,7 +316,7 @@ class Participant:
             self.catch_up(number - 1)
             trace = self._trace
         expected = course.descriptor(
-            number, descriptor.attempt, trace.state, descriptor.log_root, trace.transcript
+            number, descriptor.attempt, trace.state, descriptor.log, trace.transcript
         )
         if trace.number != number - 1 or descriptor != expected:
             raise RemoteError("a sum of another round was shown.", peer="coordinator")
@@ -360,21 +380,24 @@ class Participant:
 
     def _masked(self, member: MemberMachine, number: int) -> Any:
         prepared, course, entropy = self.ready(), self.ticket.course, self._tools.entropy
+        permit = self.ticket.permit
         if course.task(number) == "train":
-            bounded = way.update(prepared, self._trace.state, number, self._tools.member, entropy)
+            me, now = self._tools.member, self._tools.clock()
+            bounded = way.update(permit, prepared, self._trace.state, number, me, entropy, now)
             return self._sent(member, bounded.values)
-        scored = way.report(prepared, self._trace.state)
+        scored = way.report(permit, prepared, self._trace.state, self._tools.clock())
         way.keep_report(scored, self._folder)
         if scored.errors:
             self._tools.emit("scores", run=self.ticket.run, measure=scored.measure, **scored.errors)
         return self._sent(member, scored.vector)
 
     def _sent(self, member: MemberMachine, vector: NDArray[Any]) -> Reply:
-        """Mask a vector that is about to leave.
+        """Mask a vector that is about to leave, while the permit of the run holds.
 
         The others can open a sum that holds it without this node's signature: from here on the
         run counts as spent.
         """
+        self.ticket.permit.require(Gate.ADMIT, self._tools.clock())
         self._tools.ledgers.mark_sent(bytes.fromhex(self.ticket.run))
         reply: Reply = member.mask(vector, 1)
         return reply

@@ -6,6 +6,7 @@ from node.events import Events
 from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.federation.mailroom import Mailroom
+from node.federation.witness import witness_of
 from node.house import Member
 from protocols.errors import CoopError
 
@@ -29,6 +30,7 @@ def exchange(member: Member) -> None:
     room = _room(member)
     with link_channel(member.home.folder) as channel:
         calls = Calls(channel)
+        witness_of(member, _Silent().emit).contact(calls)
         room.deliver(calls)
         try:
             room.collect(calls, _leave)
@@ -51,6 +53,7 @@ def _room(member: Member) -> Mailroom:
         home.journal,
         _Silent().emit,
         home.clock,
+        member.keepers,
     )
 
 

@@ -54,6 +54,7 @@ class Fork:
     sentence: str
     members: tuple[str, ...]
     resolved: bool
+    mark: str = ""  # what makes it another finding than an earlier one
 
 
 class Forks:
@@ -89,7 +90,11 @@ class Forks:
         )
 
     def record(
-        self, sentence: str, evidence: Mapping[str, bytes], members: tuple[str, ...] = ()
+        self,
+        sentence: str,
+        evidence: Mapping[str, bytes],
+        members: tuple[str, ...] = (),
+        mark: str = "",
     ) -> Fork:
         """Keep the evidence, then write it to the journal; the same finding is kept once.
 
@@ -97,14 +102,17 @@ class Forks:
             sentence: what was found, for people; one sentence.
             evidence: file name to content; the names are shown as they are.
             members: ids of other members that hold the other head.
+            mark: of this finding; an open one with the same mark is the same. Empty: the sentence.
         """
-        same = [one for one in self.open() if one.sentence == sentence]
+        mark = mark or sentence
+        same = [one for one in self.open() if one.mark == mark]
         if same or len(self.open()) >= MAX_OPEN:
             return same[0] if same else self.open()[0]
         at = instant(self._clock())
-        marks = hashlib.sha256(sentence.encode()).hexdigest()[:8]
-        fork = Fork(f"{at.replace(':', '').split('.')[0]}Z-{marks}", at, sentence, members, False)
-        about = {"at": at, "members": list(members), "sentence": sentence}
+        short = hashlib.sha256(mark.encode()).hexdigest()[:8]
+        name = f"{at.replace(':', '').split('.')[0]}Z-{short}"
+        fork = Fork(name, at, sentence, members, False, mark)
+        about = {"at": at, "mark": mark, "members": list(members), "sentence": sentence}
         listing = "".join(f"    {name}\n" for name in sorted(evidence))
         text = _EXPLAINED.format(sentence=sentence, listing=listing, id=fork.id)
         part = self._folder / f".{fork.id}.part"
@@ -150,13 +158,15 @@ class Forks:
         where = str(folder / ABOUT)
         try:
             about: dict[str, Any] = parse_json(files.read(folder / ABOUT), where)
-            at, sentence, members = about["at"], about["sentence"], about["members"]
-            if not isinstance(at, str) or not isinstance(sentence, str) or not sentence:
+            at, sentence, mark = about["at"], about["sentence"], about["mark"]
+            texts = all(isinstance(one, str) and one for one in (at, sentence, mark))
+            if not texts or not isinstance(about["members"], list):
                 raise TypeError
+            members = tuple(map(str, about["members"]))
             resolved = (folder / RESOLVED).exists()
             if resolved:
                 parse_json(files.read(folder / RESOLVED), where)
-            return Fork(folder.name, at, sentence, tuple(map(str, members)), resolved)
+            return Fork(folder.name, at, sentence, members, resolved, mark)
         except (InputError, KeyError, TypeError) as error:
             raise InputError(
                 "the evidence of a fork is damaged.",

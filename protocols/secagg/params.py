@@ -6,13 +6,13 @@ import math
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, NoReturn, get_args
+from typing import Literal, NamedTuple, NoReturn, get_args
 
 from protocols.canonical import digest, encode
 from protocols.errors import InputError, Refused
 from protocols.secagg.degree import sparse_parameters
 
-PROTOCOL = "SA-Q1/2"
+PROTOCOL = "SA-Q1/3"
 Task = Literal["train", "evaluate"]
 
 MIN_MEMBERS = 3
@@ -26,6 +26,7 @@ MAX_STAGE_TIMEOUT_S = 86_400
 LEAST_DROPOUT, MOST_DROPOUT = 10, 45  # percent
 NOISE_REACH = 8  # standard deviations that a sum's noise may reach: beyond with 2^-49
 MAX_COUNT = 2**32
+MAX_LOG_SIZE = 2**53  # entries of the coordinator's log; far beyond any
 HASH_BYTES = 32
 RUN_BYTES = 16
 NO_TRANSCRIPT = bytes(HASH_BYTES)  # prev_transcript of the first round
@@ -85,6 +86,13 @@ def wire_width(members: int, bits: int) -> int:
     return MAX_BITS if members >= WIDE_WIRE_FROM else bits
 
 
+class LogHead(NamedTuple):
+    """The coordinator's audit log when a round began: entries, and the root over them."""
+
+    size: int
+    root: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class RoundDescriptor:
     """Everything that the members of a round must agree on. Hashes are 32 bytes, ``run`` 16.
@@ -107,6 +115,7 @@ class RoundDescriptor:
     order_hash: bytes
     agreement: bytes
     log_root: bytes
+    log_size: int
     task_hash: bytes
     roster_hash: bytes
     ids: tuple[bytes, ...]
@@ -149,7 +158,13 @@ class RoundDescriptor:
             and all(0 <= one < MAX_COUNT for one in self.stage_timeouts_s),
             f"{TIMED_STAGES} stages have a time limit",
         )
+        _need(0 <= self.log_size <= MAX_LOG_SIZE, f"log_size is 0 to {MAX_LOG_SIZE}")
         _need(1 <= self.dim < MAX_COORDINATES, f"dim is 1 to {MAX_COORDINATES - 1}")
+
+    @property
+    def log(self) -> LogHead:
+        """The head of the coordinator's log that every certificate of the round witnesses."""
+        return LogHead(self.log_size, self.log_root)
 
     @property
     def members(self) -> int:
@@ -192,6 +207,7 @@ class RoundDescriptor:
             self.order_hash,
             self.agreement,
             self.log_root,
+            self.log_size,
             self.task_hash,
             self.roster_hash,
             encode(*self.ids),
@@ -253,6 +269,7 @@ def make_descriptor(
     order_hash: bytes,
     agreement: bytes,
     log_root: bytes,
+    log_size: int,
     task_hash: bytes,
     roster_hash: bytes,
     ids: tuple[bytes, ...],
@@ -285,6 +302,7 @@ def make_descriptor(
         order_hash=order_hash,
         agreement=agreement,
         log_root=log_root,
+        log_size=log_size,
         task_hash=task_hash,
         roster_hash=roster_hash,
         ids=tuple(sorted(ids)),

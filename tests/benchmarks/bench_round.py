@@ -68,6 +68,7 @@ from protocols.secagg.messages import (
     ShareRequest,
     from_bitmap,
 )
+from protocols.secagg.params import LogHead
 from protocols.secagg.sumcheck import check_sum
 from protocols.signing import verify
 from protocols.workloads.server import FedAvg, ServerState, server_step, start
@@ -80,7 +81,7 @@ STEPS, BATCH, INPUTS = 10, 128, 64
 
 
 def descriptor_of(
-    run: bytes, number: int, state: ServerState, before: bytes, ids: tuple[bytes, ...], root: bytes
+    run: bytes, number: int, state: ServerState, before: bytes, ids: tuple[bytes, ...], log: LogHead
 ) -> RoundDescriptor:
     """What coordinator and members derive alike."""
     return make_descriptor(
@@ -92,7 +93,8 @@ def descriptor_of(
         model_hash=digest("bench model", state.params.tobytes()),
         order_hash=BLANK,
         agreement=AGREEMENT,
-        log_root=root,
+        log_root=log.root,
+        log_size=log.size,
         task_hash=BLANK,
         roster_hash=BLANK,
         ids=ids,
@@ -263,7 +265,7 @@ class Node:
         self, run: Followed, descriptor: RoundDescriptor, carried: Carried | None
     ) -> Member:
         mine = descriptor_of(
-            run.run, descriptor.round, run.state, run.transcript, self.ids, descriptor.log_root
+            run.run, descriptor.round, run.state, run.transcript, self.ids, descriptor.log
         )
         return Member(
             identity=self.own.identity,
@@ -336,7 +338,7 @@ def followed(
     """Everything that ``protocols.retrace.follow`` checks of a round; the mean update."""
     record = retrace.read_record(raw, f"round {number}")
     descriptor = record.descriptor
-    mine = descriptor_of(run.run, number, run.state, run.transcript, ids, descriptor.log_root)
+    mine = descriptor_of(run.run, number, run.state, run.transcript, ids, descriptor.log)
     assert descriptor == mine
     verify(office, record.request.signature, "SAQ1 RD", descriptor.digest(), peer="office")
     check_certificate(record.published, descriptor, roster)
@@ -391,8 +393,8 @@ class Office:
     def opening(self, run: Followed) -> AdvertiseRequest:
         from coordinator import files
 
-        number, root = run.number + 1, digest("bench root", run.number)
-        descriptor = descriptor_of(run.run, number, run.state, run.transcript, self.ids, root)
+        number, log = run.number + 1, LogHead(run.number, digest("bench root", run.number))
+        descriptor = descriptor_of(run.run, number, run.state, run.transcript, self.ids, log)
         signature = self.place.key.sign("SAQ1 RD", descriptor.digest())
         request = AdvertiseRequest(descriptor, signature)
         files.make_folder(self.log(run).parent)

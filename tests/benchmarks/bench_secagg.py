@@ -110,6 +110,7 @@ def setting(n: int, colluders: int, dim: int) -> tuple[RoundDescriptor, dict[byt
         order_hash=blank,
         agreement=blank,
         log_root=blank,
+        log_size=9,
         task_hash=blank,
         roster_hash=blank,
         ids=tuple(keys),

@@ -50,7 +50,7 @@ from sim_operations import (
 )
 from sim_papers import Papers, papers
 from sim_world import World
-from small_coop import COORDINATOR
+from small_coop import COORDINATOR, LOG
 
 ALL = tuple(sorted(EVERYBODY))
 FIRST_ROUND = Abort(ADVERTISE, round=2)
@@ -176,7 +176,7 @@ def _own_key_changed(request: Request) -> Request:
 
 def _sets(made: Papers, *names: str) -> bytes:
     return bitmap(ids_of(made, *names), made.course.descriptor(
-        1, 0, made.course.first_model(), bytes(32)).ids)  # fmt: skip
+        1, 0, made.course.first_model(), LOG).ids)  # fmt: skip
 
 
 def _shown(request: Request, survivors: bytes) -> Request:

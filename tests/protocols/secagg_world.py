@@ -122,6 +122,7 @@ class World:
             order_hash=named("order"),
             agreement=named("agreement"),
             log_root=named("log"),
+            log_size=9,
             task_hash=named("task"),
             roster_hash=named("roster"),
             ids=self.ids,

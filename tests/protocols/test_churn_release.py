@@ -27,7 +27,7 @@ from protocols.secagg.checks import check_descriptor
 from protocols.signing import jws_sign
 from protocols.spending import cost
 from protocols.workloads import churn
-from small_coop import COORDINATOR, MEMBERS, NOW, Coop, churn_order, office_log
+from small_coop import COORDINATOR, LOG, MEMBERS, NOW, Coop, churn_order, office_log
 
 
 def churn_coop(config: Mapping[str, Any] | None = None, **figures: Any) -> Coop:
@@ -111,7 +111,7 @@ def test_each_descriptor_carries_the_share_that_the_plan_asks_for() -> None:
 def test_a_member_expects_this_very_share(factor: float) -> None:
     course = churn_coop().run().course
     state = course.first_model()
-    right = course.descriptor(1, 0, state, bytes(32))
+    right = course.descriptor(1, 0, state, LOG)
     wrong = dataclasses.replace(right, sigma_local=right.sigma_local * factor)
     expected = course.expected(1, 0, state, right.prev_transcript)
     me = right.ids[0]
@@ -186,4 +186,4 @@ def test_a_run_that_promises_nothing_says_so() -> None:
 def test_noise_that_no_modulus_holds_is_no_order() -> None:
     course = churn_coop({"noise_multiplier": 10_000.0, "scale": 2**20}).run().course
     with pytest.raises(InputError):
-        course.descriptor(1, 0, course.first_model(), bytes(32))
+        course.descriptor(1, 0, course.first_model(), LOG)

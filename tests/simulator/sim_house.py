@@ -109,9 +109,11 @@ class House:
             entropy=Entropy(f"house {self.name}"),
             noise=noise_of(Entropy(f"house {self.name}")),
             monotonic=lambda: 0.0,
+            clock=clock,
             ledgers=sqlite_ledgers(file, allowance(self.papers)),
             fetch_round=lambda run, number: self.calls.fetch("round", run, f"{number:04d}"),
             prepare=self.prepare or self._prepare,
+            check_log=lambda head, evidence: None,  # no round is run here
             journal=self._write,
             emit=self._say,
         )

@@ -24,6 +24,8 @@ from node.federation.participant import (
     Tools,
     survivor_allowance,
 )
+from node.federation.witness import Witness, head_of
+from node.policy.witnessed import Witnessed
 from node.store.database import Database
 from node.wiring import _Ledgers
 from protocols.agreement.survivors import survivor_change
@@ -31,6 +33,7 @@ from protocols.audit.entries import Entry, Kind, encode
 from protocols.errors import Refused
 from protocols.ids import MemberId, RunId
 from protocols.privacy.noise import discrete_gaussian
+from protocols.secagg.params import LogHead
 from protocols.signing import SigningKey
 from protocols.workloads import churn
 from sim_grid import client_context, run_client_app
@@ -95,6 +98,21 @@ def noise_of(entropy: Callable[[int], bytes]) -> Callable[[float, int], Any]:
     return lambda sigma, count: discrete_gaussian(sigma, count, entropy)
 
 
+@dataclass(frozen=True)
+class _OfLog:
+    """The calls that a witness makes while a round runs."""
+
+    name: str
+    answer: Callable[[str, str], bytes]
+
+    def fetch(self, kind: str, run: str, name: str, max_bytes: int = 0) -> bytes:
+        assert kind == "checkpoint"
+        return self.answer(self.name, name)
+
+    def submit(self, kind: str, name: str, body: bytes) -> None:
+        raise AssertionError("nothing is handed over while a round runs")
+
+
 @dataclass
 class Node:
     """One member. ``kill`` loses what is in memory; folder, ledgers and journal stay."""
@@ -104,6 +122,7 @@ class Node:
     folder: Path
     ledgers: Ledgers
     fetch: Fetch = field(repr=False)
+    log: Callable[[str, str], bytes] = field(repr=False)  # name, sizes: the answer of the office
     shop: int = 0
     steady: bool = False
     journal: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
@@ -145,11 +164,13 @@ class Node:
             entropy=Entropy(f"{self.name} start {self.starts}"),
             noise=noise_of(Entropy(f"{self.noise_seed} {self.name} start {self.starts}")),
             monotonic=lambda: 0.0,
+            clock=lambda: NOW,
             ledgers=self.ledgers,
             fetch_round=lambda run, number: self.fetch(self.name, run, number),
             prepare=self._prepare,
+            check_log=self._check_log,
             journal=self._write,
-            emit=lambda event, **facts: self.events.append((event, facts)),
+            emit=self._say,
         )
         self.participant = Participant(ticket, tools, self.folder / "run")
         self.app = client_app(self.participant.handle)
@@ -170,6 +191,21 @@ class Node:
     def facts(self, kind: Kind) -> list[Mapping[str, Any]]:
         """What this node wrote down of a kind."""
         return [facts for found, facts in self.journal if found == kind]
+
+    @property
+    def witness(self) -> Witness:
+        """What it keeps of the coordinator's log, in its folder."""
+        key = self.papers.pins.coordinator_key or b""
+        kept = Witnessed(self.folder / "audit", self.key, key, self._write, lambda: NOW)
+        return Witness(kept, lambda: self.papers.roster, self._say)
+
+    def _check_log(self, head: LogHead, evidence: bytes) -> None:
+        witness = self.witness
+        named = head_of(head.size, head.root, witness.kept)
+        witness.check_head(_OfLog(self.name, self.log), named, {"descriptor.bin": evidence})
+
+    def _say(self, event: str, **facts: object) -> None:
+        self.events.append((event, facts))
 
     def _prepare(self, ticket: Ticket) -> way.Prepared:
         if isinstance(ticket.course.recipe, churn.Churn):

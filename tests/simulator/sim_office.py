@@ -131,7 +131,7 @@ class Home:
             folder=self.run_folder,
             key=COORDINATOR,
             journal=journal,
-            log_root=self.log.root,
+            log_head=self.log.head,
             emit=lambda event, **facts: self.events.append((event, facts)),
             clock=self.clock,
             stop=self.stop,

@@ -18,6 +18,7 @@ import pytest
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 
 from coordinator import files
+from coordinator.log.witness import Witnesses
 from coordinator.rounds import run as office_run
 from coordinator.rounds.exchange import Exchange
 from coordinator.rounds.run import Run
@@ -26,6 +27,7 @@ from coordinator.wire.grid import envelope_of
 from coordinator.wire.server_app import server_app
 from protocols import codec, retrace
 from protocols.audit.entries import Kind
+from protocols.audit.writer import LogWriter
 from protocols.errors import Code, CoopError, RemoteError
 from protocols.ids import MemberId, RunId
 from protocols.secagg.messages import Stage
@@ -121,6 +123,7 @@ class World:
         self.waiting: list[Operation] = []
         self.fired: list[Operation] = []
         self.nodes: dict[str, Node] = {}
+        self.logs: dict[str, LogWriter] = {}  # another history than the office's own, for some
         for at, name in enumerate(papers.names):
             place = folder / name
             ledgers = (
@@ -128,7 +131,9 @@ class World:
                 if real_ledgers
                 else MemoryLedgers(allowance(papers))
             )
-            self.nodes[name] = Node(name, papers, place, ledgers, self._fetch, at, steady)
+            self.nodes[name] = Node(
+                name, papers, place, ledgers, self._fetch, self._show_log, at, steady
+            )
         self.answers = dict.fromkeys(papers.names, Answer.ADMITTED) | dict(answers or {})
         self.trace = retrace.Trace(papers.course, _first_model(papers))
         self.starts = 0
@@ -299,6 +304,11 @@ class World:
         raw = file.read_bytes()
         lie = self._take(FalseSum, (name, number, PUBLISH))
         return lie.edit(raw) if isinstance(lie, FalseSum) else raw
+
+    def _show_log(self, name: str, sizes: str) -> bytes:
+        """What a node gets when it asks for the head of the log, with proofs."""
+        log = self.logs.get(name, self.home.log)
+        return Witnesses(self.home.database, log, self.home.clock).checkpoint(sizes)
 
     def _journal(self, kind: Kind, facts: Mapping[str, Any]) -> object:
         if kind is Kind.SUM:

@@ -38,7 +38,7 @@ from protocols.secagg.messages import (
     second_transcript,
     third_transcript,
 )
-from protocols.secagg.params import RoundDescriptor
+from protocols.secagg.params import LogHead, RoundDescriptor
 from protocols.secagg.published import SUM_TAG, PublishedSum
 from protocols.signing import SigningKey, identity_of, jws_merge, jws_sign
 from protocols.workloads import churn, churn_metrics, demand, metrics
@@ -46,6 +46,7 @@ from protocols.workloads.recipe import Workload
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 COOP = "c0" * 32
+LOG = LogHead(9, b"\x07" * 32)
 DIGEST, CHURN_DIGEST = "d1" * 32, "d2" * 32
 DIGESTS = {demand.ID: DIGEST, churn.ID: CHURN_DIGEST}
 OPERATOR, COORDINATOR = SigningKey(b"\x01" * 32), SigningKey(b"\x02" * 32)
@@ -192,9 +193,9 @@ class Run:
     def descriptor_dim(self) -> int:
         return self.course.shape("train").dim
 
-    def descriptor(self, attempt: int = 0, log_root: bytes = b"\x07" * 32) -> RoundDescriptor:
+    def descriptor(self, attempt: int = 0, log: LogHead = LOG) -> RoundDescriptor:
         return self.course.descriptor(
-            self.trace.number + 1, attempt, self.trace.state, log_root, self.trace.transcript
+            self.trace.number + 1, attempt, self.trace.state, log, self.trace.transcript
         )
 
     def total(self, descriptor: RoundDescriptor, wape: Mapping[str, float]) -> Any:

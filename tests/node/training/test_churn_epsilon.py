@@ -29,6 +29,7 @@ from protocols.secagg.params import RoundDescriptor
 from protocols.secagg.recovery import read_sum
 from sim_customers import churn_config, churn_papers
 from sim_nodes import Entropy
+from small_coop import LOG
 
 TRIALS = 1500
 SURE = 3.0  # standard deviations of what is counted
@@ -103,7 +104,7 @@ def bench(case: Case, rate: float) -> Bench:
     assert np.linalg.norm(asked) > config.customer_clip  # it moves the sum as far as one can
     return Bench(
         course,
-        course.descriptor(1, 0, state, bytes(32)),
+        course.descriptor(1, 0, state, LOG),
         alone,
         without(table, np.zeros(len(table), dtype=np.bool_)),
         asked / np.linalg.norm(asked),

@@ -12,10 +12,12 @@ from node.federation.participant import Ticket
 from node.training import churn_fit
 from protocols.course import Course
 from protocols.errors import LocalError
+from protocols.permit import Permit
 from protocols.privacy.rounding import norm_bound
 from protocols.workloads.server import ServerState
 from sim_customers import churn_config, churn_papers
 from sim_nodes import Entropy
+from small_coop import LOG, NOW
 
 SHOPS = 3
 FINE = {"scale": 2**16, "clamp": 64.0}  # rounding says nothing at this scale
@@ -25,17 +27,22 @@ def course_of(**settings: object) -> Course:
     return churn_papers(7, **settings).course
 
 
+def permit_of(course: Course) -> Permit:
+    return sim_shops.permit_of(course.order.order.run, course.order.order.agreement)
+
+
 def prepared(course: Course) -> list[way.Prepared]:
-    permit = sim_shops.permit_of(course.order.order.run, course.order.order.agreement)
-    ticket = Ticket(course, permit, b"")
+    ticket = Ticket(course, permit_of(course), b"")
     return [sim_customers.prepare(shop, ticket) for shop in range(SHOPS)]
 
 
 def after_a_step(course: Course) -> ServerState:
     state = course.first_model()
-    descriptor = course.descriptor(1, 0, state, bytes(32))
+    descriptor = course.descriptor(1, 0, state, LOG)
     total = sum(
-        way.update(one, state, 1, course.cohort[0], Entropy(f"shop {at}")).values
+        way.update(
+            permit_of(course), one, state, 1, course.cohort[0], Entropy(f"shop {at}"), NOW
+        ).values
         for at, one in enumerate(prepared(course))
     )
     return course.next_model(state, descriptor, np.asarray(total, dtype=np.int64), SHOPS)
@@ -61,9 +68,9 @@ def test_the_vector_is_longer_and_the_noise_knows_it() -> None:
 
 def test_narrow_vectors_still_learn() -> None:
     course = course_of(rotate=True, scale=256, clamp=8.0)
-    assert course.descriptor(1, 0, course.first_model(), bytes(32)).bits <= 17
+    assert course.descriptor(1, 0, course.first_model(), LOG).bits <= 17
     wide = course_of(rotate=False)
-    assert wide.descriptor(1, 0, wide.first_model(), bytes(32)).bits > 20
+    assert wide.descriptor(1, 0, wide.first_model(), LOG).bits > 20
     fine = after_a_step(course_of(**FINE)).params
     narrow = after_a_step(course).params
     assert np.dot(fine, narrow) > 0.95 * np.linalg.norm(fine) * np.linalg.norm(narrow)

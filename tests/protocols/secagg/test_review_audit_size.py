@@ -26,6 +26,7 @@ def descriptor_of(n: int, dim: int) -> RoundDescriptor:
         order_hash=blank,
         agreement=blank,
         log_root=blank,
+        log_size=9,
         task_hash=blank,
         roster_hash=blank,
         ids=tuple(sorted(named(f"size {i}") for i in range(n))),

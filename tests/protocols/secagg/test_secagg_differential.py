@@ -110,8 +110,8 @@ def root_of(vector: bytes, width: int) -> bytes:
 def round_digest(d: Any) -> bytes:
     b64 = [struct.pack("<d", value) for value in (d.clip, d.sigma_local)]
     return h(
-        "SAQ1 RD", "SA-Q1/2", d.coop, d.run, d.round, d.attempt, d.task, d.model_hash,
-        d.order_hash, d.agreement, d.log_root, d.task_hash, d.roster_hash,
+        "SAQ1 RD", "SA-Q1/3", d.coop, d.run, d.round, d.attempt, d.task, d.model_hash,
+        d.order_hash, d.agreement, d.log_root, d.log_size, d.task_hash, d.roster_hash,
         b"".join(map(field, d.ids)), d.colluders, d.quorum, d.threshold, d.degree, d.min_cohort,
         d.dim, d.bits, d.scale, b64[0], d.w_max, b64[1], d.prev_transcript, d.max_dropout,
         b"".join(map(field, d.stage_timeouts_s)),

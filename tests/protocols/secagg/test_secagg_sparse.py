@@ -237,6 +237,7 @@ def descriptor_of(ids: tuple[bytes, ...], colluders: int, max_dropout: int) -> R
         order_hash=blank,
         agreement=blank,
         log_root=blank,
+        log_size=9,
         task_hash=blank,
         roster_hash=blank,
         ids=ids,
