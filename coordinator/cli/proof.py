@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from protocols.evidence import Pins
 
 KEY_DIGITS = 64
+FORK_FIX = "Everything else in it is good. Show it to the other members and talk to the operator."
 
 
 def register(app: typer.Typer) -> None:
@@ -131,6 +132,8 @@ def _pack(path: Path, agreement: str) -> Sequence[str]:
     known = frozenset({agreement}) if agreement else frozenset()
     raw = read(path, MAX_PACK_BYTES)
     report = verify_pack(raw, str(path), software=version("datacoop"), known=known)
+    if report.fork:
+        raise InputError(report.fork, code=Code.TAMPERED, where=str(path), fix=FORK_FIX)
     if not agreement:
         say("Compare the agreement's id below with the one that you know, or use --agreement.")
     return report.lines()

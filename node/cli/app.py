@@ -14,11 +14,14 @@ from node.cli import (
     consent,
     customers,
     data,
+    exchange,
     house,
+    life,
     models,
     notice,
     orders,
     people,
+    proof,
     subjects,
 )
 from node.cli.shell import State
@@ -35,12 +38,15 @@ app.add_typer(consent.app, name="consent")
 app.command(epilog="Example: coop-node forecast --top 5")(data.forecast)
 app.command(epilog="Example: coop-node customers --top 10")(customers.customers)
 app.add_typer(agreement.app, name="agreement")
+life.register(app)
 orders.register(app)
 budget.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(people.app, name="people")
 app.add_typer(subjects.app, name="requests")
 app.add_typer(notice.app, name="notice")
+exchange.register(agreement.app)
+proof.register(app)
 
 
 @app.callback()

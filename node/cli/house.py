@@ -1,4 +1,4 @@
-"""``init``, ``join``, ``start``, ``verify``, ``backup``, ``restore``, ``doctor``."""
+"""``init``, ``join``, ``start``, ``backup``, ``restore``, ``doctor``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: coop-node init")(init)
     app.command(epilog="Example: coop-node join 'office.example.org:8801#9f..:k3..'")(join)
     app.command(epilog="Example: coop-node start")(start)
-    app.command(epilog="Example: coop-node verify --release 3fa9")(verify)
     app.command(epilog="Example: coop-node backup /media/usb/node.backup")(backup)
     app.command(epilog="Example: coop-node --home NEW restore /media/usb/node.backup")(restore)
     app.command(epilog="Example: coop-node doctor")(doctor)
@@ -88,39 +87,30 @@ def start(context: typer.Context) -> None:
 
     os.environ["FLWR_TELEMETRY_ENABLED"] = "0"
     os.environ["FLWR_DISABLE_UPDATE_CHECK"] = "1"
+    from node import config
     from node.events import Events
     from node.house import open_member, utc_now
+    from node.policy import renewal
     from node.policy.alone import alone
     from node.wiring import Daemon
 
-    member = open_member(state(context).home)
-    logging.basicConfig(stream=sys.stderr, level=member.home.settings.log_level.upper())
-    with alone(member.home.folder):
-        member.require_whole()
-        daemon = Daemon(member, Events(sys.stdout, sys.stdout.isatty(), utc_now))
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, daemon.stop)
-        daemon.run()
-
-
-def verify(
-    context: typer.Context,
-    release: Annotated[str, typer.Option(help="First digits of a model to check as well.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Check your own log, and one release back to its agreement, from files alone."""
-    from node.house import open_home
-    from node.policy.journal import verify_log
-
-    home = open_home(state(context).home)
-    home.log.close()
-    lines = list(verify_log(home.folder / "audit", home.keys.identity.public))
-    if release:
-        from node.federation.pulling import check_kept
-        from node.house import open_member
-
-        lines += check_kept(open_member(state(context).home), release)
-    answer({"checks": lines}, as_json, lambda: [f"ok  {line}" for line in lines])
+    folder = config.resolve_home(state(context).home)
+    with alone(folder):
+        renewal.finish_interrupted(folder, utc_now())
+        again = True
+        while again:
+            member = open_member(folder)
+            logging.basicConfig(stream=sys.stderr, level=member.home.settings.log_level.upper())
+            member.require_whole()
+            daemon = Daemon(member, Events(sys.stdout, sys.stdout.isatty(), utc_now))
+            for one in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(one, daemon.stop)
+            daemon.run()
+            again = daemon.renewing
+            if again:  # the members accepted this member's new key
+                home = member.home
+                renewal.switch(folder, member.database, home.journal, home.clock())
+                member.close()
 
 
 def backup(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from node.federation import releases, using
@@ -16,7 +17,7 @@ from node.policy.evidence import Me, current_roster, signed_version
 from node.store.documents import AcceptedRosters
 from node.store.orders import Orders
 from node.store.releases import Releases, ReleaseState, StoredRelease
-from protocols import sealed
+from protocols import bundle, sealed
 from protocols.agreement.facts import Denial
 from protocols.agreement.order import read_order
 from protocols.canonical import parse_json
@@ -66,6 +67,13 @@ def check_kept(member: Member, prefix: str) -> tuple[str, ...]:
     card = jws_payload(parse_json(stored.card, "release"), "release")
     pins = _pins(member, str(card.get("agreement")), stored.run)
     return releases.verify_release_dir(member.home.models / stored.model, pins)
+
+
+def check_folder(member: Member, folder: Path) -> tuple[str, ...]:
+    """Verify the release in any folder, from its files alone and what this node knows itself."""
+    card = parse_json(releases.load_release(folder).get(bundle.CARD, b"{}"), bundle.CARD)
+    pins = _pins(member, str(card.get("agreement")), str(card.get("run")))
+    return releases.verify_release_dir(folder, pins)
 
 
 def kept_models(member: Member) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ orders       each is signed by the operator's key (and a second person), of memb
 releases     ``protocols.evidence`` with every row of its table, for each
 cards        signed by the coordinator
 log          every line, or every proof, under the signed head; releases stand in the same log
-heads        heads of the coordinator's log do not contradict each other; who countersigned
+heads        who signed and countersigned heads of the coordinator's log; whether two contradict
 documents    each is signed by those who may say such a thing
 generated    what people read follows from what was signed
 ===========  ====================================================================================
@@ -62,7 +62,10 @@ from protocols.signing import jws_payload, jws_verify
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All checks passed. Compare ``agreements`` and ``head`` with what you know yourself."""
+    """All checks passed. Compare ``agreements`` and ``head`` with what you know yourself.
+
+    ``fork``: a sentence, if the pack proves that the coordinator signed two histories.
+    """
 
     coop: str
     side: str
@@ -70,6 +73,7 @@ class Report:
     agreements: tuple[AgreementId, ...]
     head: Checkpoint
     passed: tuple[Finding, ...]
+    fork: str = ""
 
     def lines(self) -> tuple[str, ...]:
         """For people."""
@@ -124,6 +128,7 @@ class _Checker:
         self._chain: tuple[ParsedRoster, ...] = ()
         self._keys: dict[str, bytes] = {}
         self._in_force: set[str] = set()
+        self._fork = ""
 
     def run(self) -> Report:
         self._ok("files", f"{len(self._files)} files, each as the manifest says")
@@ -144,6 +149,7 @@ class _Checker:
             tuple(AgreementId(one) for one in self._agreements),
             head,
             tuple(self._passed),
+            self._fork,
         )
 
     def _ok(self, check: str, sentence: str) -> None:
@@ -367,12 +373,14 @@ class _Checker:
             with _check("heads", name):
                 found = read_cosigned(self._files[name], public, origin, members, name)
                 if seen.setdefault(found.head.size, found.head.root) != found.head.root:
-                    raise _bad(
-                        f"two different logs of {found.head.size} entries were shown: the "
-                        "coordinator's log is forked, and this pack proves it."
+                    self._fork = (
+                        f"two different logs of {found.head.size} entries were signed by the "
+                        f"coordinator: its log is forked, and this pack proves it ({name})."
                     )
                 witnesses |= found.times.keys()
-        self._ok("heads", f"{len(names)} heads, countersigned by {len(witnesses)} members")
+        self._ok(
+            "heads", self._fork or f"{len(names)} heads, countersigned by {len(witnesses)} members"
+        )
 
     # ------------------------------------------------------------------- statements, for people
 

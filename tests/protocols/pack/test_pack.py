@@ -265,7 +265,6 @@ TAMPERED: Mapping[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
         ),
         "neither the agreement nor a roster names",
     ),
-    "fork in the heads": (forked, "forked"),
     "page made friendlier": (
         cut("generated/agreement-", lambda raw: raw + b"Nothing can go wrong.\n"),
         "not what follows",
@@ -301,6 +300,13 @@ def test_a_pack_that_was_changed_is_refused(name: str) -> None:
         verify(rebuilt(change))
     assert caught.value.code is Code.TAMPERED
     assert said in str(caught.value)
+
+
+def test_a_fork_is_a_finding_that_the_pack_proves() -> None:
+    assert not verify_pack(make_pack(contents()), "pack", software=SOFTWARE).fork
+    report = verify_pack(rebuilt(forked), "pack", software=SOFTWARE)
+    assert "forked" in report.fork
+    assert f"heads: {report.fork}" in report.lines()
 
 
 def test_the_unchanged_pack_passes_after_rebuilding() -> None:
