@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from protocols.agreement.base import MAX_MEMBERS, Document, Hex64, Title, Utc, utc_text
+from protocols.agreement.glyphs import skeleton
 from protocols.agreement.parse import validated
 from protocols.agreement.terms import Governance
 from protocols.canonical import Json, json_id, parse_json
@@ -71,9 +72,10 @@ class Roster(Document):
         ids = [member.id for member in self.members]
         if ids != sorted(set(ids)):
             raise ValueError("members stand out of order or twice; expected ascending ids")
-        legal = [member.legal_id for member in self.members]
+        legal = [skeleton(member.legal_id) for member in self.members]  # as people see them
         if len(set(legal)) != len(legal):
-            twice = next(one for one in legal if legal.count(one) > 1)
+            at = next(at for at, one in enumerate(legal) if one in legal[:at])
+            twice = self.members[at].legal_id
             raise ValueError(f"the legal id {twice!r} stands twice; a business counts once")
         sealed_to = [member.encryption_key for member in self.members]
         if len(set(sealed_to)) != len(sealed_to):
