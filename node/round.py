@@ -31,9 +31,9 @@ from node.training import churn_evaluate, churn_fit, clip, evaluate, fit
 from node.training.clip import BoundedUpdate
 from protocols.audit.entries import Kind
 from protocols.course import Course
-from protocols.errors import InputError, LocalError
+from protocols.errors import InputError, LocalError, Refused
 from protocols.ids import MemberId
-from protocols.permit import Permit
+from protocols.permit import Gate, Permit
 from protocols.workloads.churn import Churn, ChurnConfig
 from protocols.workloads.demand import Demand, DemandConfig
 from protocols.workloads.server import ServerState
@@ -91,6 +91,7 @@ def prepare(
         Refused: the permit does not open these rows.
         InputError: too few or too poor rows, with the fix.
     """
+    _require(permit, course, now)
     if isinstance(course.recipe, Churn):
         config = course.recipe.config
         return _churn(permit, vault, course, config, now, journal, stands(permit.purpose, now))
@@ -100,6 +101,13 @@ def prepare(
         f"this node knows no way from its rows to {course.recipe.workload.id}.",
         fix="Install the version of datacoop that the agreement names.",
     )
+
+
+def _require(permit: Permit, course: Course, now: datetime) -> None:
+    """Refused unless the permit is for this run, and still holds."""
+    permit.require(Gate.ADMIT, now)
+    if permit.run != course.order.order.run:
+        raise Refused(f"a permit for run {permit.run[:16]} does not open another run.")
 
 
 def _demand(
@@ -161,17 +169,29 @@ def _note(
 
 
 def update(
-    prepared: Prepared, state: ServerState, number: int, member: MemberId, entropy: Entropy
+    permit: Permit,
+    prepared: Prepared,
+    state: ServerState,
+    number: int,
+    member: MemberId,
+    entropy: Entropy,
+    now: datetime,
 ) -> BoundedUpdate | WholeUnits:
     """Table -> what this member adds to the sum of one training round.
 
     Args:
+        permit: of this run; it has to hold when the round is trained, not only when rows were read.
         prepared: of this run.
         state: the model that the round starts from, derived here.
         number: of the round, from 1.
         member: this member.
         entropy: the operating system's: which customers are in a step must not be guessed.
+        now: the instant at which the permit is judged.
+
+    Raises:
+        Refused: the permit is of another run or gate, or has run out.
     """
+    _require(permit, prepared.course, now)
     if isinstance(prepared, PreparedChurn):
         signs = prepared.course.rotation_seed(number)
         params = np.array(state.params)
@@ -203,8 +223,9 @@ class Scored:
     details: Mapping[str, Any]
 
 
-def report(prepared: Prepared, state: ServerState) -> Scored:
-    """Own baseline, shared model and blend on what training has not seen."""
+def report(permit: Permit, prepared: Prepared, state: ServerState, now: datetime) -> Scored:
+    """Own baseline, shared model and blend on what training has not seen; errors as ``update``."""
+    _require(permit, prepared.course, now)
     measure = prepared.course.recipe.workload.measure
     if isinstance(prepared, PreparedChurn):
         return _score_churn(prepared, state, measure)

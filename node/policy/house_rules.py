@@ -30,10 +30,13 @@ EXAMPLE = """\
 # max_rounds = 40                    # longest run
 # max_runs = 4                       # runs in the period of clause c14
 # max_epsilon = 2.0                  # privacy spent with each run, over the period of its budget
+# countries = ["FR", "DE"]           # where the coordinator may run
+# max_uses_per_day = 20              # of one result on this node
 """
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:.-]{0,127}")
-_COUNTS = ("min_cohort", "min_colluders", "max_rounds", "max_runs")
-KEYS = ("purposes", "columns_never", "hours_utc", "approval", "max_epsilon", *_COUNTS)
+_COUNTRY = re.compile(r"[A-Z]{2}")
+_COUNTS = ("min_cohort", "min_colluders", "max_rounds", "max_runs", "max_uses_per_day")
+KEYS = ("purposes", "columns_never", "hours_utc", "approval", "max_epsilon", "countries", *_COUNTS)
 
 
 def load(file: Path) -> HouseRules:
@@ -106,6 +109,8 @@ class _Reader:
             max_rounds=self._count("max_rounds"),
             max_runs=self._count("max_runs"),
             max_epsilon=self._epsilon(),
+            countries=self._countries(),
+            max_uses_per_day=self._count("max_uses_per_day"),
         )
 
     def _names(self, key: str) -> frozenset[str] | None:
@@ -117,6 +122,19 @@ class _Reader:
         )
         if not good or not value:
             raise self._bad(key, "a list of one or more names is expected", 'Like ["name"].')
+        return frozenset(value)
+
+    def _countries(self) -> frozenset[str] | None:
+        if "countries" not in self._values:
+            return None
+        value = self._values["countries"]
+        good = isinstance(value, list) and all(
+            isinstance(one, str) and _COUNTRY.fullmatch(one) for one in value
+        )
+        if not good or not value:
+            raise self._bad(
+                "countries", "a list of countries is expected, two capitals each", 'Like ["FR"].'
+            )
         return frozenset(value)
 
     def _count(self, key: str) -> int | None:

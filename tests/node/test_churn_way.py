@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -76,8 +77,9 @@ def desk(tmp_path: Path) -> ConsentDesk:
 
 def prepare(vault: Vault, desk: ConsentDesk, cache: Path, journal: Journal) -> way.PreparedChurn:
     recipe = churn.WORKLOAD.configure(CONFIG, "config")
-    nothing = cast(Any, None)  # this way asks a course for its recipe alone
-    course = Course(nothing, nothing, nothing, recipe)
+    nothing = cast(Any, None)  # this way asks a course for its recipe and its run alone
+    order = cast(Any, SimpleNamespace(order=SimpleNamespace(run=PERMIT.run)))
+    course = Course(order, nothing, nothing, recipe)
 
     def append(kind: str, facts: Mapping[str, object]) -> None:
         journal.append((kind, facts))
@@ -147,4 +149,4 @@ def test_a_shop_without_customers_adds_zeros_for_the_noise(
     state = start(churn.init(bytes(32), prepared.config))
     update = churn_fit.step(np.array(state.params), prepared.table, prepared.config, bytes)
     assert update.tolist() == [0] * churn.coordinates(prepared.config)
-    assert not way.report(prepared, state).vector.any()
+    assert not way.report(PERMIT, prepared, state, NOW).vector.any()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from protocols.signing import jws_sign
 HISTORY = healthy(weeks=52, rows=10_000)
 BUDGET = 4.0
 DELTA = 1e-5
+ONE_DAY = timedelta(days=1)
 
 
 def plan_with(steps: int, delta: float = DELTA) -> Plan:

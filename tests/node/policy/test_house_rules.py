@@ -34,6 +34,8 @@ def test_the_example_is_valid_as_it_is_and_with_every_rule_on(tmp_path: Path) ->
         40,
         4,
     )
+    assert rules.countries == {"FR", "DE"}
+    assert rules.max_uses_per_day == 20
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,10 @@ def test_the_example_is_valid_as_it_is_and_with_every_rule_on(tmp_path: Path) ->
         ("hours_utc = [8]\n", ":1", "two hours"),
         ("hours_utc = [8, 25]\n", ":1", "two hours"),
         ("hours_utc = [true, 5]\n", ":1", "two hours"),
+        ('countries = ["fr"]\n', ":1", "two capitals"),
+        ("countries = []\n", ":1", "two capitals"),
+        ('countries = "FR"\n', ":1", "two capitals"),
+        ("max_uses_per_day = -1\n", ":1", "whole number"),
         ("purposes = [\n", "", "not TOML"),
         ("min_cohort = = 2\n", ":1:14", "not TOML"),
         ("[house]\nmin_cohort = 2\n", ":1", "no house rule"),
