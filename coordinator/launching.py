@@ -45,7 +45,7 @@ def planned(house: House, asked: Asked, active: Sequence[str] | None = None) -> 
     """
     basis = basis_of(house)
     past = Past(house.earlier_orders(), house.spent())
-    standing = standing_of(house, basis.agreement)
+    standing = standing_of(house, basis.agreement, until=house.clock() + asked.lasts)
     members = [one.id for one in house.enrolment.members(Status.ACTIVE)]
     return plan_run(
         house.office,
@@ -131,7 +131,8 @@ def judged_again(
     """The launch gate's answer today to an order that was planned before; None is yes."""
     run = order.order.run
     past = Past(house.earlier_orders(without=run), house.spent(without=run))
-    standing = standing_of(house, basis.agreement, without=run)
+    until = order.order.deadline
+    standing = standing_of(house, basis.agreement, until=until, without=run)
     now = house.clock()
     return judge(basis, order, past=past, standing=standing, approvers=approvers, now=now).denial
 

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from coordinator import costs, upkeep
 from coordinator.log.witness import fresh
+from coordinator.members.life import away, ended
 from coordinator.plans import Standing
 from coordinator.store import instants
 from coordinator.store.documents import Documents
@@ -30,25 +31,36 @@ QUALITY = "c09"
 ASK_AGAIN = timedelta(days=1)  # only the member's node knows when its data is good again
 
 
-def standing_of(house: House, agreement: ParsedAgreement, *, without: str = "") -> Standing:
-    """Everything about the office that the launch gate asks for; ``without`` leaves a run out."""
+def standing_of(
+    house: House, agreement: ParsedAgreement, *, until: datetime | None = None, without: str = ""
+) -> Standing:
+    """Everything about the office that the launch gate asks for.
+
+    Args:
+        until: the order's deadline: who leaves before it would refuse. Else now.
+        without: a run that is left out of what earlier ones cost.
+    """
     now = house.clock()
+    with house.database.read() as db:
+        terminated = ended(db, agreement.id) is not None
     return Standing(
-        office=office_facts(house, agreement, now, without=without),
+        office=office_facts(house, agreement, now, until=until or now, without=without),
         audit=audit_facts(house, agreement, now),
         frozen=frozen(steps(house)),
         newest_seen=_newest(house),
+        terminated=terminated,
     )
 
 
 def office_facts(
-    house: House, agreement: ParsedAgreement, now: datetime, *, without: str = ""
+    house: House, agreement: ParsedAgreement, now: datetime, *, until: datetime, without: str = ""
 ) -> OfficeFacts:
     """What the coordinator knows of itself."""
     settings = house.settings
     with house.database.read() as db:
         listed = Incidents(db).list(open_only=True)
-        members = Members(db).list(Status.ACTIVE)
+        members = [one.id for one in Members(db).list(Status.ACTIVE)]
+        gone = away(db, members, now) | away(db, members, until)
         answers = RunMembers(db).last().values()
     return OfficeFacts(
         legal_id=house.legal_id,
@@ -61,11 +73,7 @@ def office_facts(
         overdue_notices=sum(one.overdue(now) for one in listed),
         oldest_update_days=_days(upkeep.oldest_update(house.home), now),
         oldest_release_days=_days(upkeep.oldest_release(house.releases), now),
-        away=frozenset(
-            one.id
-            for one in members
-            if one.suspended_since is not None or one.leaving_at is not None
-        ),
+        away=gone,
         # This version passes no customer's request on: customers ask the member that serves them.
         overdue_requests=0,
         quality_unknown=frozenset(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from coordinator.desk import Desk
@@ -14,32 +11,30 @@ from protocols.ids import MemberId
 MEMBER = MemberId("ab" * 32)
 
 
-def desk(**house: Any) -> Desk:
-    made: Any = SimpleNamespace(database=None, clock=None, **house)
-    log: Any = None
-    return Desk(made, log, lambda *_, **__: None)
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    house = SmallOffice(tmp_path / "office").house
+    return Desk(house, house.log(), lambda *_, **__: None)
 
 
-def test_a_kind_that_is_not_in_the_table_is_not_taken() -> None:
+def test_a_kind_that_is_not_in_the_table_is_not_taken(desk: Desk) -> None:
     with pytest.raises(RemoteError, match="'poem' are not taken here"):
-        desk().take(MEMBER, "poem", "", b"{}")
+        desk.take(MEMBER, "poem", "", b"{}")
 
 
-def test_unknown_kinds_and_absent_things_get_the_same_answer() -> None:
-    found = desk()
+def test_unknown_kinds_and_absent_things_get_the_same_answer(desk: Desk) -> None:
 
     def nothing(member: MemberId, run: str, name: str) -> bytes:
         raise KeyError(name)
 
-    found.givers = {"thing": nothing}
+    desk.givers = {"thing": nothing}
     for kind in ("thing", "poem"):
         with pytest.raises(RemoteError, match=f"there is no {kind} x yet") as error:
-            found.published(MEMBER, kind, "", "x")
+            desk.published(MEMBER, kind, "", "x")
         assert error.value.code is Code.NOT_FOUND
 
 
-def test_a_new_kind_is_one_line() -> None:
-    found = desk()
-    found.takers = {**found.takers, "poem": lambda member, name, body: body == b"again"}
-    assert found.take(MEMBER, "poem", "", b"again")
-    assert not found.take(MEMBER, "poem", "", b"new")
+def test_a_new_kind_is_one_line(desk: Desk) -> None:
+    desk.takers = {**desk.takers, "poem": lambda member, name, body: body == b"again"}
+    assert desk.take(MEMBER, "poem", "", b"again")
+    assert not desk.take(MEMBER, "poem", "", b"new")

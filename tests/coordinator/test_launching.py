@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from coordinator.cli.app import app
 from coordinator.cli.shell import run
@@ -20,10 +19,11 @@ from coordinator.standing import standing_of
 from coordinator.store.cosignatures import Cosignature, Cosignatures
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs, State
 from protocols.agreement.facts import OfficeFacts
-from protocols.canonical import parse_json
+from protocols.agreement.membership import make_notice
+from protocols.canonical import json_bytes, parse_json
 from protocols.errors import InputError, LocalError, Refused
 from protocols.ids import MemberId
-from protocols.signing import SigningKey, jws_verify
+from protocols.signing import SigningKey, jws_sign, jws_verify
 from small_office import IDS, MEMBERS, NAME, NOW, SmallOffice, quick, signed_office
 
 APPROVER, OTHER = SigningKey(b"\x51" * 32), SigningKey(b"\x52" * 32)
@@ -145,19 +145,22 @@ def test_a_later_yes_takes_a_refusal_back(office: SmallOffice) -> None:
 # --------------------------------------------------------------- who is asked
 
 
-@pytest.mark.parametrize("column", ["suspended_since", "leaving_at"])
-def test_who_paused_or_leaves_is_not_asked(office: SmallOffice, column: str) -> None:
-    from coordinator.store.schema import members
-
-    with office.house.database.write() as db:
-        db.execute(update(members).where(members.c.id == IDS[2]).values({column: NOW}))
-    assert facts(office).away == frozenset({IDS[2]})
-    plan = planned(office.house, quick())
-    assert plan.left_out == {IDS[2]: "has suspended itself or is leaving (c29)"}
+@pytest.mark.parametrize("state", ["suspended", "leaving"])
+def test_who_paused_or_leaves_before_the_end_is_not_asked(office: SmallOffice, state: Any) -> None:
+    """The notice is the member's own, over the desk; who leaves later still takes part."""
+    member, coop = MemberId(IDS[2]), office.house.office.public.coop
+    leaves = NOW + timedelta(hours=30) if state == "leaving" else None
+    notice = make_notice(coop=coop, member=member, state=state, at=NOW, until=leaves)
+    signed = jws_sign(notice, member, MEMBERS[2])
+    office.house.life.take_notice(member, json_bytes(signed))
+    plan = planned(office.house, quick(lasts=timedelta(hours=40)))
+    assert plan.left_out == {member: "has suspended itself or is leaving (c29)"}
     assert len(plan.order.order.cohort) == 5
     launch(office.house, plan)
     assert office.letters(MEMBERS[2], "order") == ()
     assert len(office.letters(MEMBERS[0], "order")) == 1
+    short = planned(office.house, quick(lasts=timedelta(hours=20)))
+    assert (member in short.left_out) is (state == "suspended")
 
 
 def test_who_has_not_signed_is_not_asked(tmp_path: Path) -> None:

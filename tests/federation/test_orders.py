@@ -116,6 +116,7 @@ def coop(tmp_path: Path, by_hand: str = "", other_code: str = "", no_rows: str =
         enrolment=office,
         agreements=SimpleNamespace(),
         clock=home.clock,
+        life=SimpleNamespace(),
         release_desk=lambda log: ReleaseDesk(
             home.database, home.folder / "releases", COORDINATOR, log, lambda: (), home.clock
         ),
