@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from coordinator.desk import Desk
 from protocols.errors import Code, RemoteError
 from protocols.ids import MemberId
+from small_office import SmallOffice
 
 MEMBER = MemberId("ab" * 32)
 
@@ -23,7 +26,6 @@ def test_a_kind_that_is_not_in_the_table_is_not_taken(desk: Desk) -> None:
 
 
 def test_unknown_kinds_and_absent_things_get_the_same_answer(desk: Desk) -> None:
-
     def nothing(member: MemberId, run: str, name: str) -> bytes:
         raise KeyError(name)
 
