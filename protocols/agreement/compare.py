@@ -13,6 +13,7 @@ from protocols.agreement.effects_people import quorum
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.terms import Clause, Fraction, Hours, Members
 from protocols.agreement.words import Figure, figure
+from protocols.canonical import json_bytes
 
 NAMED_BY = ("id", "table", "purpose", "duty", "locale", "unit", "name")
 """Keys by which the entries of a list are told apart, so that an order of entries says nothing."""
@@ -72,7 +73,12 @@ def compare(old: ParsedAgreement, new: ParsedAgreement) -> tuple[Change, ...]:
     before = {clause.id: clause for clause in old.agreement.clauses}
     after = {clause.id: clause for clause in new.agreement.clauses}
     pairs = [(before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())]
-    return tuple(_change(was, now) for was, now in pairs if was != now)
+    return tuple(_change(was, now) for was, now in pairs if _form(was) != _form(now))
+
+
+def _form(clause: Clause | None) -> bytes:
+    """The canonical form, where ``true`` is not 1 and 5.0 is 5."""
+    return json_bytes(clause.model_dump(mode="json")) if clause is not None else b""
 
 
 def _change(was: Clause | None, now: Clause | None) -> Change:
@@ -112,8 +118,8 @@ def _models(path: str, old: Document, new: Document) -> Iterator[Difference]:
 
 
 def _values(path: str, old: Any, new: Any, known: Figure) -> Iterator[Difference]:
-    if old == new and type(old) is type(new) and not isinstance(old, dict):
-        return
+    if old == new and type(old) is type(new) and not isinstance(old, dict | tuple):
+        return  # in lists and settings there may be a true where there was a 1
     if isinstance(old, tuple) and isinstance(new, tuple):
         yield from _lists(path, old, new, known)
     elif isinstance(old, dict) and isinstance(new, dict):
@@ -177,7 +183,7 @@ def _entries(path: str, old: tuple[Any, ...], new: tuple[Any, ...], known: Figur
     for one in new:
         if one not in old:
             yield Difference(path, "", shown(one), known.entry(added=True), known.says)
-    if sorted(map(str, old)) == sorted(map(str, new)):
+    if old != new and sorted(map(str, old)) == sorted(map(str, new)):
         yield Difference(path, shown(old), shown(new), "", "the same in another order")
 
 
