@@ -98,7 +98,6 @@ def evidence(
 def _history(context: typer.Context, customer: str, run: str, member: str) -> History:
     """One history; a customer's is for the role that answers customers."""
     from node import history
-    from node.store.database import Database
     from protocols.agreement.roles import Action
 
     if sum(map(bool, (customer, run, member))) != 1:
@@ -107,7 +106,7 @@ def _history(context: typer.Context, customer: str, run: str, member: str) -> Hi
         )
     if customer:
         home = acting_home(context, Action.ANSWER)
-        database = Database.open(home.folder / "node.db", create=True)
+        database = home.database()
         try:
             return history.of_customer(home, database, customer)
         finally:
