@@ -218,6 +218,92 @@ def test_a_stage_is_made_in_its_own_place_only(kind: str) -> None:
     assert makers <= MAKERS[kind]
 
 
+GUARDED = {  # what is done to rows, models and results -> how it is called
+    "reads rows": ("snapshot.read", "self._weekly"),
+    "makes a table": ("features.training_table", "customers.training_table"),
+    "trains": ("fit.train", "churn_fit.step", "evaluate.warm_baseline"),
+    "scores": ("evaluate.run_metrics", "churn_evaluate.run_metrics"),
+    "masks": ("member.mask",),
+    "releases": ("make_card",),
+    "uses": ("read_parameters",),
+}
+OWN_EYES = {  # the member's own look at the own rows, before any run and for nobody else
+    ("node/data/line_quality.py", "owner_report"),
+    ("node/data/vault.py", "weekly_for_owner"),
+}
+ASKS = re.compile(r"(^|\.)permit\.require$|(^|\.)_require$")
+
+
+def own_calls(function: ast.AST) -> list[ast.Call]:
+    """The calls in a function, also those in functions inside it."""
+    return [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+
+
+def unguarded(file: Path, tree: ast.Module) -> set[tuple[str, str]]:
+    """Functions of a module that do something guarded, and what, without asking for the permit.
+
+    A private one may leave it to its callers, if all of them in the module ask.
+    """
+    functions = {
+        node.name: node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    def asks(name: str, seen: frozenset[str] = frozenset()) -> bool:
+        if any(ASKS.search(called(one)) for one in own_calls(functions[name])):
+            return True
+        callers = {
+            other
+            for other, node in functions.items()
+            if other != name and any(called(c).split(".")[-1] == name for c in own_calls(node))
+        }
+        private = name.startswith("_") and name not in seen and bool(callers)
+        return private and all(asks(one, seen | {name}) for one in callers)
+
+    return {
+        (name, what)
+        for name, node in functions.items()
+        for what, ways in GUARDED.items()
+        if any(called(one) in ways for one in own_calls(node))
+        and (file.as_posix(), name) not in OWN_EYES
+        and not asks(name)
+    }
+
+
+def test_rows_models_and_results_are_touched_under_a_permit_only() -> None:
+    found = {
+        (str(file), *one)
+        for file, tree in sources("node", "coordinator")
+        for one in unguarded(file, tree)
+    }
+    assert found == set()
+
+
+@pytest.mark.parametrize("what", GUARDED)
+def test_everything_guarded_is_done_somewhere(what: str) -> None:
+    """A way that was renamed would be guarded by nobody."""
+    calls = {called(one) for _, tree in sources("node", "coordinator") for one in own_calls(tree)}
+    assert calls & set(GUARDED[what]) == set(GUARDED[what])
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("def f(permit): fit.train(1)", False),
+        ("def f(permit, now):\n permit.require(G, now)\n fit.train(1)", True),
+        ("def f(x):\n x.ticket.permit.require(G)\n member.mask(1)", True),
+        ("def f(permit): _g()\ndef _g(): make_card(1)", False),
+        ("def f(permit):\n permit.require(G)\n _g()\ndef _g(): make_card(1)", True),
+        ("def f(p):\n p.permit.require(G)\n _g()\ndef _g(): make_card(1)\ndef h(): _g()", False),
+        ("def g(): read_parameters(1)\ndef f(permit):\n permit.require(G)\n g()", False),
+        ("def f(runs):\n runs.require(1)\n snapshot.read(1)", False),
+    ],
+)
+def test_the_permit_check_can_fail(text: str, good: bool) -> None:
+    assert (unguarded(Path("node/x.py"), ast.parse(text)) == set()) is good
+
+
 # --------------------------------------------------------------------------------- secrets
 
 
