@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from coordinator import files as disk
 from coordinator.release.models import Release, load_release, missing_signatures
-from coordinator.release.sealing import seal_release
+from coordinator.release.sealing import recipient_keys, seal_release
 from coordinator.store.database import Database
 from coordinator.store.mail import Mail
 from coordinator.store.members import Members, Status
@@ -35,7 +35,7 @@ from protocols.agreement.revocation import (
     make_revocation,
     verify_revocation,
 )
-from protocols.agreement.roster import read_roster
+from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.agreement.second import may_sign, still_missing
 from protocols.agreement.terms import Block, Governance, Terms
 from protocols.audit.entries import Kind
@@ -44,6 +44,7 @@ from protocols.canonical import Json, json_bytes, parse_json
 from protocols.errors import Code, InputError, LocalError, Refused
 from protocols.evidence import Pins, verify_release
 from protocols.ids import AgreementId, MemberId, RosterId
+from protocols.sealed import read_sealed
 from protocols.signing import SigningKey, jws_merge, jws_payload, jws_sign, jws_verify, signed_by
 
 SEALED = "sealed.bin"  # beside the files of the bundle
@@ -145,7 +146,8 @@ class ReleaseDesk:
             stored = Releases(db).get(model)
         if stored is None or stored.state is not ReleaseState.PUBLISHED or not file.exists():
             raise KeyError(model)
-        terms = _terms(load_release(self.folder / model))
+        files = load_release(self.folder / model)
+        terms = _terms(files)
         with self.database.write() as db:
             now = self.clock()
             refused = pull_refused(terms, Pulls(db).on(member, now))
@@ -156,6 +158,7 @@ class ReleaseDesk:
                     fix="Try again tomorrow (UTC); a release that you have needs no second pull.",
                 )
             Pulls(db).add(member, now)
+        self._seal_again_for(member, model, files)
         return disk.read(file, bundle.MAX_BUNDLE_BYTES)
 
     # ------------------------------------------------------------------ back
@@ -237,13 +240,27 @@ class ReleaseDesk:
         roster = read_roster(_payload(files, last), "roster")
         verify_release(files, Pins(AgreementId(agreement.id), RosterId(roster.id), self.key.public))
         card = parse_json(files[bundle.CARD], bundle.CARD)
-        keys = {one.id: bytes.fromhex(one.encryption_key) for one in roster.roster.members}
-        for signed in self.rosters()[-1:]:  # who has a new key since gets it sealed to that one
-            newest = read_roster(jws_payload(signed, "roster"), "roster").roster.members
-            keys |= {one.id: bytes.fromhex(one.encryption_key) for one in newest}
-        recipients = {MemberId(one): keys[one] for one in card["use"]["recipients"]["members"]}
+        recipients = recipient_keys(card, self._chain(files))
         sealed = seal_release(card, bundle.pack(files), recipients, self.key)
         disk.write(self.folder / model / SEALED, sealed)
+
+    def _chain(self, files: Mapping[str, bytes]) -> tuple[ParsedRoster, ...]:
+        """All epochs that are known now; those of the release itself if the office has fewer."""
+        own = [_payload(files, name) for name in bundle.numbered(files, "rosters")]
+        all_of_them = [jws_payload(signed, "roster") for signed in self.rosters()]
+        newest = max(own, all_of_them, key=len)
+        return tuple(read_roster(one, "roster") for one in newest)
+
+    def _seal_again_for(self, member: MemberId, model: str, files: Mapping[str, bytes]) -> None:
+        """A recipient that renewed its keys after the release was sealed gets it under the new."""
+        card = parse_json(files[bundle.CARD], bundle.CARD)
+        key = recipient_keys(card, self._chain(files)).get(member)
+        if key is None:
+            return  # it may fetch what it cannot open
+        raw = disk.read(self.folder / model / SEALED, bundle.MAX_BUNDLE_BYTES)
+        known = read_sealed(raw, self.key.public, SEALED).recipients
+        if (member, key) not in {(one.member, one.key) for one in known}:
+            self._seal(model)
 
     def _announce(
         self, db: Connection, model: str, files: Mapping[str, bytes], now: datetime

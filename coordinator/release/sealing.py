@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from protocols import sealed
+from protocols.agreement.roster import ParsedRoster, successors
 from protocols.canonical import Json
 from protocols.errors import LocalError
 from protocols.ids import MemberId
@@ -26,24 +27,36 @@ def seal_release(
     Args:
         card: of the release.
         archive: its bundle.
-        keys: X25519 public key, 32 bytes, of every recipient that the card names, and no other.
+        keys: X25519 public key, 32 bytes, of each recipient (``recipient_keys``).
         signer: the coordinator's key.
 
     Raises:
-        LocalError: a key is missing, is one too many or is no key.
-        InputError: too large for the link.
+        LocalError: one of them is no key.
+        InputError: nobody to seal for, or too large for the link.
     """
-    named = {MemberId(one) for one in card["use"]["recipients"]["members"]}
-    if named != keys.keys():
-        raise LocalError(
-            f"the card names {len(named)} recipients, keys are known of {len(keys)} of them.",
-            where="release",
-            fix="Propose a roster in which every member has an encryption key, then try again.",
-        )
     promise = sealed.promise_of(card, archive)
     content_key = secrets.token_bytes(sealed.KEY_BYTES)
     recipients = [_recipient(promise, member, key, content_key) for member, key in keys.items()]
     return sealed.seal(promise, archive, content_key, recipients, signer)
+
+
+def recipient_keys(card: Json, chain: Sequence[ParsedRoster]) -> dict[MemberId, bytes]:
+    """Encryption keys of everybody whom a card names, as the newest epoch has them.
+
+    Who renewed a key since stands under the new id; who left, under the last key that was listed.
+
+    Raises:
+        LocalError: somebody who is named stands in no epoch.
+    """
+    heirs = successors(chain)
+    listed = {name: one for epoch in chain for name, one in epoch.members.items()}
+    found = {}
+    for one in card["use"]["recipients"]["members"]:
+        name = heirs.get(MemberId(one), MemberId(one))
+        if name not in listed:
+            raise LocalError(f"recipient {one[:16]} stands in no roster.", where="release")
+        found[name] = bytes.fromhex(listed[name].encryption_key)
+    return found
 
 
 def _recipient(promise: Promise, member: MemberId, key: bytes, content_key: bytes) -> Recipient:

@@ -14,15 +14,16 @@ from sqlalchemy import Connection
 
 from node.policy.evidence import Me, newest_signed_version, signed_version
 from node.store.database import Database
-from node.store.documents import AcceptedRoster, AcceptedRosters
+from node.store.documents import AcceptedRosters
 from node.store.releases import Releases, Revocations, StoredRevocation, Uses
 from protocols.agreement.facts import ReleaseFacts
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.revocation import ParsedRevocation, read_revocation, verify_revocation
-from protocols.agreement.roster import Roster, read_roster
+from protocols.agreement.roster import ParsedRoster, departures, read_roster, successors
 from protocols.agreement.terms import Governance
 from protocols.canonical import Json, json_bytes, parse_json
 from protocols.errors import InputError, Refused
+from protocols.ids import MemberId
 from protocols.signing import jws_payload
 from protocols.useterms import read_use
 
@@ -83,15 +84,10 @@ class Results:
             return None
         with self.database.read() as db:
             revoked = Revocations(db).get(model)
-            left, left_at = departures(stated.contributors, AcceptedRosters(db).chain())
             uses = Uses(db).on(model, self.clock())
-        return replace(
-            stated,
-            revoked=revoked.reason if revoked is not None else "",
-            left=left,
-            left_at=left_at,
-            uses_today=uses,
-        )
+            known = since_then(stated, accepted(db))
+        reason = revoked.reason if revoked is not None else ""
+        return replace(known, revoked=reason, uses_today=uses)
 
     def count_use(self, model: str) -> int:
         """Count one more use of a result before it is shown; how many there were today before."""
@@ -140,43 +136,32 @@ class Results:
         )
 
 
-def departures(
-    contributors: frozenset[str], chain: Sequence[AcceptedRoster]
-) -> tuple[frozenset[str], datetime | None]:
-    """Contributors that are no members any more, and when the first of them was seen to leave.
+def since_then(stated: ReleaseFacts, chain: Sequence[ParsedRoster]) -> ReleaseFacts:
+    """The terms on a card as the list of members stands now.
 
-    A business that renewed its identity key (``replaces``) has not left.
+    Whoever renewed a key is the same business: entitled as before, and not gone. A contributor
+    that no accepted epoch names counts as gone: nothing says that it is a member.
 
     Args:
-        contributors: member ids.
+        stated: from the card.
         chain: accepted epochs, oldest first.
     """
-    heirs: dict[str, str] = {}
-    seen: frozenset[str] = frozenset()
-    first: dict[str, datetime] = {}
-    for epoch in chain:
-        roster = _roster(epoch)
-        heirs |= {one.replaces: one.id for one in roster.members if one.replaces is not None}
-        here = frozenset(one.id for one in roster.members if "member" in one.roles)
-        seen |= here
-        for one in contributors & seen:
-            if _now_called(one, heirs) in here:
-                first.pop(one, None)
-            else:
-                first.setdefault(one, epoch.accepted_at)
-    if chain:  # a contributor that no accepted epoch ever named: nothing says that it is here
-        for one in contributors - seen:
-            first[one] = chain[-1].accepted_at
-    return frozenset(first), min(first.values(), default=None)
+    heirs, gone = successors(chain), departures(chain)
+    ever = {name for epoch in chain for name in epoch.members}
+    left = {one: gone[MemberId(one)].at for one in stated.contributors & gone.keys()}
+    left |= {one: chain[-1].roster.issued for one in stated.contributors - ever if chain}
+    now_called = {str(heirs[MemberId(one)]) for one in stated.recipients & heirs.keys()}
+    return replace(
+        stated,
+        recipients=stated.recipients | now_called,
+        left=frozenset(left),
+        left_at=min(left.values(), default=None),
+    )
 
 
-def _now_called(member: str, heirs: Mapping[str, str]) -> str:
-    for _ in range(len(heirs)):  # a chain of renewals; two that name each other end it too
-        if member not in heirs:
-            break
-        member = heirs[member]
-    return member
-
-
-def _roster(epoch: AcceptedRoster) -> Roster:
-    return read_roster(jws_payload(parse_json(epoch.jws, "roster"), "roster"), "roster").roster
+def accepted(db: Connection) -> tuple[ParsedRoster, ...]:
+    """The epochs that this node accepted, oldest first; they were verified then."""
+    return tuple(
+        read_roster(jws_payload(parse_json(one.jws, "roster"), "roster"), "roster")
+        for one in AcceptedRosters(db).chain()
+    )
