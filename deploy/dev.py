@@ -85,7 +85,7 @@ def test(rest: list[str]) -> None:
 
 
 def soak(rest: list[str]) -> None:
-    """The long checks."""
+    """The long checks; fuzzing takes FUZZ_MINUTES of them (60)."""
     run(PYTHON, "-m", "pytest", "-m", "soak", *rest)
 
 
