@@ -37,7 +37,8 @@ MAX_BACKUP_BYTES = 256 * 1024 * 1024
 _HEADER_BYTES = len(MAGIC) + 4
 # House rules are in it: a restored node must not be looser than the one that was lost.
 _PATH = re.compile(
-    r"(keys|keys\.next|audit)/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|node\.db"
+    r"(keys|keys\.next|audit|audit/coordinator(/[a-z][a-z0-9T-]*)?|audit/forks/[0-9a-f-]+T[0-9a-f-]+Z-"
+    r"[0-9a-f]{8})/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|node\.db"
 )
 
 
@@ -139,9 +140,10 @@ def _collect(home: Path) -> dict[str, bytes]:
     """Path below the home -> content."""
     found: dict[str, bytes] = {}
     for folder in (keys.KEYS, keys.NEXT, "audit"):
-        for file in sorted((home / folder).glob("*")):
-            if file.is_file() and _PATH.fullmatch(f"{folder}/{file.name}"):
-                found[f"{folder}/{file.name}"] = files.read(file, MAX_BACKUP_BYTES)
+        for file in sorted((home / folder).rglob("*")):  # audit: also what is kept of the log
+            name = file.relative_to(home).as_posix()
+            if file.is_file() and _PATH.fullmatch(name):
+                found[name] = files.read(file, MAX_BACKUP_BYTES)
     for name in ("coop.json", "config.toml", "house_rules.toml"):
         if (home / name).is_file():
             found[name] = files.read(home / name)

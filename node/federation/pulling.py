@@ -11,6 +11,7 @@ from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.federation.opening import open_release
 from node.federation.post import exchange
+from node.federation.witness import silent, witness_of
 from node.files import SCORES
 from node.house import Member
 from node.policy.evidence import Me, current_roster, signed_version
@@ -43,14 +44,16 @@ def pull_release(member: Member, prefix: str) -> tuple[ModelId, tuple[str, ...]]
     card = jws_payload(parse_json(offered.card, "release"), "release")
     pins = _pins(member, str(card.get("agreement")), offered.run)
     with link_channel(member.home.folder) as channel:
-        raw = Calls(channel).fetch("release", "", offered.model, sealed.MAX_SEALED_BYTES)
-    opened = open_release(
-        raw,
-        ModelId(offered.model),
-        member.membership.member,
-        member.home.keys.encryption_key,
-        member.membership.public.coordinator_key,
-    )
+        calls = Calls(channel)
+        raw = calls.fetch("release", "", offered.model, sealed.MAX_SEALED_BYTES)
+        opened = open_release(
+            raw,
+            ModelId(offered.model),
+            member.membership.member,
+            member.home.keys.encryption_key,
+            member.membership.public.coordinator_key,
+        )
+        witness_of(member, silent).check_release(calls, opened.archive)
     findings = releases.receive(opened, pins, member.home.models, member.home.log)
     _decide(member, offered)
     with member.database.write() as db:

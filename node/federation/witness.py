@@ -16,6 +16,7 @@ from typing import Any, NoReturn, Protocol
 from node.house import Member
 from node.policy.witnessed import Kept, Witnessed
 from node.store.documents import AcceptedRosters
+from protocols import bundle
 from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.audit.checkpoint import Checkpoint, parse_checkpoint
 from protocols.audit.cosign import read_cosigned
@@ -98,6 +99,25 @@ class Witness:
         if kept is not None and kept.head == head:
             return
         self._grow(office, head, evidence)
+
+    def check_release(self, office: Office, archive: bytes) -> None:
+        """Check the head under which a release was logged, before the release is kept.
+
+        Args:
+            office: the calls.
+            archive: the release's files as one zip; everything else in it is checked by
+                ``node.federation.releases.receive``, also that there is a checkpoint.
+
+        Raises:
+            InputError: not a release, or its checkpoint is not the coordinator's.
+            RemoteError: as ``check_head``.
+        """
+        note = bundle.unpack(archive, "release").get(bundle.CHECKPOINT)
+        if note is not None:
+            head = parse_checkpoint(
+                note, self.kept.coordinator, self.kept.origin, bundle.CHECKPOINT
+            )
+            self.check_head(office, head, {"release.note": note})
 
     def compare(self, office: Office) -> int:
         """Compare with what other members countersigned last; how many heads agreed.
@@ -288,6 +308,10 @@ class Witness:
     def _compare_due(self) -> bool:
         last = self.kept.status().compared_at
         return not last or self.kept.clock() - datetime.fromisoformat(last) >= COMPARE_AFTER
+
+
+def silent(event: str, **facts: object) -> None:
+    """For commands, which print their own answer."""
 
 
 def witness_of(member: Member, emit: Callable[..., None]) -> Witness:

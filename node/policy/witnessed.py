@@ -201,10 +201,10 @@ class Witnessed:
             return None
         note = files.read(path, MAX_KEPT_BYTES)
         head = parse_checkpoint(note, self.coordinator, self.origin, str(path))
-        mine = cosignature_of(note, self.public, str(path))
-        if mine is None or head.size != size:
-            raise _damaged("it is not what this member countersigned.", path)
-        return Kept(head, note, mine[1])
+        if head.size != size:
+            raise _damaged("its name says another size.", path)
+        mine = cosignature_of(note, self.public, str(path))  # None: with an earlier key of ours
+        return Kept(head, note, mine[1] if mine else None)
 
     def start_anew(self) -> None:
         """Accept the log as it is shown at the next contact; the old heads stay as evidence.
