@@ -13,6 +13,7 @@ from cryptography import x509
 
 from coordinator import files
 from coordinator.wiring import House, open_house
+from protocols.agreement.status import Urgency
 from protocols.errors import CoopError
 
 LOW_DISK_BYTES = 1_000_000_000
@@ -44,6 +45,21 @@ def examine(home: Path | None) -> list[Finding]:
         *_keys(house),
         *_ports(house),
         _log(house),
+        *_terms(house),
+    ]
+
+
+def _terms(house: House) -> list[Finding]:
+    """What runs out: the agreement, its review, the keys in the roster."""
+    from coordinator.members.matrix import matrix
+
+    try:
+        found = matrix(house.database, house.agreements, house.clock())
+    except CoopError as error:
+        return [Finding("agreement", False, error.problem, error.fix)]
+    return [
+        Finding("runs out", one.urgency is Urgency.SOON, str(one), one.fix)
+        for one in found.warnings
     ]
 
 

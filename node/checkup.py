@@ -14,6 +14,7 @@ from node.house import Home, open_home, open_member
 from node.policy.journal import verify_log
 from node.policy.privacy import PrivacyAccount, accounted
 from node.store.outbox import Cursors
+from protocols.agreement.status import Urgency, warnings
 from protocols.errors import CoopError
 
 LOW_DISK_BYTES = 1_000_000_000
@@ -54,7 +55,44 @@ def examine(given: Path | None) -> list[Finding]:
             )
         )
         return out
-    return [*out, _certificate(home), ledgers(given), privacy_account(given), _connection(given)]
+    return [
+        *out,
+        _certificate(home),
+        *_membership(given),
+        ledgers(given),
+        privacy_account(given),
+        _connection(given),
+    ]
+
+
+def _membership(given: Path | None) -> list[Finding]:
+    """Suspended, leaving, ended; what runs out of the agreement and the roster."""
+    try:
+        member = open_member(given)
+        desk, known, now = member.agreements, member.life.presence(), member.home.clock()
+        current, roster = desk.current(), desk.accepted_roster()
+        over = current is not None and member.life.ended(current)
+    except CoopError as error:
+        return [Finding("membership", False, error.problem, error.fix)]
+    out = []
+    if known.suspended_since is not None:
+        since = f"suspended since {known.suspended_since:%Y-%m-%d %H:%M} UTC"
+        out.append(Finding("membership", False, since, "To take part: coop-node resume."))
+    if known.leaving_at is not None:
+        out.append(Finding("membership", True, f"leaves on {known.leaving_at:%Y-%m-%d}"))
+    if over:
+        out.append(Finding("agreement", False, "the members have ended it", "Ask the operator."))
+    me = member.membership.member
+    mine = (
+        roster.roster.model_copy(
+            update={"members": tuple(one for one in roster.roster.members if one.id == me)}
+        )
+        if roster is not None
+        else None
+    )
+    for due in warnings(current.terms if current else None, mine, now):
+        out.append(Finding("runs out", due.urgency is Urgency.SOON, str(due), due.fix))
+    return out
 
 
 def _rows(home: Home) -> Finding:

@@ -52,38 +52,35 @@ def propose(
 
 @app.command(epilog="Example: coop-coordinator agreement status")
 def status(context: typer.Context, as_json: Json = False) -> None:
-    """Who has signed what, and who is still missing."""
+    """Who has signed what and when, whose key runs out, and who is still missing."""
+    from coordinator.members.matrix import matrix
     from coordinator.wiring import open_house
 
     house = open_house(state(context).home)
-    names = {m.id: m.profile.name for m in house.enrolment.members()}
-    standings = house.agreements.standings()
+    found = matrix(house.database, house.agreements, house.clock())
     document = {
-        "documents": [
-            {
-                "kind": s.kind,
-                "id": s.id,
-                "signed": [names[m] for m in s.signed],
-                "missing": [names[m] for m in s.missing],
-                "needed": s.needed,
-                "in_force": s.complete,
-            }
-            for s in standings
-        ]
+        "documents": [one.to_json() for one in found.sheets],
+        "warnings": [str(one) for one in found.warnings],
     }
 
     def lines() -> list[str]:
-        rows = [
-            [
-                s.kind,
-                s.id[:16],
-                f"{len(s.signed)} of {len(s.signed) + len(s.missing)}, {s.needed} needed",
-                "complete" if s.complete else "missing: " + ", ".join(names[m] for m in s.missing),
+        if not found.sheets:
+            return ["Nothing proposed yet: coop-coordinator agreement new draft.toml"]
+        out: list[str] = []
+        for sheet in found.sheets:
+            out += [f"{sheet.kind} {sheet.id[:16]}: {sheet.state}. {sheet.sentence}"]
+            rows = [
+                [
+                    cell.name,
+                    f"{cell.signed_at:%Y-%m-%d %H:%M}" if cell.signed_at else "MISSING",
+                    f"{cell.key_until:%Y-%m-%d}" if cell.key_until else "-",
+                    cell.presence,
+                ]
+                for cell in sheet.cells
             ]
-            for s in standings
-        ]
-        empty = "Nothing proposed yet: coop-coordinator agreement new draft.toml"
-        return table(rows, ["document", "id", "signatures", ""], empty)
+            out += [f"  {line}" for line in table(rows, ["member", "signed", "key until", ""], "")]
+            out.append("")
+        return out + [f"SOON: {one}" for one in found.warnings]
 
     answer(document, as_json, lines)
 

@@ -19,15 +19,38 @@ def invite(
     name: Annotated[str, typer.Argument(help="Who it is for.")],
     hours: Annotated[int | None, typer.Option(help="How long the link is good.")] = None,
     address: Annotated[str, typer.Option(help="host:port, if nodes reach you elsewhere.")] = "",
+    replaces: Annotated[
+        str, typer.Option(help="A member whose keys are lost: name, or 8 digits of its id.")
+    ] = "",
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Make one invitation link. It works once; send it to one person on a way you trust."""
+    """Make one invitation link. It works once; send it to one person on a way you trust.
+
+    With --replaces the business comes back under a new key: the connections of the lost one end
+    now, and the members sign a list in which the new key takes its place.
+    """
     from coordinator.wiring import open_house
 
     house = open_house(state(context).home)
     ttl = timedelta(hours=hours if hours is not None else house.settings.invite_hours)
-    invitation = house.enrolment.invite(name, ttl, house.clock(), address=address)
-    document = {"link": invitation.link, "name": name, "hours": ttl.total_seconds() / 3600}
+    lost = house.enrolment.find(replaces) if replaces else None
+    if lost is not None:
+        confirm(f"The keys of {lost.profile.name} ({lost.id[:16]}) are lost?", yes)
+    invitation = house.enrolment.invite(
+        name, ttl, house.clock(), address=address, replaces=lost.id if lost else None
+    )
+    if lost is not None:
+        from protocols.audit.entries import Kind
+
+        with house.log() as log:
+            log.append(Kind.MEMBERSHIP, {"member": lost.id, "state": "keys-lost"})
+    document = {
+        "link": invitation.link,
+        "name": name,
+        "hours": ttl.total_seconds() / 3600,
+        "replaces": lost.id if lost else None,
+    }
     answer(
         document,
         as_json,
@@ -43,6 +66,7 @@ def invite(
 @app.command("list", epilog="Example: coop-coordinator member list --json")
 def list_members(context: typer.Context, as_json: Json = False) -> None:
     """Members and open invitations."""
+    from coordinator.members.matrix import presence_of
     from coordinator.wiring import open_house
 
     house = open_house(state(context).home)
@@ -57,12 +81,15 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
                 "status": m.status.value,
                 "joined_at": m.joined_at.isoformat(),
                 "key": m.public_key.hex(),
+                "key_words": key_words(m.id),
+                "presence": presence_of(m, now),
+                "replaces": m.replaces,
             }
             for m in members
         ],
         "invited": [{"name": i.name, "expires_at": i.expires_at.isoformat()} for i in waiting],
     }
-    rows = [[m.profile.name, m.status.value, m.id[:16], key_words(m.id)] for m in members]
+    rows = [[m.profile.name, presence_of(m, now), m.id[:16], key_words(m.id)] for m in members]
 
     def lines() -> list[str]:
         out = table(rows, ["name", "status", "id", "key words"], "Nobody has joined yet.")
@@ -92,8 +119,9 @@ def remove(
     confirm(f"Remove {member.profile.name} ({member.id[:16]})?", yes)
     with house.log() as log:
         log.append(Kind.REMOVAL, {"member": member.id})
-    house.enrolment.remove(member.id, house.clock())
-    proposed = house.agreements.propose(None)
-    say(f"{member.profile.name} is removed and cannot connect any more.")
+        house.enrolment.remove(member.id, house.clock())
+        proposed = house.propose_roster(log)
+    say(f"{member.profile.name} cannot connect any more. It stands in the list of members until")
+    say("enough of them have signed the next one.")
     for one in proposed:
         say(f"Proposed for signature: {one}")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from node.cli.acting import acting_member
+from node.cli.life import roster_lines
 from node.cli.shell import Json, Yes, answer, confirm, note, say, state
-from protocols.errors import Code, CoopError, LocalError
+from protocols.errors import Code, CoopError, InputError, LocalError
 from protocols.plain import key_words
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ def sign(
     roster_only: Annotated[
         bool, typer.Option("--roster", help="Only the list of members; your agreement stays.")
     ] = False,
+    short_notice: Annotated[
+        bool, typer.Option("--short-notice", help="Although it starts before the notice is over.")
+    ] = False,
     yes: Yes = False,
 ) -> None:
     """Sign the proposed agreement and the list of members."""
@@ -146,10 +150,48 @@ def sign(
     epoch = roster.roster.epoch if roster else 0
     say(f"Version {chosen.agreement.version} of: {chosen.agreement.title}")
     say(f"Members: {members}, roster epoch {epoch}.")
+    if roster is not None and desk.roster_to_sign() is not None:
+        for line in roster_lines(desk, roster):
+            say(line)
     if current is not None and chosen.id != current.id:
         say(f"What changes from version {current.agreement.version}, which you have signed:")
         say(render.comparison(current, chosen))
     confirm("Sign both with your key?", yes)
-    done = desk.sign(chosen.id, roster.id if roster else None)
+    done = desk.sign(chosen.id, roster.id if roster else None, short_notice=short_notice)
     _post(member)
     say(f"Signed: {done.agreement[:16]}. It is in force when enough members have signed.")
+
+
+@app.command(epilog="Example: coop-node agreement terminate --reason 'We part as friends.'")
+def terminate(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option(help="One line, for the others.")] = "",
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Sign the end of the agreement; it ends when as many members have signed as clause 5 asks."""
+    member = acting_member(context, "sign")
+    _post(member)
+    current = member.agreements.current()
+    if current is None:
+        raise LocalError("you have signed no agreement.", code=Code.NOT_FOUND)
+    begun = member.life.begun(current)
+    text = begun.reason if begun is not None else reason
+    if not text:
+        raise InputError(
+            "the others will want to know why.",
+            code=Code.USAGE,
+            where="--reason",
+            fix="Add --reason 'One sentence.'",
+        )
+    say_to = note if as_json else say
+    say_to(f"The end of version {current.agreement.version} of: {current.agreement.title}")
+    say_to(f"Reason{' given by others' if begun is not None else ''}: {text}")
+    confirm("Sign the end of this agreement with your key?", yes)
+    name, signed, needed = member.life.end(current, text)
+    _post(member)
+    ended = member.life.ended(current)
+    document = {"document": name, "signed": signed, "needed": needed, "ended": ended}
+    left = f"{signed} of {needed} needed signatures are known here."
+    over = "The agreement has ended: this node refuses every run and use under it."
+    answer(document, as_json, lambda: [over if ended else left])

@@ -261,6 +261,18 @@ class Life:
         members = len(electorate.voters())
         return name, len(signers), max(1, governance.quorum_terminate.needed(members))
 
+    def begun(self, agreement: ParsedAgreement) -> Termination | None:
+        """The end of a version that others have begun and that I would sign."""
+        with self.database.read() as connection:
+            _, electorate = self._electorate(connection, agreement)
+            signed = self._begun(connection, agreement, electorate)
+        return None if signed is None else read_termination(jws_payload(signed, ENDED))
+
+    def ended(self, agreement: ParsedAgreement) -> bool:
+        """Whether a quorum has ended a version."""
+        with self.database.read() as connection:
+            return terminated(connection, agreement)
+
     def receive_end(self, body: bytes) -> str:
         """Keep a letter about an end, its signatures merged with those that are known.
 

@@ -174,9 +174,14 @@ def finish(home: Path, database: Database | None, now: datetime) -> MemberId:
     return new_id
 
 
+def interrupted(home: Path) -> bool:
+    """Whether a switch was begun and not finished."""
+    return (home / SWITCHING).is_file()
+
+
 def finish_interrupted(home: Path, now: datetime) -> None:
     """At the start of a process that owns this node: finish what a crash left, if anything."""
-    if (home / SWITCHING).is_file():
+    if interrupted(home):
         finish(home, None, now)
 
 
