@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
@@ -59,6 +59,22 @@ def _ordered(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _whole(value: object) -> object:
+    """Python takes ``true`` for 1, pydantic's literals too; documents do not (SPEC.md 2.3)."""
+    if isinstance(value, bool):
+        raise ValueError(f"1 is expected, found {str(value).lower()}")
+    return value
+
+
+def _truth(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("true or false is expected")
+    return value
+
+
+One = Annotated[Literal[1], BeforeValidator(_whole)]
+Always = Annotated[Literal[True], BeforeValidator(_truth)]
+Never = Annotated[Literal[False], BeforeValidator(_truth)]
 Utc = Annotated[datetime, BeforeValidator(parse_utc)]
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]

@@ -10,7 +10,17 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from protocols.agreement.base import Document, Name, Names, Text, Title, Version, distinct
+from protocols.agreement.base import (
+    Always,
+    Document,
+    Name,
+    Names,
+    Never,
+    Text,
+    Title,
+    Version,
+    distinct,
+)
 
 MAX_ANSWER_DAYS = 31  # GDPR art. 12(3): one month
 MAX_NOTIFY_HOURS = 72  # GDPR art. 33(1)
@@ -188,8 +198,8 @@ class Confidentiality(Document):
     type: Literal["confidentiality"]
     max_uses_per_day: PerDay
     max_pulls_per_day: PerDay
-    no_reidentification: Literal[True]
-    no_inversion: Literal[True]
+    no_reidentification: Always
+    no_inversion: Always
 
 
 class SubProcessor(Document):
@@ -204,7 +214,7 @@ class Sharing(Document):
     """Clause 22: nothing is passed on; in which countries and by whom the coordinator runs."""
 
     type: Literal["sharing"]
-    onward: Literal[False]
+    onward: Never
     countries: Countries
     coordinator_country: Country
     sub_processors: Annotated[tuple[SubProcessor, ...], Field(max_length=50)]
@@ -250,7 +260,7 @@ class Oversight(Document):
     type: Literal["oversight"]
     slices: MaybeNames
     reasons_required: bool
-    human_decision: Literal[True]
+    human_decision: Always
 
 
 class Retention(Document):
@@ -269,4 +279,4 @@ class Membership(Document):
     leave_notice_days: Days
     past_models: Literal["keep", "retire", "retrain"]
     retrain_days: Days
-    suspend_at_once: Literal[True]
+    suspend_at_once: Always

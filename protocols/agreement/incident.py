@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from protocols.agreement.base import Document, Hex32, Hex64, Text, Utc, utc_text
+from protocols.agreement.base import Document, Hex32, Hex64, One, Text, Utc, utc_text
 from protocols.agreement.order import OPERATOR
 from protocols.agreement.parse import validated
 from protocols.canonical import Json, json_id
@@ -46,7 +46,7 @@ class Incident(Document):
     """One step of one incident. ``freeze``: no run while it is open."""
 
     kind: Literal["datacoop/incident"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     incident: Hex32
     state: State

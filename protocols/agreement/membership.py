@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from protocols.agreement.base import Document, Hex64, Text, Utc, utc_text
+from protocols.agreement.base import Document, Hex64, One, Text, Utc, utc_text
 from protocols.agreement.parse import validated
 from protocols.agreement.roster import ParsedRoster
 from protocols.agreement.terms import Governance
@@ -41,7 +41,7 @@ class Notice(Document):
     """One member about itself. ``until``: when a leaver is gone; else null."""
 
     kind: Literal["datacoop/membership"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     member: Hex64
     state: State
@@ -61,7 +61,7 @@ class Succession(Document):
     """The same business under a new identity key: ``old`` is replaced by ``member``."""
 
     kind: Literal["datacoop/succession"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     old: Hex64
     member: Hex64
@@ -90,7 +90,7 @@ class Termination(Document):
     """The end of an agreement version before its term."""
 
     kind: Literal["datacoop/termination"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     agreement: Hex64
     at: Utc

@@ -15,6 +15,7 @@ from protocols.agreement.base import (
     Hex32,
     Hex64,
     Name,
+    One,
     OrderedColumns,
     OrderedIds,
     Utc,
@@ -66,7 +67,7 @@ class Order(Document):
     """
 
     kind: Literal["datacoop/order"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     run: Hex32
     agreement: Hex64

@@ -80,6 +80,18 @@ _EXPECTED = {
     "too_long": "a list of at most {max_length}",
 }
 """What pydantic's kinds of error mean, for people."""
+_PATTERNS = {
+    r"^[a-z][a-z0-9_:.-]{0,63}$": "a name of small letters, digits, points and colons",
+    r"^[0-9a-f]{64}$": "64 hexadecimal digits",
+    r"^[0-9a-f]{32}$": "32 hexadecimal digits",
+    r"^[A-Za-z_][A-Za-z0-9_.]{0,127}$": "the name of a column",
+    r"^[A-Z]{2}$": "a country of two capital letters, such as DE,",
+    r"^[A-Z]{3}$": "a currency of three capital letters, such as EUR,",
+    r"^[a-z]{2,3}(-[A-Z]{2})?$": "a language such as en or de-AT",
+    r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$": "a version such as 0.1.0",
+    r"^c(0[1-9]|[12][0-9]|30)$": "the id of a clause, c01 to c30,",
+}
+"""What the patterns of ``base`` and ``duties`` mean, for people."""
 
 
 def _found(value: object) -> str:
@@ -99,23 +111,44 @@ def sentences(
     error: ValidationError, document: Json
 ) -> tuple[tuple[tuple[str | int, ...], str], ...]:
     """What the schema refuses: the schema's path of each problem, and a sentence for people."""
-    found = [one for one in error.errors(include_url=False) if _meant(one["loc"], document)]
+    every = error.errors(include_url=False)
+    found = [one for one in every if _meant(one, document)] or every
     return tuple((one["loc"], _sentence(one, document)) for one in found)
 
 
-def _meant(path: Sequence[str | int], document: Json) -> bool:
-    """Whether a problem is one of the form that was meant, where a quorum has two forms."""
-    other = {"Members": False, "Fraction": True}
-    at = next((number for number, step in enumerate(path) if step in other), None)
-    if at is None:
-        return True
-    value: Any = document
-    for step in path[:at]:
-        if isinstance(value, Mapping) and step not in value:
-            continue  # the name of a block's type, which the schema adds
-        value = value[step]
-    counted = isinstance(value, Mapping) and "members" in value
-    return counted != other[str(path[at])]
+def _meant(problem: Mapping[str, Any], document: Json) -> bool:
+    """Whether a problem is one of what was written.
+
+    A quorum has two forms, and pydantic tries both; and it calls a list too short whose entries
+    are wrong for other reasons.
+    """
+    path = problem["loc"]
+    at = next((number for number, step in enumerate(path) if _form(step)), None)
+    if at is not None:
+        value = _value(document, path[:at])
+        counted = isinstance(value, Mapping) and "members" in value
+        if counted != (_form(path[at]) == "Members"):
+            return False
+    value = _value(document, path)
+    return not (problem["type"] == "too_short" and isinstance(value, list) and len(value) > 0)
+
+
+def _form(step: str | int) -> str:
+    """``Members`` or ``Fraction`` if a step of a schema's path is a form of a quorum."""
+    if step == "Members":
+        return "Members"
+    return "Fraction" if isinstance(step, str) and step.endswith("Fraction]") else ""
+
+
+def _value(document: Any, path: Sequence[str | int]) -> Any:
+    """What stands at a schema's path; steps that the schema adds are passed over."""
+    value = document
+    for step in path:
+        known = step in value if isinstance(value, Mapping) else False
+        if isinstance(value, list) and isinstance(step, int):
+            known = step < len(value)
+        value = value[step] if known else value
+    return value
 
 
 def _sentence(problem: Mapping[str, Any], document: Json) -> str:
@@ -129,6 +162,10 @@ def _sentence(problem: Mapping[str, Any], document: Json) -> str:
         message = "this list is empty; empty means nobody decided, so it is refused"
     elif kind.startswith("union_tag"):
         message = f"this type of clause is not known; expected one of {', '.join(TYPE_OF.values())}"
+    elif kind == "string_pattern_mismatch":
+        pattern = str(problem["ctx"]["pattern"])
+        expected = _PATTERNS.get(pattern, f"text of the form {pattern}")
+        message = f"{expected} is expected, found {_found(problem['input'])}"
     elif kind in _EXPECTED:
         expected = _EXPECTED[kind].format(**problem.get("ctx", {}))
         message = f"{expected} is expected, found {_found(problem['input'])}"
@@ -143,17 +180,22 @@ def _place(path: Sequence[str | int], document: Json) -> str:
     rest = list(path)
     if len(rest) >= 2 and rest[0] == "clauses" and isinstance(rest[1], int):
         words.append(_clause_name(document, rest[1]))
-        rest = [part for part in rest[2:] if part not in ("machine", "Members", "Fraction")]
+        rest = [part for part in rest[2:] if part != "machine" and not _form(part)]
     for part in rest:
         if isinstance(part, int) and words:
             words[-1] += f"[{part}]"
         else:
-            words.append(str(part))
+            words.append(_shown(str(part)))
     return " ".join(words)
+
+
+def _shown(key: str) -> str:
+    """A key of a stranger: short, and nothing in it that a terminal would obey."""
+    return key[:60] if key.isprintable() else ascii(key[:60])
 
 
 def _clause_name(document: Json, index: int) -> str:
     try:
-        return str(document["clauses"][index]["id"])
+        return _shown(str(document["clauses"][index]["id"]))
     except (KeyError, IndexError, TypeError):
         return f"clause number {index + 1}"

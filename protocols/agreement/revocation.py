@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from protocols.agreement.base import Document, Hex32, Hex64, Text, Utc, utc_text
+from protocols.agreement.base import Document, Hex32, Hex64, One, Text, Utc, utc_text
 from protocols.agreement.blocks import Governance
 from protocols.agreement.parse import validated
 from protocols.agreement.second import may_sign, still_missing
@@ -40,7 +40,7 @@ class Revocation(Document):
     """A model that may not be used any more, and why."""
 
     kind: Literal["datacoop/revocation"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     model: Hex64
     run: Hex32

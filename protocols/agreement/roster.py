@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from protocols.agreement.base import MAX_MEMBERS, Document, Hex64, Title, Utc, utc_text
+from protocols.agreement.base import MAX_MEMBERS, Document, Hex64, One, Title, Utc, utc_text
 from protocols.agreement.glyphs import skeleton
 from protocols.agreement.parse import validated
 from protocols.agreement.terms import Governance
@@ -60,7 +60,7 @@ class Roster(Document):
     """One epoch: members in ascending order of id, each business once."""
 
     kind: Literal["datacoop/roster"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     epoch: Annotated[int, Field(ge=1, le=1_000_000)]
     prev: Hex64 | None

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import Field, model_validator
 
-from protocols.agreement.base import Document, Hex64, Text, Title, Version
+from protocols.agreement.base import Document, Hex64, One, Text, Title, Version
 from protocols.agreement.blocks import (
     NEVER_RELEASED,
     PROFILES,
@@ -236,7 +236,7 @@ class Agreement(Document):
     """One version of the agreement. ``prev`` is the id of the version that it replaces."""
 
     kind: Literal["datacoop/agreement"]
-    v: Literal[1]
+    v: One
     coop: Hex64
     version: Count
     prev: Hex64 | None
