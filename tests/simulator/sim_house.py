@@ -110,7 +110,7 @@ class House:
             noise=noise_of(Entropy(f"house {self.name}")),
             monotonic=lambda: 0.0,
             clock=clock,
-            ledgers=sqlite_ledgers(file, allowance(self.papers)),
+            ledgers=sqlite_ledgers(file, allowance(self.papers), key),
             fetch_round=lambda run, number: self.calls.fetch("round", run, f"{number:04d}"),
             prepare=self.prepare or self._prepare,
             check_log=lambda head, evidence: None,  # no round is run here

@@ -34,7 +34,7 @@ from protocols.errors import Refused
 from protocols.ids import MemberId, RunId
 from protocols.privacy.noise import discrete_gaussian
 from protocols.secagg.params import LogHead
-from protocols.signing import SigningKey
+from protocols.signing import SigningKey, identity_of
 from protocols.workloads import churn
 from sim_grid import client_context, run_client_app
 from sim_papers import Papers
@@ -75,10 +75,17 @@ class MemoryLedgers:
         self.sets[run, round] = members
 
 
-def sqlite_ledgers(file: Path, allowed: int | None) -> Ledgers:
+SOMEBODY = SigningKey(b"\x5a" * 32)
+
+
+def sqlite_ledgers(file: Path, allowed: int | None, key: SigningKey = SOMEBODY) -> Ledgers:
     """The node's own, over its store."""
     database = Database.open(file, create=True)
-    member = SimpleNamespace(database=database, home=SimpleNamespace(clock=lambda: NOW))
+    member = SimpleNamespace(
+        database=database,
+        home=SimpleNamespace(clock=lambda: NOW, keys=SimpleNamespace(identity=key)),
+        membership=SimpleNamespace(member=identity_of(key.public)),
+    )
     return _Ledgers(member, lambda run: allowed)  # type: ignore[arg-type]
 
 
