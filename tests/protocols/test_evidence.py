@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols import bundle
+from protocols.agreement.base import utc_text
 from protocols.agreement.order import read_order
 from protocols.agreement.roster import make_roster, read_roster
+from protocols.agreement.terms import Term
 from protocols.audit.entries import Kind
 from protocols.audit.verify import proof_bytes
 from protocols.audit.writer import LogWriter
@@ -26,6 +28,7 @@ from protocols.ids import AgreementId, ModelId, RosterId
 from protocols.release import Documents, decision, log_facts, make_card
 from protocols.retrace import read_record, record_bytes
 from protocols.signing import SigningKey, jws_payload, jws_sign
+from protocols.useterms import read_use
 from small_coop import (
     COOP,
     COORDINATOR,
@@ -612,3 +615,103 @@ def test_two_releases_of_one_order_share_their_model() -> None:
     assert first.trace.model_file() == second.trace.model_file()
     document = jws_payload(json.loads(released()[1][bundle.ORDER]), "order")
     assert read_order(document, "order").id == first.course.order.id
+
+
+# -------------------------------------------------------------------------------- use terms
+
+USE_EDITS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a later date": lambda use: use.update(expires="2036-01-01T00:00:00Z"),
+    "an earlier date": lambda use: use.update(expires="2026-03-02T12:00:00Z"),
+    "another licence": lambda use: use.update(licence="anything"),
+    "one more purpose": lambda use: use["purposes"].append("credit-scoring"),
+    "no purpose": lambda use: use.update(purposes=[]),
+    "a friend": lambda use: use["recipients"]["members"].append("fe" * 32),
+    "somebody left out": lambda use: use["recipients"]["members"].pop(),
+    "another rule": lambda use: use["recipients"].update(rule="friends"),
+    "a contributor hidden": lambda use: use["contributors"].pop(0),
+    "to be handed on": lambda use: use.update(no_onward=False),
+    "as a decision": lambda use: use.pop("decision_support"),
+    "somebody else's": lambda use: use.update(foreground="cooperative"),
+}
+
+
+@pytest.mark.parametrize("name", USE_EDITS)
+def test_use_terms_that_do_not_follow_from_agreement_and_run(name: str) -> None:
+    found, run = finished()
+    files = bundle_of(found, run, edit=lambda card: USE_EDITS[name](card["use"]))
+    error = fails(files, found.pins, "card", bundle.CARD)
+    assert "'use'" in error.problem
+
+
+@pytest.mark.parametrize(
+    ("figures", "days"),
+    [
+        ({"use_days": 20, "models_days": 90}, 20),
+        ({"use_days": 90, "models_days": 20}, 20),
+        ({"use_days": 3000, "models_days": 3000}, None),
+    ],
+)
+def test_a_result_expires_with_the_first_of_three_clauses(
+    figures: dict[str, int], days: int | None
+) -> None:
+    found, run = finished(found=coop(**figures))
+    use = verify_release(bundle_of(found, run), found.pins).card["use"]
+    term = found.agreement.terms.block("c30", Term)
+    assert term is not None
+    ends = NOW + timedelta(days=days) if days is not None else term.ends
+    assert use["expires"] == utc_text(ends)
+
+
+@pytest.mark.parametrize(
+    ("rule", "percent", "expected"),
+    [("contributors", 0, 6), ("contributors", 50, 6), ("contributors", 67, 5), ("members", 100, 6)],
+)
+def test_who_gets_a_result_follows_from_the_sums(rule: str, percent: int, expected: int) -> None:
+    """The sixth member is in two of three sums: 66.7 %."""
+    found = coop(recipients=rule, min_rounds_percent=percent)
+    run = found.run()
+    for present in (MEMBERS, MEMBERS[:5], MEMBERS):
+        run.present = present
+        run.play()
+    use = verify_release(bundle_of(found, run), found.pins).card["use"]
+    assert use["recipients"] == {"rule": rule, "members": list(IDS[:expected])}
+    assert use["contributors"] == list(IDS)
+
+
+def test_who_only_evaluated_is_no_contributor_and_gets_nothing() -> None:
+    found = coop(recipients="contributors", min_rounds_percent=0)
+    run = found.run()
+    for present in (MEMBERS[:5], MEMBERS[:5], MEMBERS):
+        run.present = present
+        run.play()
+    card = verify_release(bundle_of(found, run), found.pins).card
+    assert card["use"]["contributors"] == list(IDS[:5])
+    assert card["use"]["recipients"]["members"] == list(IDS[:5])
+    assert card["cohort"]["survivors_max"] == 6
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda card: card.pop("use"),
+        lambda card: card["use"].pop("licence"),
+        lambda card: card["use"].update(more=1),
+        lambda card: card["use"].update(licence=7),
+        lambda card: card["use"].update(purposes="all"),
+        lambda card: card["use"].update(expires="tomorrow"),
+        lambda card: card["use"].update(recipients=[]),
+        lambda card: card["use"]["recipients"].update(members=["me"]),
+        lambda card: card["use"].update(contributors=[7]),
+        lambda card: card["use"].update(contributors=["ab" * 32] * 1001),
+        lambda card: card.update(created="2026-03-01"),
+    ],
+)
+def test_use_terms_that_cannot_be_read_are_no_terms(
+    edit: Callable[[dict[str, Any]], object],
+) -> None:
+    _, files = released()
+    card = json.loads(files[bundle.CARD])
+    assert read_use(card, "card").licence == "members-only"
+    edit(card)
+    with pytest.raises(InputError):
+        read_use(card, "card")
