@@ -91,6 +91,7 @@ class Home:
             journal=self.journal,
             clock=self.clock,
             restored_at=keys.restored_at(self.folder),
+            others=frozenset(one.purpose for one in catalogue.CATALOGUE.values()),
         )
 
     def vault(self) -> Vault:

@@ -58,6 +58,7 @@ class ConsentDesk:
         journal: appends one entry (kind, facts); counts only, never who.
         clock: aware UTC time.
         restored_at: when the keys came back from a backup, or None.
+        others: purposes that read no customer's lines, for which a legal basis may be recorded.
     """
 
     database: Database
@@ -66,6 +67,7 @@ class ConsentDesk:
     journal: Journal
     clock: Callable[[], datetime]
     restored_at: datetime | None = None
+    others: frozenset[str] = frozenset()
 
     # --- entering ---------------------------------------------------------------------------
 
@@ -134,7 +136,8 @@ class ConsentDesk:
             InputError: a legitimate interest without the reference of its assessment, or consent
                 with one, or no such purpose.
         """
-        self._require_scope(scope)
+        if scope not in self.others:
+            self._require_scope(scope)
         if basis is Basis.LEGITIMATE_INTEREST and not _REFERENCE.fullmatch(assessment):
             raise InputError(
                 "a legitimate interest needs an assessment: a short reference without blanks.",
