@@ -249,10 +249,11 @@ def _current(context: typer.Context) -> ParsedAgreement:
 
 def schema() -> None:
     """The JSON Schema of an agreement (2020-12), with every key and its meaning."""
-    from importlib import resources
+    import json
 
-    folder = resources.files("protocols.agreement")
-    say(folder.joinpath("agreement.schema.json").read_text("utf-8").rstrip("\n"))
+    from protocols.agreement.schema import agreement_schema
+
+    say(json.dumps(agreement_schema(), indent=2, ensure_ascii=False))
 
 
 def templates(as_json: Json = False) -> None:
