@@ -137,9 +137,8 @@ def test_whatever_write_the_process_dies_at_the_sums_hold(
         truth = Truth(shop)
         try:
             for name, run, write in steps:
-                with killed_at(shop, write):
-                    with suppress(Refused, LocalError):
-                        STEPS[name](truth, run)
+                with killed_at(shop, write), suppress(Refused, LocalError):
+                    STEPS[name](truth, run)
                 truth.check()
         finally:
             shop.database.close()
