@@ -1,5 +1,7 @@
 """A release for its recipients alone: one signed header, one content key, sealed to each of them.
 
+The format is normative in protocols/SPEC.md section 2.
+
 The file is three length-prefixed fields: the name of the format, the header as a signed document
 (JWS, the coordinator's key), the encrypted bundle. The header says which release it is and on
 what terms, and carries the content key once for each recipient, sealed with HPKE (RFC 9180: base

@@ -1,5 +1,7 @@
 """What a result may be used for, by whom and until when; from the agreement and the run alone.
 
+protocols/SPEC.md section 1.
+
 A release carries these terms on its card. Whoever has followed the run derives them again, so a
 coordinator can neither favour a member nor stretch a date. Figures beside models would carry the
 same section; this version releases none.

@@ -1,4 +1,4 @@
-"""The document that takes a released model back (SPEC.md section 7).
+"""The document that takes a released model back (protocols/SPEC.md section 4).
 
 The operator signs it, and an approver too if clause 5 names "revoke". A node that has verified it
 never uses the model again: there is no document that undoes it, a model that is wanted back is

@@ -1,5 +1,7 @@
 """The second person of clause 5: whose signatures an act needs beside the first.
 
+protocols/SPEC.md section 3.
+
 A coordinator's release needs operator and approver if ``two_person`` names "release"; an
 operator's order, revocation or removal needs an approver if it names them.
 """
