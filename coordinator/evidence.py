@@ -23,7 +23,7 @@ from protocols.agreement.membership import NOTICE, SUCCESSION, TERMINATION
 from protocols.agreement.roster import read_roster
 from protocols.audit.verify import proof_bytes
 from protocols.canonical import Json, parse_json
-from protocols.errors import Code, InputError
+from protocols.errors import Code, InputError, LocalError
 from protocols.pack.form import Contents, make_pack
 from protocols.signing import jws_merge, jws_only, jws_payload
 
@@ -98,6 +98,12 @@ def _one(known: Mapping[str, object], prefix: str, what: str) -> str:
 
 def _whole(house: House) -> Contents:
     coop, chain = house.office.public.coop, house.agreements.roster_chain()
+    if not chain:
+        raise LocalError(
+            "no list of members has been signed yet, so there is nothing to show.",
+            code=Code.NOT_FOUND,
+            fix="Propose an agreement and wait for the signatures: agreement status.",
+        )
     keys: dict[str, bytes] = {}
     for one in chain:
         keys |= read_roster(jws_payload(one, "roster"), "roster").keys

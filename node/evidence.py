@@ -18,7 +18,7 @@ from node.policy.agreements import AGREEMENT
 from node.store.documents import AcceptedRosters, Documents, Signatures, SignedAgreements
 from node.store.incidents import Incidents
 from node.store.life import Notices, Terminations
-from node.store.orders import Orders
+from node.store.orders import Orders, OrderState
 from node.store.releases import Releases, Revocations
 from protocols import bundle
 from protocols.agreement.membership import verify_termination
@@ -52,13 +52,15 @@ def evidence(member: Member, *, run: str = "", release: str = "") -> bytes:
     if not run and not release:
         return make_pack(whole)
     runs = {jws_payload(one, ORDER)["run"]: one for one in whole.orders}
+    with member.database.read() as db:
+        every = {one.run: one.state for one in Orders(db).list()}
     models = {name: _run_of(found) for name, found in whole.releases.items()}
     models |= {c["model"]: c["run"] for c in (jws_payload(one, CARD) for one in whole.cards)}
     if release:
         model = _one(models, release, "release")
         name, scope, kept = str(models[model]), {"release": model}, {model}
     else:
-        name = _one(runs, run, "run")
+        name = _one(every, run, "run")
         scope, kept = {"run": name}, {model for model, of in models.items() if of == name}
     return make_pack(
         replace(
@@ -102,9 +104,10 @@ def _whole(member: Member) -> Contents:
         for epoch in rosters:
             keys |= epoch.keys
         agreements = _agreements(db, keys)
-        known = {jws_payload(one, AGREEMENT)["version"]: one for one in agreements}
         mine = {one.agreement for one in SignedAgreements(db).list()}
-        orders = [parse_json(one.jws, ORDER) for one in Orders(db).list()]
+        # an order that the gate refused may be anything; the log says that it was refused
+        taken = [one for one in Orders(db).list() if one.state is not OrderState.REFUSED]
+        orders = [parse_json(one.jws, ORDER) for one in taken]
         cards = [parse_json(one.card, CARD) for one in Releases(db).list()]
         documents = _statements(db, rosters)
     orders = [one for one in orders if jws_payload(one, ORDER)["agreement"] in mine]
@@ -116,7 +119,7 @@ def _whole(member: Member) -> Contents:
         side="node",
         made=member.home.clock(),
         software=version("datacoop"),
-        agreements=[known[number] for number in sorted(known)],
+        agreements=agreements,
         rosters=chain,
         orders=orders,
         cards=[

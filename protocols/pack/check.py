@@ -184,7 +184,7 @@ class _Checker:
     # ------------------------------------------------------------------- who agreed to what
 
     def _read_agreements(self) -> None:
-        before: ParsedAgreement | None = None
+        versions: dict[int, set[str]] = {}
         for name in self._under("agreements"):
             with _check("agreements", name):
                 parsed = read_agreement(jws_payload(self._signed(name), name), name)
@@ -193,12 +193,13 @@ class _Checker:
                     raise _bad("the file has the name of another version.")
                 if one.coop != self._coop:
                     raise _bad("it is of another cooperative than the pack.")
-                follows = before is None or one.version > before.agreement.version + 1
-                if before is not None and not follows and one.prev != before.id:
-                    raise _bad(f"it does not replace version {before.agreement.version} here.")
-                self._agreements[parsed.id] = before = parsed
+                before = versions.get(one.version - 1)
+                if before is not None and one.prev not in before:
+                    raise _bad(f"it does not replace version {one.version - 1} in this pack.")
+                versions.setdefault(one.version, set()).add(parsed.id)
+                self._agreements[parsed.id] = parsed
         with _check("agreements", form.MANIFEST):
-            if before is None:
+            if not self._agreements:
                 raise _bad("the pack holds no agreement.")
             if self._known and self._known.isdisjoint(self._agreements):
                 raise _bad("none of its agreements is one that you know.")

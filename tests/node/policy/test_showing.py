@@ -166,6 +166,26 @@ def test_a_pack_for_a_run_shows_its_entries_alone(member: Any) -> None:
         evidence.evidence(member, run="0000")
 
 
+def test_an_order_that_was_refused_is_not_passed_on(member: Any) -> None:
+    """It may be signed by anybody; that it was refused stands in the log."""
+    from agreement_world import STRANGER, churn_order
+
+    from node.store.orders import Orders, OrderState, StoredOrder
+
+    forged = jws_sign(churn_order(run="99" * 16).document, "operator", STRANGER)
+    stored = StoredOrder(
+        "99" * 16, "aa" * 32, "churn", "d2" * 32, json_bytes(forged), OrderState.REFUSED, (), NOW
+    )
+    with member.database.write() as db:
+        Orders(db).put(stored, NOW)
+    member.home.journal("refusal", {"run": "99" * 16, "clauses": ("c05",)})
+    for archive in (evidence.evidence(member), evidence.evidence(member, run="9999")):
+        verify_pack(archive, "pack", software=VERSION)
+        assert not [one for one in unpack(archive, "pack") if "99" * 16 in one]
+    entries = [one for one in unpack(archive, "pack") if one.startswith("log/entries/")]
+    assert len(entries) == 1
+
+
 def test_a_fork_that_the_node_holds_is_in_its_pack(member: Any) -> None:
     _heads(member, b"\x01" * 32, b"\x02" * 32)
     assert "forked" in verify_pack(evidence.evidence(member), "pack", software=VERSION).fork

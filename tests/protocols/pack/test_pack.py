@@ -309,6 +309,23 @@ def test_a_fork_is_a_finding_that_the_pack_proves() -> None:
     assert f"heads: {report.fork}" in report.lines()
 
 
+def test_versions_follow_each_other_and_two_proposals_may_stand_side_by_side() -> None:
+    from protocols.agreement.parse import read_agreement
+    from protocols.agreement.template import amend
+
+    first = contents().agreements[0]
+    parsed = read_agreement(form.jws_payload(first, ""), "")
+    two = [amend(parsed, "c14", {"max_runs": one}) for one in (3, 4)]
+    proposals = [jws_sign(one.document, IDS[0], MEMBERS[0]) for one in two]
+    text = "\n".join(verify(make_pack(replace(contents(), agreements=[first, *proposals]))))
+    assert text.count("it is a proposal and nothing was done under it") == 2
+    other = {**two[0].document, "prev": "ab" * 32}
+    with pytest.raises(InputError, match="does not replace version 1"):
+        verify(
+            make_pack(replace(contents(), agreements=[first, jws_sign(other, IDS[0], MEMBERS[0])]))
+        )
+
+
 def test_the_unchanged_pack_passes_after_rebuilding() -> None:
     verify(rebuilt(lambda files: None))
 
