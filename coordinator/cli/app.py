@@ -12,6 +12,7 @@ from coordinator.cli import (
     agreement,
     exchange,
     incident,
+    log,
     member,
     office,
     office_duties,
@@ -34,6 +35,7 @@ app.add_typer(runs.app, name="run")
 app.add_typer(release.app, name="release")
 app.add_typer(incident.app, name="incident")
 app.add_typer(people.app, name="people")
+app.add_typer(log.app, name="log")
 office.register(app)
 office_duties.register(app)
 exchange.register(agreement.app)

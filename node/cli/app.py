@@ -17,6 +17,7 @@ from node.cli import (
     exchange,
     house,
     life,
+    log,
     models,
     notice,
     orders,
@@ -47,6 +48,7 @@ app.add_typer(subjects.app, name="requests")
 app.add_typer(notice.app, name="notice")
 exchange.register(agreement.app)
 proof.register(app)
+app.add_typer(log.app, name="log")
 
 
 @app.callback()

@@ -300,10 +300,9 @@ class Witness:
 
     def _hand_over(self, office: Office) -> None:
         signed = self.kept.countersign()
-        if signed is None or signed.cosigned_at is None:
-            return
-        office.submit("cosignature", f"{signed.head.size}-{signed.cosigned_at}", signed.note)
-        self.kept.submitted(signed.cosigned_at)
+        if signed is not None:
+            office.submit("cosignature", signed.mark, signed.note)
+            self.kept.submitted(signed)
 
     def _compare_due(self) -> bool:
         last = self.kept.status().compared_at

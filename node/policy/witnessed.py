@@ -51,6 +51,11 @@ class Kept:
     note: bytes = field(repr=False)
     cosigned_at: int | None = None
 
+    @property
+    def mark(self) -> str:
+        """Which countersignature this is: size and time."""
+        return f"{self.head.size}-{self.cosigned_at}"
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -62,7 +67,7 @@ class Status:
     size: int = -1
     root: str = ""
     verified_at: str = ""  # instant
-    submitted_at: int = -1  # time of the countersignature that the coordinator has
+    submitted: str = ""  # size and time of the countersignature that the coordinator has
     compared_at: str = ""  # instant
 
 
@@ -174,12 +179,12 @@ class Witnessed:
             last = kept.cosigned_at
             if last is None or now - last >= AGAIN_AFTER.total_seconds():
                 kept = self._sign(kept, max(now, self._last_time()))
-            return kept if kept.cosigned_at != status.submitted_at else None
+            return kept if kept.mark != status.submitted else None
 
-    def submitted(self, at: int) -> None:
-        """The coordinator has the countersignature of that time."""
+    def submitted(self, signed: Kept) -> None:
+        """The coordinator has this countersignature."""
         with self._exclusive():
-            self._put(replace(self.status(), submitted_at=at))
+            self._put(replace(self.status(), submitted=signed.mark))
 
     def compared(self) -> None:
         """The heads that other members countersigned have been compared now."""

@@ -138,7 +138,10 @@ def check_growth(old: Checkpoint, new: Checkpoint, proof: tuple[bytes, ...], pee
     if old.origin != new.origin:
         problem = f"checkpoints of two logs were mixed: {old.origin} and {new.origin}."
     elif new.size < old.size:
-        problem = f"the log had {old.size} entries and now has {new.size}: entries were removed."
+        problem = (
+            f"the log had {old.size} entries and now has {new.size}: entries were removed, or the "
+            "coordinator was restored from an older backup."
+        )
     elif new.size == old.size and new.root != old.root:
         problem = f"two different logs of {old.size} entries were shown: the log is forked."
     else:

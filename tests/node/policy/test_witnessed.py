@@ -77,8 +77,7 @@ def test_a_head_is_kept_then_signed_then_handed_over(world: World) -> None:
     assert [kind for kind, _ in world.entries] == ["witness"]
     # until the coordinator has it, it is given again, the same bytes
     assert world.node.countersign() == signed
-    assert signed.cosigned_at is not None
-    world.node.submitted(signed.cosigned_at)
+    world.node.submitted(signed)
     assert world.node.countersign() is None
     assert world.open().newest() == signed  # and after a restart
 
@@ -87,7 +86,7 @@ def test_an_unchanged_head_is_signed_again_after_an_hour(world: World) -> None:
     world.contact()
     first = world.node.countersign()
     assert first is not None and first.cosigned_at is not None
-    world.node.submitted(first.cosigned_at)
+    world.node.submitted(first)
     world.now += timedelta(minutes=59)
     world.contact()
     assert world.node.countersign() is None
