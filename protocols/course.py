@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from protocols.agreement.order import ParsedOrder
 from protocols.agreement.roster import ParsedRoster
 from protocols.agreement.terms import (
+    Audit,
     Competition,
     Contribution,
     Privacy,
@@ -153,6 +154,14 @@ class Course:
         return max(privacy.colluders, self.order.order.colluders)
 
     @property
+    def spot_percent(self) -> int:
+        """How much of a large sum each auditor recomputes (clause 24)."""
+        audit = self.terms.block("c24", Audit)
+        if audit is None:
+            raise Refused("the agreement says nothing about evidence.", clauses=("c24",))
+        return audit.spot_check_percent
+
+    @property
     def least_survivors(self) -> int:
         """No sum is over fewer members, as the descriptor has it."""
         floor = least_cohort(self.colluders, self.floor)
@@ -218,6 +227,7 @@ class Course:
             colluders=self.colluders,
             min_cohort=self.floor,
             w_max=contribution.w_max,
+            spot_percent=self.spot_percent,
         )
 
     def descriptor(
@@ -255,6 +265,7 @@ class Course:
             max_dropout=order.max_dropout_percent,
             stage_timeouts_s=order.stage_timeouts_s.in_order,
             sigma_local=self.sigma_local(task),
+            spot_percent=self.spot_percent,
         )
 
     def expected(

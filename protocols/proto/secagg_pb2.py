@@ -4,72 +4,75 @@
 # source: protocols/proto/secagg.proto
 # Protobuf Python Version: 6.33.5
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 6, 33, 5, "", "protocols/proto/secagg.proto"
+    _runtime_version.Domain.PUBLIC,
+    6,
+    33,
+    5,
+    '',
+    'protocols/proto/secagg.proto'
 )
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1cprotocols/proto/secagg.proto\x12\x12\x64\x61tacoop.secagg.v2"\x9b\x01\n\x08\x45nvelope\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0b\n\x03run\x18\x02 \x01(\x0c\x12\r\n\x05round\x18\x03 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\r\n\x05stage\x18\x05 \x01(\r\x12\x11\n\tagreement\x18\x06 \x01(\x0c\x12\x0e\n\x06sender\x18\x07 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c"\xf9\x03\n\nDescriptor\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x0c\n\x04\x63oop\x18\x02 \x01(\x0c\x12\x0b\n\x03run\x18\x03 \x01(\x0c\x12\r\n\x05round\x18\x04 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x0c\n\x04task\x18\x06 \x01(\t\x12\x12\n\nmodel_hash\x18\x07 \x01(\x0c\x12\x12\n\norder_hash\x18\x08 \x01(\x0c\x12\x11\n\tagreement\x18\t \x01(\x0c\x12\x10\n\x08log_root\x18\n \x01(\x0c\x12\x11\n\ttask_hash\x18\x0b \x01(\x0c\x12\x13\n\x0broster_hash\x18\x0c \x01(\x0c\x12\x0b\n\x03ids\x18\r \x03(\x0c\x12\x11\n\tcolluders\x18\x0e \x01(\r\x12\x0e\n\x06quorum\x18\x0f \x01(\r\x12\x11\n\tthreshold\x18\x10 \x01(\r\x12\x0e\n\x06\x64\x65gree\x18\x11 \x01(\r\x12\x12\n\nmin_cohort\x18\x12 \x01(\r\x12\x0b\n\x03\x64im\x18\x13 \x01(\r\x12\x0c\n\x04\x62its\x18\x14 \x01(\r\x12\r\n\x05scale\x18\x15 \x01(\r\x12\x0c\n\x04\x63lip\x18\x16 \x01(\x01\x12\r\n\x05w_max\x18\x17 \x01(\r\x12\x13\n\x0bsigma_local\x18\x18 \x01(\x01\x12\x17\n\x0fprev_transcript\x18\x19 \x01(\x0c\x12\x13\n\x0bmax_dropout\x18\x1a \x01(\r\x12\x18\n\x10stage_timeouts_s\x18\x1b \x03(\r\x12\x10\n\x08log_size\x18\x1c \x01(\x04"Y\n\x10\x41\x64vertiseRequest\x12\x32\n\ndescriptor\x18\x01 \x01(\x0b\x32\x1e.datacoop.secagg.v2.Descriptor\x12\x11\n\tsignature\x18\x02 \x01(\x0c"\x88\x01\n\rAdvertisement\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x10\n\x08\x63_public\x18\x02 \x01(\x0c\x12\x10\n\x08s_public\x18\x03 \x01(\x0c\x12\r\n\x05nonce\x18\x04 \x01(\x0c\x12\x12\n\ncommitment\x18\x05 \x01(\x0c\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\r\n\x05\x65\x61rly\x18\x07 \x01(\x08"\x80\x01\n\x0cShareRequest\x12\x39\n\x0e\x61\x64vertisements\x18\x01 \x03(\x0b\x32!.datacoop.secagg.v2.Advertisement\x12\x35\n\x07opening\x18\x02 \x01(\x0b\x32$.datacoop.secagg.v2.AdvertiseRequest"+\n\x0bSealedShare\x12\x0c\n\x04peer\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c"P\n\nShareReply\x12/\n\x06shares\x18\x01 \x03(\x0b\x32\x1f.datacoop.secagg.v2.SealedShare\x12\x11\n\tsignature\x18\x02 \x01(\x0c"N\n\x0bMaskRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\x0c\x12/\n\x06shares\x18\x02 \x03(\x0b\x32\x1f.datacoop.secagg.v2.SealedShare"0\n\x0bMaskedInput\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c"f\n\x0c\x41greeRequest\x12\x11\n\tsurvivors\x18\x01 \x01(\x0c\x12\x14\n\x0cvectors_hash\x18\x02 \x01(\x0c\x12-\n\x05roots\x18\x03 \x03(\x0b\x32\x1e.datacoop.secagg.v2.VectorRoot"\x1f\n\nAgreeReply\x12\x11\n\tsignature\x18\x01 \x01(\x0c"7\n\x12\x41greementSignature\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c"[\n\rUnmaskRequest\x12;\n\x0b\x63\x65rtificate\x18\x01 \x03(\x0b\x32&.datacoop.secagg.v2.AgreementSignature\x12\r\n\x05\x63\x61rry\x18\x02 \x01(\x08")\n\tOpenShare\x12\r\n\x05owner\x18\x01 \x01(\x0c\x12\r\n\x05share\x18\x02 \x01(\x0c"\xa8\x01\n\x0bUnmaskReply\x12\x31\n\nown_shares\x18\x01 \x03(\x0b\x32\x1d.datacoop.secagg.v2.OpenShare\x12\x32\n\x0bseed_shares\x18\x02 \x03(\x0b\x32\x1d.datacoop.secagg.v2.OpenShare\x12\x32\n\x07next_ad\x18\x03 \x01(\x0b\x32!.datacoop.secagg.v2.Advertisement"\xee\x02\n\x0cPublishedSum\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x19\n\x11\x64\x65scriptor_digest\x18\x05 \x01(\x0c\x12\x10\n\x08\x61\x64s_hash\x18\x06 \x01(\x0c\x12\x0e\n\x06\x63ohort\x18\x07 \x01(\x0c\x12\x14\n\x0csurvivor_map\x18\x08 \x01(\x0c\x12\x14\n\x0cvectors_hash\x18\t \x01(\x0c\x12\r\n\x05width\x18\n \x01(\r\x12\r\n\x05total\x18\x0b \x01(\x0c\x12\x12\n\nweight_sum\x18\x0c \x01(\r\x12\n\n\x02\x61\x33\x18\r \x01(\x0c\x12;\n\x0b\x63\x65rtificate\x18\x0e \x03(\x0b\x32&.datacoop.secagg.v2.AgreementSignature\x12?\n\x0fsum_certificate\x18\x0f \x03(\x0b\x32&.datacoop.secagg.v2.AgreementSignature"=\n\nVectorRoot\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c"\x85\x02\n\tAuditHead\x12\x35\n\x07opening\x18\x01 \x01(\x0b\x32$.datacoop.secagg.v2.AdvertiseRequest\x12\x33\n\tpublished\x18\x02 \x01(\x0b\x32 .datacoop.secagg.v2.PublishedSum\x12\x39\n\x0e\x61\x64vertisements\x18\x03 \x03(\x0b\x32!.datacoop.secagg.v2.Advertisement\x12\x13\n\x0bown_secrets\x18\x04 \x03(\x0c\x12\r\n\x05seeds\x18\x05 \x03(\x0c\x12-\n\x05roots\x18\x06 \x03(\x0b\x32\x1e.datacoop.secagg.v2.VectorRoot"I\n\nAuditChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x05parts\x18\x02 \x03(\x0b\x32\x1d.datacoop.secagg.v2.AuditPart"\'\n\tAuditPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\x0c"|\n\x0c\x41uditRequest\x12+\n\x04head\x18\x01 \x01(\x0b\x32\x1d.datacoop.secagg.v2.AuditHead\x12\x0f\n\x07vectors\x18\x02 \x03(\x0c\x12.\n\x06\x63hunks\x18\x03 \x03(\x0b\x32\x1e.datacoop.secagg.v2.AuditChunk".\n\nAuditReply\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotocols/proto/secagg.proto\x12\x12\x64\x61tacoop.secagg.v2\"\x9b\x01\n\x08\x45nvelope\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x0b\n\x03run\x18\x02 \x01(\x0c\x12\r\n\x05round\x18\x03 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\r\n\x05stage\x18\x05 \x01(\r\x12\x11\n\tagreement\x18\x06 \x01(\x0c\x12\x0e\n\x06sender\x18\x07 \x01(\x0c\x12\x0c\n\x04\x62ody\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\"\x8f\x04\n\nDescriptor\x12\x10\n\x08protocol\x18\x01 \x01(\t\x12\x0c\n\x04\x63oop\x18\x02 \x01(\x0c\x12\x0b\n\x03run\x18\x03 \x01(\x0c\x12\r\n\x05round\x18\x04 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x05 \x01(\r\x12\x0c\n\x04task\x18\x06 \x01(\t\x12\x12\n\nmodel_hash\x18\x07 \x01(\x0c\x12\x12\n\norder_hash\x18\x08 \x01(\x0c\x12\x11\n\tagreement\x18\t \x01(\x0c\x12\x10\n\x08log_root\x18\n \x01(\x0c\x12\x11\n\ttask_hash\x18\x0b \x01(\x0c\x12\x13\n\x0broster_hash\x18\x0c \x01(\x0c\x12\x0b\n\x03ids\x18\r \x03(\x0c\x12\x11\n\tcolluders\x18\x0e \x01(\r\x12\x0e\n\x06quorum\x18\x0f \x01(\r\x12\x11\n\tthreshold\x18\x10 \x01(\r\x12\x0e\n\x06\x64\x65gree\x18\x11 \x01(\r\x12\x12\n\nmin_cohort\x18\x12 \x01(\r\x12\x0b\n\x03\x64im\x18\x13 \x01(\r\x12\x0c\n\x04\x62its\x18\x14 \x01(\r\x12\r\n\x05scale\x18\x15 \x01(\r\x12\x0c\n\x04\x63lip\x18\x16 \x01(\x01\x12\r\n\x05w_max\x18\x17 \x01(\r\x12\x13\n\x0bsigma_local\x18\x18 \x01(\x01\x12\x17\n\x0fprev_transcript\x18\x19 \x01(\x0c\x12\x13\n\x0bmax_dropout\x18\x1a \x01(\r\x12\x18\n\x10stage_timeouts_s\x18\x1b \x03(\r\x12\x10\n\x08log_size\x18\x1c \x01(\x04\x12\x14\n\x0cspot_percent\x18\x1d \x01(\r\"Y\n\x10\x41\x64vertiseRequest\x12\x32\n\ndescriptor\x18\x01 \x01(\x0b\x32\x1e.datacoop.secagg.v2.Descriptor\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"\x88\x01\n\rAdvertisement\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x10\n\x08\x63_public\x18\x02 \x01(\x0c\x12\x10\n\x08s_public\x18\x03 \x01(\x0c\x12\r\n\x05nonce\x18\x04 \x01(\x0c\x12\x12\n\ncommitment\x18\x05 \x01(\x0c\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\r\n\x05\x65\x61rly\x18\x07 \x01(\x08\"\x80\x01\n\x0cShareRequest\x12\x39\n\x0e\x61\x64vertisements\x18\x01 \x03(\x0b\x32!.datacoop.secagg.v2.Advertisement\x12\x35\n\x07opening\x18\x02 \x01(\x0b\x32$.datacoop.secagg.v2.AdvertiseRequest\"+\n\x0bSealedShare\x12\x0c\n\x04peer\x18\x01 \x01(\x0c\x12\x0e\n\x06sealed\x18\x02 \x01(\x0c\"P\n\nShareReply\x12/\n\x06shares\x18\x01 \x03(\x0b\x32\x1f.datacoop.secagg.v2.SealedShare\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"N\n\x0bMaskRequest\x12\x0e\n\x06\x63ohort\x18\x01 \x01(\x0c\x12/\n\x06shares\x18\x02 \x03(\x0b\x32\x1f.datacoop.secagg.v2.SealedShare\"0\n\x0bMaskedInput\x12\x0e\n\x06vector\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"f\n\x0c\x41greeRequest\x12\x11\n\tsurvivors\x18\x01 \x01(\x0c\x12\x14\n\x0cvectors_hash\x18\x02 \x01(\x0c\x12-\n\x05roots\x18\x03 \x03(\x0b\x32\x1e.datacoop.secagg.v2.VectorRoot\"\x1f\n\nAgreeReply\x12\x11\n\tsignature\x18\x01 \x01(\x0c\"7\n\x12\x41greementSignature\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"[\n\rUnmaskRequest\x12;\n\x0b\x63\x65rtificate\x18\x01 \x03(\x0b\x32&.datacoop.secagg.v2.AgreementSignature\x12\r\n\x05\x63\x61rry\x18\x02 \x01(\x08\")\n\tOpenShare\x12\r\n\x05owner\x18\x01 \x01(\x0c\x12\r\n\x05share\x18\x02 \x01(\x0c\"\xa8\x01\n\x0bUnmaskReply\x12\x31\n\nown_shares\x18\x01 \x03(\x0b\x32\x1d.datacoop.secagg.v2.OpenShare\x12\x32\n\x0bseed_shares\x18\x02 \x03(\x0b\x32\x1d.datacoop.secagg.v2.OpenShare\x12\x32\n\x07next_ad\x18\x03 \x01(\x0b\x32!.datacoop.secagg.v2.Advertisement\"\xee\x02\n\x0cPublishedSum\x12\x0b\n\x03run\x18\x01 \x01(\x0c\x12\r\n\x05round\x18\x02 \x01(\r\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\x0c\n\x04task\x18\x04 \x01(\t\x12\x19\n\x11\x64\x65scriptor_digest\x18\x05 \x01(\x0c\x12\x10\n\x08\x61\x64s_hash\x18\x06 \x01(\x0c\x12\x0e\n\x06\x63ohort\x18\x07 \x01(\x0c\x12\x14\n\x0csurvivor_map\x18\x08 \x01(\x0c\x12\x14\n\x0cvectors_hash\x18\t \x01(\x0c\x12\r\n\x05width\x18\n \x01(\r\x12\r\n\x05total\x18\x0b \x01(\x0c\x12\x12\n\nweight_sum\x18\x0c \x01(\r\x12\n\n\x02\x61\x33\x18\r \x01(\x0c\x12;\n\x0b\x63\x65rtificate\x18\x0e \x03(\x0b\x32&.datacoop.secagg.v2.AgreementSignature\x12?\n\x0fsum_certificate\x18\x0f \x03(\x0b\x32&.datacoop.secagg.v2.AgreementSignature\"=\n\nVectorRoot\x12\x0e\n\x06member\x18\x01 \x01(\x0c\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\x85\x02\n\tAuditHead\x12\x35\n\x07opening\x18\x01 \x01(\x0b\x32$.datacoop.secagg.v2.AdvertiseRequest\x12\x33\n\tpublished\x18\x02 \x01(\x0b\x32 .datacoop.secagg.v2.PublishedSum\x12\x39\n\x0e\x61\x64vertisements\x18\x03 \x03(\x0b\x32!.datacoop.secagg.v2.Advertisement\x12\x13\n\x0bown_secrets\x18\x04 \x03(\x0c\x12\r\n\x05seeds\x18\x05 \x03(\x0c\x12-\n\x05roots\x18\x06 \x03(\x0b\x32\x1e.datacoop.secagg.v2.VectorRoot\"I\n\nAuditChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12,\n\x05parts\x18\x02 \x03(\x0b\x32\x1d.datacoop.secagg.v2.AuditPart\"\'\n\tAuditPart\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x03(\x0c\"|\n\x0c\x41uditRequest\x12+\n\x04head\x18\x01 \x01(\x0b\x32\x1d.datacoop.secagg.v2.AuditHead\x12\x0f\n\x07vectors\x18\x02 \x03(\x0c\x12.\n\x06\x63hunks\x18\x03 \x03(\x0b\x32\x1e.datacoop.secagg.v2.AuditChunk\".\n\nAuditReply\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "protocols.proto.secagg_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protocols.proto.secagg_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_ENVELOPE"]._serialized_start = 53
-    _globals["_ENVELOPE"]._serialized_end = 208
-    _globals["_DESCRIPTOR"]._serialized_start = 211
-    _globals["_DESCRIPTOR"]._serialized_end = 716
-    _globals["_ADVERTISEREQUEST"]._serialized_start = 718
-    _globals["_ADVERTISEREQUEST"]._serialized_end = 807
-    _globals["_ADVERTISEMENT"]._serialized_start = 810
-    _globals["_ADVERTISEMENT"]._serialized_end = 946
-    _globals["_SHAREREQUEST"]._serialized_start = 949
-    _globals["_SHAREREQUEST"]._serialized_end = 1077
-    _globals["_SEALEDSHARE"]._serialized_start = 1079
-    _globals["_SEALEDSHARE"]._serialized_end = 1122
-    _globals["_SHAREREPLY"]._serialized_start = 1124
-    _globals["_SHAREREPLY"]._serialized_end = 1204
-    _globals["_MASKREQUEST"]._serialized_start = 1206
-    _globals["_MASKREQUEST"]._serialized_end = 1284
-    _globals["_MASKEDINPUT"]._serialized_start = 1286
-    _globals["_MASKEDINPUT"]._serialized_end = 1334
-    _globals["_AGREEREQUEST"]._serialized_start = 1336
-    _globals["_AGREEREQUEST"]._serialized_end = 1438
-    _globals["_AGREEREPLY"]._serialized_start = 1440
-    _globals["_AGREEREPLY"]._serialized_end = 1471
-    _globals["_AGREEMENTSIGNATURE"]._serialized_start = 1473
-    _globals["_AGREEMENTSIGNATURE"]._serialized_end = 1528
-    _globals["_UNMASKREQUEST"]._serialized_start = 1530
-    _globals["_UNMASKREQUEST"]._serialized_end = 1621
-    _globals["_OPENSHARE"]._serialized_start = 1623
-    _globals["_OPENSHARE"]._serialized_end = 1664
-    _globals["_UNMASKREPLY"]._serialized_start = 1667
-    _globals["_UNMASKREPLY"]._serialized_end = 1835
-    _globals["_PUBLISHEDSUM"]._serialized_start = 1838
-    _globals["_PUBLISHEDSUM"]._serialized_end = 2204
-    _globals["_VECTORROOT"]._serialized_start = 2206
-    _globals["_VECTORROOT"]._serialized_end = 2267
-    _globals["_AUDITHEAD"]._serialized_start = 2270
-    _globals["_AUDITHEAD"]._serialized_end = 2531
-    _globals["_AUDITCHUNK"]._serialized_start = 2533
-    _globals["_AUDITCHUNK"]._serialized_end = 2606
-    _globals["_AUDITPART"]._serialized_start = 2608
-    _globals["_AUDITPART"]._serialized_end = 2647
-    _globals["_AUDITREQUEST"]._serialized_start = 2649
-    _globals["_AUDITREQUEST"]._serialized_end = 2773
-    _globals["_AUDITREPLY"]._serialized_start = 2775
-    _globals["_AUDITREPLY"]._serialized_end = 2821
+  DESCRIPTOR._loaded_options = None
+  _globals['_ENVELOPE']._serialized_start=53
+  _globals['_ENVELOPE']._serialized_end=208
+  _globals['_DESCRIPTOR']._serialized_start=211
+  _globals['_DESCRIPTOR']._serialized_end=738
+  _globals['_ADVERTISEREQUEST']._serialized_start=740
+  _globals['_ADVERTISEREQUEST']._serialized_end=829
+  _globals['_ADVERTISEMENT']._serialized_start=832
+  _globals['_ADVERTISEMENT']._serialized_end=968
+  _globals['_SHAREREQUEST']._serialized_start=971
+  _globals['_SHAREREQUEST']._serialized_end=1099
+  _globals['_SEALEDSHARE']._serialized_start=1101
+  _globals['_SEALEDSHARE']._serialized_end=1144
+  _globals['_SHAREREPLY']._serialized_start=1146
+  _globals['_SHAREREPLY']._serialized_end=1226
+  _globals['_MASKREQUEST']._serialized_start=1228
+  _globals['_MASKREQUEST']._serialized_end=1306
+  _globals['_MASKEDINPUT']._serialized_start=1308
+  _globals['_MASKEDINPUT']._serialized_end=1356
+  _globals['_AGREEREQUEST']._serialized_start=1358
+  _globals['_AGREEREQUEST']._serialized_end=1460
+  _globals['_AGREEREPLY']._serialized_start=1462
+  _globals['_AGREEREPLY']._serialized_end=1493
+  _globals['_AGREEMENTSIGNATURE']._serialized_start=1495
+  _globals['_AGREEMENTSIGNATURE']._serialized_end=1550
+  _globals['_UNMASKREQUEST']._serialized_start=1552
+  _globals['_UNMASKREQUEST']._serialized_end=1643
+  _globals['_OPENSHARE']._serialized_start=1645
+  _globals['_OPENSHARE']._serialized_end=1686
+  _globals['_UNMASKREPLY']._serialized_start=1689
+  _globals['_UNMASKREPLY']._serialized_end=1857
+  _globals['_PUBLISHEDSUM']._serialized_start=1860
+  _globals['_PUBLISHEDSUM']._serialized_end=2226
+  _globals['_VECTORROOT']._serialized_start=2228
+  _globals['_VECTORROOT']._serialized_end=2289
+  _globals['_AUDITHEAD']._serialized_start=2292
+  _globals['_AUDITHEAD']._serialized_end=2553
+  _globals['_AUDITCHUNK']._serialized_start=2555
+  _globals['_AUDITCHUNK']._serialized_end=2628
+  _globals['_AUDITPART']._serialized_start=2630
+  _globals['_AUDITPART']._serialized_end=2669
+  _globals['_AUDITREQUEST']._serialized_start=2671
+  _globals['_AUDITREQUEST']._serialized_end=2795
+  _globals['_AUDITREPLY']._serialized_start=2797
+  _globals['_AUDITREPLY']._serialized_end=2843
 # @@protoc_insertion_point(module_scope)

@@ -7,17 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Envelope(_message.Message):
-    __slots__ = (
-        "version",
-        "run",
-        "round",
-        "attempt",
-        "stage",
-        "agreement",
-        "sender",
-        "body",
-        "signature",
-    )
+    __slots__ = ("version", "run", "round", "attempt", "stage", "agreement", "sender", "body", "signature")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
@@ -36,50 +26,10 @@ class Envelope(_message.Message):
     sender: bytes
     body: bytes
     signature: bytes
-    def __init__(
-        self,
-        version: _Optional[int] = ...,
-        run: _Optional[bytes] = ...,
-        round: _Optional[int] = ...,
-        attempt: _Optional[int] = ...,
-        stage: _Optional[int] = ...,
-        agreement: _Optional[bytes] = ...,
-        sender: _Optional[bytes] = ...,
-        body: _Optional[bytes] = ...,
-        signature: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., stage: _Optional[int] = ..., agreement: _Optional[bytes] = ..., sender: _Optional[bytes] = ..., body: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Descriptor(_message.Message):
-    __slots__ = (
-        "protocol",
-        "coop",
-        "run",
-        "round",
-        "attempt",
-        "task",
-        "model_hash",
-        "order_hash",
-        "agreement",
-        "log_root",
-        "task_hash",
-        "roster_hash",
-        "ids",
-        "colluders",
-        "quorum",
-        "threshold",
-        "degree",
-        "min_cohort",
-        "dim",
-        "bits",
-        "scale",
-        "clip",
-        "w_max",
-        "sigma_local",
-        "prev_transcript",
-        "max_dropout",
-        "stage_timeouts_s",
-        "log_size",
-    )
+    __slots__ = ("protocol", "coop", "run", "round", "attempt", "task", "model_hash", "order_hash", "agreement", "log_root", "task_hash", "roster_hash", "ids", "colluders", "quorum", "threshold", "degree", "min_cohort", "dim", "bits", "scale", "clip", "w_max", "sigma_local", "prev_transcript", "max_dropout", "stage_timeouts_s", "log_size", "spot_percent")
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     COOP_FIELD_NUMBER: _ClassVar[int]
     RUN_FIELD_NUMBER: _ClassVar[int]
@@ -108,6 +58,7 @@ class Descriptor(_message.Message):
     MAX_DROPOUT_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMEOUTS_S_FIELD_NUMBER: _ClassVar[int]
     LOG_SIZE_FIELD_NUMBER: _ClassVar[int]
+    SPOT_PERCENT_FIELD_NUMBER: _ClassVar[int]
     protocol: str
     coop: bytes
     run: bytes
@@ -136,37 +87,8 @@ class Descriptor(_message.Message):
     max_dropout: int
     stage_timeouts_s: _containers.RepeatedScalarFieldContainer[int]
     log_size: int
-    def __init__(
-        self,
-        protocol: _Optional[str] = ...,
-        coop: _Optional[bytes] = ...,
-        run: _Optional[bytes] = ...,
-        round: _Optional[int] = ...,
-        attempt: _Optional[int] = ...,
-        task: _Optional[str] = ...,
-        model_hash: _Optional[bytes] = ...,
-        order_hash: _Optional[bytes] = ...,
-        agreement: _Optional[bytes] = ...,
-        log_root: _Optional[bytes] = ...,
-        task_hash: _Optional[bytes] = ...,
-        roster_hash: _Optional[bytes] = ...,
-        ids: _Optional[_Iterable[bytes]] = ...,
-        colluders: _Optional[int] = ...,
-        quorum: _Optional[int] = ...,
-        threshold: _Optional[int] = ...,
-        degree: _Optional[int] = ...,
-        min_cohort: _Optional[int] = ...,
-        dim: _Optional[int] = ...,
-        bits: _Optional[int] = ...,
-        scale: _Optional[int] = ...,
-        clip: _Optional[float] = ...,
-        w_max: _Optional[int] = ...,
-        sigma_local: _Optional[float] = ...,
-        prev_transcript: _Optional[bytes] = ...,
-        max_dropout: _Optional[int] = ...,
-        stage_timeouts_s: _Optional[_Iterable[int]] = ...,
-        log_size: _Optional[int] = ...,
-    ) -> None: ...
+    spot_percent: int
+    def __init__(self, protocol: _Optional[str] = ..., coop: _Optional[bytes] = ..., run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., task: _Optional[str] = ..., model_hash: _Optional[bytes] = ..., order_hash: _Optional[bytes] = ..., agreement: _Optional[bytes] = ..., log_root: _Optional[bytes] = ..., task_hash: _Optional[bytes] = ..., roster_hash: _Optional[bytes] = ..., ids: _Optional[_Iterable[bytes]] = ..., colluders: _Optional[int] = ..., quorum: _Optional[int] = ..., threshold: _Optional[int] = ..., degree: _Optional[int] = ..., min_cohort: _Optional[int] = ..., dim: _Optional[int] = ..., bits: _Optional[int] = ..., scale: _Optional[int] = ..., clip: _Optional[float] = ..., w_max: _Optional[int] = ..., sigma_local: _Optional[float] = ..., prev_transcript: _Optional[bytes] = ..., max_dropout: _Optional[int] = ..., stage_timeouts_s: _Optional[_Iterable[int]] = ..., log_size: _Optional[int] = ..., spot_percent: _Optional[int] = ...) -> None: ...
 
 class AdvertiseRequest(_message.Message):
     __slots__ = ("descriptor", "signature")
@@ -174,11 +96,7 @@ class AdvertiseRequest(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     descriptor: Descriptor
     signature: bytes
-    def __init__(
-        self,
-        descriptor: _Optional[_Union[Descriptor, _Mapping]] = ...,
-        signature: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, descriptor: _Optional[_Union[Descriptor, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Advertisement(_message.Message):
     __slots__ = ("member", "c_public", "s_public", "nonce", "commitment", "signature", "early")
@@ -196,16 +114,7 @@ class Advertisement(_message.Message):
     commitment: bytes
     signature: bytes
     early: bool
-    def __init__(
-        self,
-        member: _Optional[bytes] = ...,
-        c_public: _Optional[bytes] = ...,
-        s_public: _Optional[bytes] = ...,
-        nonce: _Optional[bytes] = ...,
-        commitment: _Optional[bytes] = ...,
-        signature: _Optional[bytes] = ...,
-        early: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, member: _Optional[bytes] = ..., c_public: _Optional[bytes] = ..., s_public: _Optional[bytes] = ..., nonce: _Optional[bytes] = ..., commitment: _Optional[bytes] = ..., signature: _Optional[bytes] = ..., early: _Optional[bool] = ...) -> None: ...
 
 class ShareRequest(_message.Message):
     __slots__ = ("advertisements", "opening")
@@ -213,11 +122,7 @@ class ShareRequest(_message.Message):
     OPENING_FIELD_NUMBER: _ClassVar[int]
     advertisements: _containers.RepeatedCompositeFieldContainer[Advertisement]
     opening: AdvertiseRequest
-    def __init__(
-        self,
-        advertisements: _Optional[_Iterable[_Union[Advertisement, _Mapping]]] = ...,
-        opening: _Optional[_Union[AdvertiseRequest, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, advertisements: _Optional[_Iterable[_Union[Advertisement, _Mapping]]] = ..., opening: _Optional[_Union[AdvertiseRequest, _Mapping]] = ...) -> None: ...
 
 class SealedShare(_message.Message):
     __slots__ = ("peer", "sealed")
@@ -233,11 +138,7 @@ class ShareReply(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     shares: _containers.RepeatedCompositeFieldContainer[SealedShare]
     signature: bytes
-    def __init__(
-        self,
-        shares: _Optional[_Iterable[_Union[SealedShare, _Mapping]]] = ...,
-        signature: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, shares: _Optional[_Iterable[_Union[SealedShare, _Mapping]]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class MaskRequest(_message.Message):
     __slots__ = ("cohort", "shares")
@@ -245,11 +146,7 @@ class MaskRequest(_message.Message):
     SHARES_FIELD_NUMBER: _ClassVar[int]
     cohort: bytes
     shares: _containers.RepeatedCompositeFieldContainer[SealedShare]
-    def __init__(
-        self,
-        cohort: _Optional[bytes] = ...,
-        shares: _Optional[_Iterable[_Union[SealedShare, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, cohort: _Optional[bytes] = ..., shares: _Optional[_Iterable[_Union[SealedShare, _Mapping]]] = ...) -> None: ...
 
 class MaskedInput(_message.Message):
     __slots__ = ("vector", "signature")
@@ -257,9 +154,7 @@ class MaskedInput(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     vector: bytes
     signature: bytes
-    def __init__(
-        self, vector: _Optional[bytes] = ..., signature: _Optional[bytes] = ...
-    ) -> None: ...
+    def __init__(self, vector: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class AgreeRequest(_message.Message):
     __slots__ = ("survivors", "vectors_hash", "roots")
@@ -269,12 +164,7 @@ class AgreeRequest(_message.Message):
     survivors: bytes
     vectors_hash: bytes
     roots: _containers.RepeatedCompositeFieldContainer[VectorRoot]
-    def __init__(
-        self,
-        survivors: _Optional[bytes] = ...,
-        vectors_hash: _Optional[bytes] = ...,
-        roots: _Optional[_Iterable[_Union[VectorRoot, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, survivors: _Optional[bytes] = ..., vectors_hash: _Optional[bytes] = ..., roots: _Optional[_Iterable[_Union[VectorRoot, _Mapping]]] = ...) -> None: ...
 
 class AgreeReply(_message.Message):
     __slots__ = ("signature",)
@@ -288,9 +178,7 @@ class AgreementSignature(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     member: bytes
     signature: bytes
-    def __init__(
-        self, member: _Optional[bytes] = ..., signature: _Optional[bytes] = ...
-    ) -> None: ...
+    def __init__(self, member: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class UnmaskRequest(_message.Message):
     __slots__ = ("certificate", "carry")
@@ -298,11 +186,7 @@ class UnmaskRequest(_message.Message):
     CARRY_FIELD_NUMBER: _ClassVar[int]
     certificate: _containers.RepeatedCompositeFieldContainer[AgreementSignature]
     carry: bool
-    def __init__(
-        self,
-        certificate: _Optional[_Iterable[_Union[AgreementSignature, _Mapping]]] = ...,
-        carry: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, certificate: _Optional[_Iterable[_Union[AgreementSignature, _Mapping]]] = ..., carry: _Optional[bool] = ...) -> None: ...
 
 class OpenShare(_message.Message):
     __slots__ = ("owner", "share")
@@ -320,31 +204,10 @@ class UnmaskReply(_message.Message):
     own_shares: _containers.RepeatedCompositeFieldContainer[OpenShare]
     seed_shares: _containers.RepeatedCompositeFieldContainer[OpenShare]
     next_ad: Advertisement
-    def __init__(
-        self,
-        own_shares: _Optional[_Iterable[_Union[OpenShare, _Mapping]]] = ...,
-        seed_shares: _Optional[_Iterable[_Union[OpenShare, _Mapping]]] = ...,
-        next_ad: _Optional[_Union[Advertisement, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, own_shares: _Optional[_Iterable[_Union[OpenShare, _Mapping]]] = ..., seed_shares: _Optional[_Iterable[_Union[OpenShare, _Mapping]]] = ..., next_ad: _Optional[_Union[Advertisement, _Mapping]] = ...) -> None: ...
 
 class PublishedSum(_message.Message):
-    __slots__ = (
-        "run",
-        "round",
-        "attempt",
-        "task",
-        "descriptor_digest",
-        "ads_hash",
-        "cohort",
-        "survivor_map",
-        "vectors_hash",
-        "width",
-        "total",
-        "weight_sum",
-        "a3",
-        "certificate",
-        "sum_certificate",
-    )
+    __slots__ = ("run", "round", "attempt", "task", "descriptor_digest", "ads_hash", "cohort", "survivor_map", "vectors_hash", "width", "total", "weight_sum", "a3", "certificate", "sum_certificate")
     RUN_FIELD_NUMBER: _ClassVar[int]
     ROUND_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
@@ -375,24 +238,7 @@ class PublishedSum(_message.Message):
     a3: bytes
     certificate: _containers.RepeatedCompositeFieldContainer[AgreementSignature]
     sum_certificate: _containers.RepeatedCompositeFieldContainer[AgreementSignature]
-    def __init__(
-        self,
-        run: _Optional[bytes] = ...,
-        round: _Optional[int] = ...,
-        attempt: _Optional[int] = ...,
-        task: _Optional[str] = ...,
-        descriptor_digest: _Optional[bytes] = ...,
-        ads_hash: _Optional[bytes] = ...,
-        cohort: _Optional[bytes] = ...,
-        survivor_map: _Optional[bytes] = ...,
-        vectors_hash: _Optional[bytes] = ...,
-        width: _Optional[int] = ...,
-        total: _Optional[bytes] = ...,
-        weight_sum: _Optional[int] = ...,
-        a3: _Optional[bytes] = ...,
-        certificate: _Optional[_Iterable[_Union[AgreementSignature, _Mapping]]] = ...,
-        sum_certificate: _Optional[_Iterable[_Union[AgreementSignature, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, run: _Optional[bytes] = ..., round: _Optional[int] = ..., attempt: _Optional[int] = ..., task: _Optional[str] = ..., descriptor_digest: _Optional[bytes] = ..., ads_hash: _Optional[bytes] = ..., cohort: _Optional[bytes] = ..., survivor_map: _Optional[bytes] = ..., vectors_hash: _Optional[bytes] = ..., width: _Optional[int] = ..., total: _Optional[bytes] = ..., weight_sum: _Optional[int] = ..., a3: _Optional[bytes] = ..., certificate: _Optional[_Iterable[_Union[AgreementSignature, _Mapping]]] = ..., sum_certificate: _Optional[_Iterable[_Union[AgreementSignature, _Mapping]]] = ...) -> None: ...
 
 class VectorRoot(_message.Message):
     __slots__ = ("member", "root", "signature")
@@ -402,12 +248,7 @@ class VectorRoot(_message.Message):
     member: bytes
     root: bytes
     signature: bytes
-    def __init__(
-        self,
-        member: _Optional[bytes] = ...,
-        root: _Optional[bytes] = ...,
-        signature: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, member: _Optional[bytes] = ..., root: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class AuditHead(_message.Message):
     __slots__ = ("opening", "published", "advertisements", "own_secrets", "seeds", "roots")
@@ -423,15 +264,7 @@ class AuditHead(_message.Message):
     own_secrets: _containers.RepeatedScalarFieldContainer[bytes]
     seeds: _containers.RepeatedScalarFieldContainer[bytes]
     roots: _containers.RepeatedCompositeFieldContainer[VectorRoot]
-    def __init__(
-        self,
-        opening: _Optional[_Union[AdvertiseRequest, _Mapping]] = ...,
-        published: _Optional[_Union[PublishedSum, _Mapping]] = ...,
-        advertisements: _Optional[_Iterable[_Union[Advertisement, _Mapping]]] = ...,
-        own_secrets: _Optional[_Iterable[bytes]] = ...,
-        seeds: _Optional[_Iterable[bytes]] = ...,
-        roots: _Optional[_Iterable[_Union[VectorRoot, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, opening: _Optional[_Union[AdvertiseRequest, _Mapping]] = ..., published: _Optional[_Union[PublishedSum, _Mapping]] = ..., advertisements: _Optional[_Iterable[_Union[Advertisement, _Mapping]]] = ..., own_secrets: _Optional[_Iterable[bytes]] = ..., seeds: _Optional[_Iterable[bytes]] = ..., roots: _Optional[_Iterable[_Union[VectorRoot, _Mapping]]] = ...) -> None: ...
 
 class AuditChunk(_message.Message):
     __slots__ = ("index", "parts")
@@ -439,11 +272,7 @@ class AuditChunk(_message.Message):
     PARTS_FIELD_NUMBER: _ClassVar[int]
     index: int
     parts: _containers.RepeatedCompositeFieldContainer[AuditPart]
-    def __init__(
-        self,
-        index: _Optional[int] = ...,
-        parts: _Optional[_Iterable[_Union[AuditPart, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[AuditPart, _Mapping]]] = ...) -> None: ...
 
 class AuditPart(_message.Message):
     __slots__ = ("data", "path")
@@ -451,9 +280,7 @@ class AuditPart(_message.Message):
     PATH_FIELD_NUMBER: _ClassVar[int]
     data: bytes
     path: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(
-        self, data: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ...
-    ) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ..., path: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class AuditRequest(_message.Message):
     __slots__ = ("head", "vectors", "chunks")
@@ -463,12 +290,7 @@ class AuditRequest(_message.Message):
     head: AuditHead
     vectors: _containers.RepeatedScalarFieldContainer[bytes]
     chunks: _containers.RepeatedCompositeFieldContainer[AuditChunk]
-    def __init__(
-        self,
-        head: _Optional[_Union[AuditHead, _Mapping]] = ...,
-        vectors: _Optional[_Iterable[bytes]] = ...,
-        chunks: _Optional[_Iterable[_Union[AuditChunk, _Mapping]]] = ...,
-    ) -> None: ...
+    def __init__(self, head: _Optional[_Union[AuditHead, _Mapping]] = ..., vectors: _Optional[_Iterable[bytes]] = ..., chunks: _Optional[_Iterable[_Union[AuditChunk, _Mapping]]] = ...) -> None: ...
 
 class AuditReply(_message.Message):
     __slots__ = ("nonce", "signature")
@@ -476,6 +298,4 @@ class AuditReply(_message.Message):
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
     nonce: bytes
     signature: bytes
-    def __init__(
-        self, nonce: _Optional[bytes] = ..., signature: _Optional[bytes] = ...
-    ) -> None: ...
+    def __init__(self, nonce: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...

@@ -113,6 +113,12 @@ def _check_demands(descriptor: RoundDescriptor, demands: Demands) -> None:
             f"{demands.sigma_local}.",
             "c14",
         )
+    if descriptor.spot_percent < demands.spot_percent:
+        refuse(
+            f"auditors would see {descriptor.spot_percent} % of a large sum; the agreement says "
+            f"{demands.spot_percent} %.",
+            "c24",
+        )
 
 
 _CLAUSE_OF: Mapping[str, str] = {

@@ -25,7 +25,6 @@ from protocols.secagg.published import PublishedSum
 SECRET_BYTES = 32
 NONCE_BYTES = 32
 BODY_BYTES = 64_000_000  # of one disclosure: what the link carries in one body
-SPOT_PERCENT = 10
 SPOT_LEAST = 32
 PATH_STEP_BYTES = HASH_BYTES + 2  # on the wire; likewise what stands around a part
 
@@ -115,7 +114,7 @@ def spots(descriptor: RoundDescriptor, survivors: int) -> int:
     """How many chunks an auditor of a large sum sees, the last one among them."""
     width = descriptor.width
     count = chunk_count(descriptor.coordinates, width)
-    wanted = max(SPOT_LEAST, -(-count * SPOT_PERCENT // 100))
+    wanted = max(SPOT_LEAST, -(-count * descriptor.spot_percent // 100))
     path = PATH_STEP_BYTES * (1 + (count - 1).bit_length())
     rest = packed_size(descriptor.coordinates - (count - 1) * chunk_coordinates(width), width)
     room = budget_bytes(descriptor) - survivors * (rest + path)

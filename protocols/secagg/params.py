@@ -24,6 +24,7 @@ WIDE_WIRE_FROM = 300  # members: from here adding whole words beats unpacking od
 TIMED_STAGES = 6  # advertise, share, mask, agree, unmask, audit
 MAX_STAGE_TIMEOUT_S = 86_400
 LEAST_DROPOUT, MOST_DROPOUT = 10, 45  # percent
+USUAL_SPOT_PERCENT = 10
 NOISE_REACH = 8  # standard deviations that a sum's noise may reach: beyond with 2^-49
 MAX_COUNT = 2**32
 MAX_LOG_SIZE = 2**53  # entries of the coordinator's log; far beyond any
@@ -98,7 +99,8 @@ class RoundDescriptor:
     """Everything that the members of a round must agree on. Hashes are 32 bytes, ``run`` 16.
 
     ``max_dropout`` in percent of the members; ``sigma_local`` in units of 1 / scale, each member's
-    share of the noise; ``stage_timeouts_s``: advertise, share, mask, agree, unmask, audit.
+    share of the noise; ``stage_timeouts_s``: advertise, share, mask, agree, unmask, audit;
+    ``spot_percent`` of a large sum's chunks are shown to each auditor.
 
     Raises:
         InputError: a field has the wrong size, is out of range, or the ids are not strictly
@@ -133,6 +135,7 @@ class RoundDescriptor:
     prev_transcript: bytes
     max_dropout: int
     stage_timeouts_s: tuple[int, ...]
+    spot_percent: int
 
     def __post_init__(self) -> None:
         for name in _HASHES:
@@ -225,6 +228,7 @@ class RoundDescriptor:
             self.prev_transcript,
             self.max_dropout,
             encode(*self.stage_timeouts_s),
+            self.spot_percent,
         )
 
 
@@ -250,6 +254,7 @@ _COUNTS = (
     "scale",
     "w_max",
     "max_dropout",
+    "spot_percent",
 )
 
 
@@ -283,6 +288,7 @@ def make_descriptor(
     stage_timeouts_s: tuple[int, ...],
     sigma_local: float = 0.0,
     prev_transcript: bytes = NO_TRANSCRIPT,
+    spot_percent: int = USUAL_SPOT_PERCENT,
 ) -> RoundDescriptor:
     """A descriptor with quorum, threshold, degree and bits from the formulas; ids are sorted.
 
@@ -320,6 +326,7 @@ def make_descriptor(
         prev_transcript=prev_transcript,
         max_dropout=max_dropout,
         stage_timeouts_s=tuple(stage_timeouts_s),
+        spot_percent=spot_percent,
     )
     try:
         check_figures(descriptor)
@@ -336,7 +343,8 @@ class Demands:
 
     ``colluders``: members that may help the coordinator, at least 1. ``min_cohort``: clause 14 and
     competition profile. ``w_max``: weight cap of clause 17. ``sigma_local``: the least noise that
-    each member must add, in units of 1 / scale.
+    each member must add, in units of 1 / scale. ``spot_percent``: the least part of a large sum
+    that each auditor recomputes (clause 24).
     """
 
     colluders: int
@@ -344,6 +352,7 @@ class Demands:
     w_max: int
     max_members: int = MAX_MEMBERS
     sigma_local: float = 0.0
+    spot_percent: int = 0
 
     def __post_init__(self) -> None:
         if self.colluders < 1:
@@ -421,6 +430,8 @@ def check_figures(descriptor: RoundDescriptor) -> None:
         )
     if descriptor.scale < 1 or descriptor.clip <= 0:
         refuse(f"scale {descriptor.scale} and clip {descriptor.clip} must be above 0.")
+    if descriptor.spot_percent > 100:
+        refuse(f"a spot check of {descriptor.spot_percent} %; at most 100 % can be seen.", "c24")
     _check_noise(descriptor)
     bits = sum_bits(n, descriptor.scale, descriptor.clip, descriptor.w_max, descriptor.sigma_local)
     if bits > MAX_BITS:

@@ -128,6 +128,14 @@ def test_05_other_fixed_point_than_the_order(change: dict[str, Any]) -> None:
     refuses_descriptor(World(), next(iter(change)), **change)
 
 
+def test_auditors_see_no_less_of_a_sum_than_clause_24_says() -> None:
+    world = World()
+    member = world.member(world.ids[0], demands=Demands(1, 3, 1, spot_percent=11))
+    error = refuses(member, offer(world, world.descriptor()), "see 10 % of a large sum; the agree")
+    assert isinstance(error, Refused) and error.clauses == ("c24",)
+    refuses_descriptor(world, "at most 100 %", spot_percent=101)
+
+
 def test_06_noise_below_the_policy() -> None:
     world = World()
     member = world.member(world.ids[0], demands=Demands(1, 3, 1, sigma_local=4.0))

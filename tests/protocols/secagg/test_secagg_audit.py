@@ -53,6 +53,20 @@ def spot(monkeypatch: pytest.MonkeyPatch) -> tuple[World, RoundResult]:
     return world, result
 
 
+def test_the_agreement_says_how_much_of_a_large_sum_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 200 chunks: 32 at least, then as many as clause 24 asks for, never more than fit."""
+    world = World(n=6, dim=199 * 16_384 + 1, colluders=1, min_cohort=3)
+    monkeypatch.setattr(disclosure, "BODY_BYTES", 10**10)
+    seen = {
+        percent: spots(replace(world.descriptor(), spot_percent=percent), 5)
+        for percent in (0, 16, 17, 50, 100)
+    }
+    assert seen == {0: 32, 16: 32, 17: 34, 50: 100, 100: 200}
+    assert world.descriptor().digest() != replace(world.descriptor(), spot_percent=11).digest()
+
+
 def audit_of(world: World, result: RoundResult, **changes: Any) -> SumAudit:
     if changes:
         result = replace(result, published=replace(result.published, **changes))
