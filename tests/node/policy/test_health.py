@@ -1,0 +1,101 @@
+"""How healthy and how old the rows of an order are: as the member sees it, worked out once."""
+
+from __future__ import annotations
+
+import random
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from agreement_world import NOW, churn_order, order
+
+from node.data import quality
+from node.data.intake import add, preview
+from node.data.stages import Basis
+from node.data.vault import Vault
+from node.policy import health as room
+from node.policy.consents import ConsentDesk
+from node.policy.health import data_age_days, health
+from node.store.consents import State
+from node.store.database import Database
+
+SECRET = bytes(range(32))
+PURPOSE = "train:churn"
+LAST = NOW.date() - timedelta(days=3)
+
+
+def rows(folder: Path, name: str, days: int, last: date) -> Path:
+    source = random.Random(days)
+    lines = [
+        f"{last - timedelta(days=k % days)},A,1,{source.randrange(1, 9)}.00,C{k % 9}"
+        for k in range(days * 4)
+    ]
+    path = folder / name
+    path.write_text("\n".join(["date,category,qty,total,customer", *lines, ""]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    made = Vault(tmp_path / "vault")
+    add(made, preview(rows(tmp_path, "sales.csv", 200, LAST)), SECRET, NOW)
+    return made
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> ConsentDesk:
+    database = Database.open(tmp_path / "node.db", create=True)
+    return ConsentDesk(database, SECRET, frozenset({PURPOSE}), lambda *_: None, lambda: NOW)
+
+
+def test_the_score_is_the_one_that_the_member_sees(vault: Vault, desk: ConsentDesk) -> None:
+    found = health(vault, desk.database, desk, order().order, NOW)
+    assert found == quality.check(vault, NOW.date()).score > 0
+    assert data_age_days(vault, NOW) == 3
+    assert data_age_days(vault, NOW - timedelta(days=9)) == 0
+
+
+def test_it_is_worked_out_once_until_something_changes(
+    vault: Vault, desk: ConsentDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[date] = []
+    real = quality.check
+
+    def check(one: Vault, today: date) -> quality.QualityReport:
+        looked.append(today)
+        return real(one, today)
+
+    monkeypatch.setattr(room.quality, "check", check)
+
+    def ask(days: int = 0) -> float | None:
+        return health(vault, desk.database, desk, order().order, NOW + timedelta(days=days))
+
+    first = ask()
+    assert ask() == first
+    assert len(looked) == 1
+    assert ask(20) != first  # nothing was sold for three weeks
+    assert len(looked) == 2
+    add(vault, preview(rows(tmp_path, "more.csv", 150, LAST)), SECRET, NOW)
+    ask()
+    assert len(looked) == 3
+
+
+def test_customers_lines_have_a_score_of_their_own(vault: Vault, desk: ConsentDesk) -> None:
+    wanted = churn_order().order
+    assert health(vault, desk.database, desk, wanted, NOW) == 0  # nobody stands in the purpose
+    desk.set_basis(PURPOSE, Basis.LEGITIMATE_INTEREST, "LIA-1")
+    everybody = health(vault, desk.database, desk, wanted, NOW)
+    assert everybody is not None and everybody > 0
+    for number in range(9):
+        desk.forbid(f"C{number}", PURPOSE, State.OBJECTED)
+    assert health(vault, desk.database, desk, wanted, NOW) == 0
+
+
+def test_what_cannot_be_looked_at_is_unknown(
+    vault: Vault, desk: ConsentDesk, tmp_path: Path
+) -> None:
+    assert data_age_days(Vault(tmp_path / "other"), NOW) is None
+    for file in (tmp_path / "vault" / "rows").iterdir():
+        file.unlink()
+    assert health(vault, desk.database, desk, order().order, NOW) is None
+    assert data_age_days(vault, NOW) is None
