@@ -26,24 +26,20 @@ from protocols.permit import Gate, Permit
 
 COMMON: tuple[Check, ...] = (
     clauses_parties.parties,
+    clauses_people.roles,
     clauses_parties.governance,
+    clauses_people.data_roles,
     clauses_run.purposes,
     clauses_run.datasets,
+    clauses_run.quality,
+    clauses_people.legal_basis,
+    clauses_people.notice,
+    clauses_people.rights,
     clauses_run.workloads,
     clauses_privacy.privacy,
     clauses_results.outputs,
     clauses_parties.approval,
     clauses_run.contribution,
-    clauses_results.competition,
-    clauses_parties.term,
-)
-LATER: tuple[Check, ...] = (
-    clauses_people.roles,
-    clauses_people.data_roles,
-    clauses_run.quality,
-    clauses_people.legal_basis,
-    clauses_people.notice,
-    clauses_people.rights,
     clauses_use.benefit,
     clauses_office.costs,
     clauses_use.ip,
@@ -53,8 +49,10 @@ LATER: tuple[Check, ...] = (
     clauses_office.audit,
     clauses_office.incidents,
     clauses_people.oversight,
+    clauses_results.competition,
     clauses_use.retention,
     clauses_use.membership,
+    clauses_parties.term,
     clauses_parties.clock,
 )
 CHECKS: Mapping[Gate, tuple[Check, ...]] = {

@@ -26,6 +26,7 @@ from node.policy.agreements import Agreements
 from node.policy.approvals import ApprovalDesk
 from node.policy.budget import settle
 from node.policy.gate import Gate
+from node.policy.notices import NoticeDesk
 from node.policy.privacy import PrivacyAccount
 from node.store.database import Database
 from node.store.rounds import SpentRounds
@@ -90,6 +91,9 @@ class Shop:
         approvals = ApprovalDesk(self.database, self.journal, lambda: self.now)
         approvals.approve_workload(CHURN_DIGEST)
         approvals.approve_workload(DIGEST)
+        notices = NoticeDesk(self.database, self.parsed.terms, self.journal, lambda: self.now)
+        for one in notices.texts():
+            notices.adopt(one.sha256)
         return self
 
     @property

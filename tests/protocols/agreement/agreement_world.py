@@ -221,7 +221,8 @@ def member(**changes: Any) -> MemberFacts:
     return MemberFacts(**(values | changes))
 
 
-def facts(**changes: Any) -> Facts:
+def facts(gate: Gate = Gate.ADMIT, **changes: Any) -> Facts:
+    """What is known where all is in order; only the launch gate hears of a person at the office."""
     values: dict[str, Any] = {
         "now": NOW,
         "evidence": EVIDENCE,
@@ -230,7 +231,7 @@ def facts(**changes: Any) -> Facts:
         "ledger": LedgerFacts(0),
         "privacy": PrivacyFacts("none"),
         "consent": Consent.ALWAYS,
-        "approved_role": "owner",
+        "approved_role": "operator" if gate is Gate.LAUNCH else "owner",
         "figures": GOOD_FIGURES,
         "audit": AuditFacts(verified_at=NOW - timedelta(hours=1), witnesses=frozenset(IDS)),
         "office": OFFICE,

@@ -59,7 +59,7 @@ def denied(answer: Permit | Denial, clause: str, *words: str) -> Denial:
 
 @pytest.mark.parametrize("gate", list(Gate))
 def test_everything_in_order_is_permitted(gate: Gate) -> None:
-    answer = decide(TERMS, request(gate), facts())
+    answer = decide(TERMS, request(gate), facts(gate))
     assert isinstance(answer, Permit)
     assert (answer.gate, answer.run, answer.agreement) == (gate, RUN, TERMS.id)
     if gate in (Gate.LAUNCH, Gate.ADMIT):
@@ -164,9 +164,9 @@ def test_a_fact_that_breaks_a_clause_is_denied_with_its_figure(
 
 def test_the_coordinator_offers_a_run_without_the_facts_of_one_member() -> None:
     strict = HouseRules(min_cohort=9, max_rounds=1, purposes=frozenset({"x"}))
-    office = facts(mine=None, consent=Consent.NONE, house=strict)
+    office = facts(Gate.LAUNCH, mine=None, consent=Consent.NONE, house=strict)
     assert isinstance(decide(TERMS, request(Gate.LAUNCH), office), Permit)
-    poor = facts(mine=MemberFacts(IDS[0], 0, 0, frozenset()))
+    poor = facts(Gate.LAUNCH, mine=MemberFacts(IDS[0], 0, 0, frozenset()))
     assert isinstance(decide(TERMS, request(Gate.LAUNCH), poor), Permit)
 
 

@@ -47,8 +47,8 @@ def asked(gate: Gate = Gate.ADMIT, **changes: Any) -> Request:
     return Request(gate, wanted, purpose="train:churn", outputs=("metrics", "model"))
 
 
-def told(privacy: PrivacyFacts | None = SPENDING, **changes: Any) -> Facts:
-    return facts(**({"mine": MINE, "privacy": privacy, "release": RELEASED} | changes))
+def told(privacy: PrivacyFacts | None = SPENDING, gate: Gate = Gate.ADMIT, **changes: Any) -> Facts:
+    return facts(gate, **({"mine": MINE, "privacy": privacy, "release": RELEASED} | changes))
 
 
 def said(answer: Permit | Denial, clause: str = "c14") -> str:
@@ -63,11 +63,11 @@ def terms_with(**figures: Any) -> tuple[ParsedAgreement, Terms]:
 
 @pytest.mark.parametrize("gate", ALL)
 def test_demand_and_churn_stand_in_one_agreement(gate: Gate) -> None:
-    assert isinstance(decide(BOTH.terms, asked(gate), told()), Permit)
+    assert isinstance(decide(BOTH.terms, asked(gate), told(gate=gate)), Permit)
     plain = Request(
         gate, order(agreement=BOTH.id).order, purpose="train:demand", outputs=("metrics", "model")
     )
-    assert isinstance(decide(BOTH.terms, plain, facts(release=RELEASED)), Permit)
+    assert isinstance(decide(BOTH.terms, plain, facts(gate, release=RELEASED)), Permit)
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
@@ -125,7 +125,7 @@ def test_an_unknown_cost_is_denied(gate: Gate) -> None:
     plain = Request(
         gate, order(agreement=BOTH.id).order, purpose="train:demand", outputs=("metrics", "model")
     )
-    answer = decide(BOTH.terms, plain, facts(privacy=None, release=RELEASED))
+    answer = decide(BOTH.terms, plain, facts(gate, privacy=None, release=RELEASED))
     assert isinstance(answer, Denial) == (gate in RUNNING)
 
 
@@ -150,7 +150,7 @@ def test_whatever_the_figures_a_permit_fits_the_clause(
     run: float, before: float, after: float, delta: float, gate: Gate
 ) -> None:
     answer = decide(
-        BOTH.terms, asked(gate), told(PrivacyFacts("customer", delta, run, before, after))
+        BOTH.terms, asked(gate), told(PrivacyFacts("customer", delta, run, before, after), gate)
     )
     fits = 0 <= run <= 4 and 0 <= before < math.inf and 0 <= after <= 4 and 0 < delta <= 1e-5
     assert isinstance(answer, Permit) == fits
