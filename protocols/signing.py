@@ -155,12 +155,28 @@ def jws_only(signed: Json, kids: Container[str]) -> dict[str, Any] | None:
     return {"payload": signed["payload"], "signatures": kept} if kept else None
 
 
+def jws_bytes(signed: Json, where: str) -> bytes:
+    """The bytes inside, NOT verified; refuses any but the one way to write them in base64url.
+
+    With two ways, signatures of two parties over the same document could not be merged.
+    """
+    try:
+        text = signed["payload"]
+        raw = base64.urlsafe_b64decode(text + "==")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("this is not a signed document (JWS).", where=where) from error
+    if _b64(raw) != text:
+        raise InputError(
+            "the signed document is not written in plain base64url.",
+            where=where,
+            code=Code.TAMPERED,
+        )
+    return raw
+
+
 def jws_payload(signed: Json, where: str) -> dict[str, Any]:
     """The document inside, NOT verified; refuses a payload that is not in canonical form."""
-    try:
-        raw = base64.urlsafe_b64decode(str(signed["payload"]) + "==")
-    except (KeyError, ValueError) as error:
-        raise InputError("this is not a signed document (JWS).", where=where) from error
+    raw = jws_bytes(signed, where)
     document = parse_json(raw, where)
     if json_bytes(document) != raw:
         raise InputError(

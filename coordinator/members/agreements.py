@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection
@@ -29,7 +30,7 @@ from protocols.agreement.terms import Governance, Term
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, LocalError, Refused, RemoteError
 from protocols.ids import MemberId
-from protocols.signing import jws_merge, jws_payload, jws_verify, signed_by
+from protocols.signing import jws_bytes, jws_merge, jws_payload, jws_verify, signed_by
 
 AGREEMENT, ROSTER = "agreement", "roster"
 LATE = "signatures"  # kind of a letter with signatures alone
@@ -52,6 +53,18 @@ class Standing:
     def complete(self) -> bool:
         """Whether the quorum has signed."""
         return len(self.signed) >= self.needed
+
+
+@lru_cache(maxsize=8)
+def parsed_roster(body: bytes) -> ParsedRoster:
+    """A roster that the office keeps; each of many signatures asks for the same one."""
+    return read_roster(parse_json(body, ROSTER), ROSTER)
+
+
+@lru_cache(maxsize=4)
+def parsed_agreement(body: bytes) -> ParsedAgreement:
+    """An agreement that the office keeps."""
+    return read_agreement(parse_json(body, AGREEMENT), AGREEMENT)
 
 
 class Agreements:
@@ -108,8 +121,8 @@ class Agreements:
                     "a member signs for itself alone.", peer=member, where=member[:16]
                 )
             jws_verify(signed, {member: found.public_key}, "signature")
-            raw = json_bytes(jws_payload(signed, "signature"))
-            document = Documents(db).get(hashlib.sha256(raw).hexdigest())
+            named = hashlib.sha256(jws_bytes(signed, "signature")).hexdigest()
+            document = Documents(db).get(named)
             if document is None or document.kind not in CURRENT:
                 raise RemoteError(
                     "this signature is over a document that was never proposed.",
@@ -117,20 +130,23 @@ class Agreements:
                     code=Code.TAMPERED,
                 )
             new = Signatures(db).add(Signature(document.id, member, json_bytes(signed), now))
-            if new and Settings(db).get(CURRENT[document.kind]) == document.id:
+            late = Settings(db).get(CURRENT[document.kind]) == document.id
+            if new and late and document.kind == AGREEMENT:
                 self._pass_on(db, document.id, signed, member, now)
-            elif new:
+            elif new and not late:
                 self._settle(db, document.kind, document.id, now)
         return not new
 
     def _pass_on(
         self, db: Connection, name: str, signed: Mapping[str, Any], by: MemberId, now: datetime
     ) -> None:
-        """A signature that came after the quorum: the others get it without the document."""
+        """A signature that came after the quorum: the others get it without the document.
+
+        It may be needed: when members leave, the quorum counts those who are still there.
+        """
         body = json_bytes({"document": name, "signatures": signed["signatures"]})
-        for member in Members(db).list(Status.ACTIVE):
-            if member.id != by:
-                Mail(db).post(member.id, kind=LATE, document=name, body=body, now=now)
+        others = (one.id for one in Members(db).list(Status.ACTIVE) if one.id != by)
+        Mail(db).post_all(others, kind=LATE, document=name, body=body, now=now)
 
     def standings(self) -> tuple[Standing, ...]:
         """Every document that is proposed or in force."""
@@ -205,8 +221,7 @@ class Agreements:
     def _propose(self, db: Connection, kind: str, name: str, body: bytes, now: datetime) -> None:
         Documents(db).add(Document(name, kind, body, now))
         Settings(db).put(PROPOSED[kind], name)
-        for member in Members(db).list(Status.ACTIVE):
-            Mail(db).post(member.id, kind=kind, document=name, body=body, now=now)
+        Mail(db).post_all(_active(db), kind=kind, document=name, body=body, now=now)
 
     def _next_roster(
         self, db: Connection, active: tuple[Member, ...], now: datetime
@@ -214,7 +229,7 @@ class Agreements:
         current = Settings(db).get(CURRENT[ROSTER])
         previous = None
         if current:
-            previous = read_roster(parse_json(_body(db, current), "roster"), "roster")
+            previous = parsed_roster(_body(db, current))
         known = previous.members if previous else {}
         everybody = {one.id: one for one in Members(db).list()}
         parties = [
@@ -229,7 +244,7 @@ class Agreements:
         parsed = read_roster(document, "new roster")
         waiting = Settings(db).get(PROPOSED[ROSTER])
         if waiting:  # the same but for its date: the one that members may have signed stays
-            sent = read_roster(parse_json(_body(db, waiting), "roster"), "roster").roster
+            sent = parsed_roster(_body(db, waiting)).roster
             if sent.model_copy(update={"issued": parsed.roster.issued}) == parsed.roster:
                 return None
         return parsed
@@ -259,8 +274,7 @@ class Agreements:
         if Settings(db).get(PROPOSED[kind]) == name:
             Settings(db).put(PROPOSED[kind], None)
         body = json_bytes(signed_so_far(db, name))
-        for member in Members(db).list(Status.ACTIVE):
-            Mail(db).post(member.id, kind=f"{kind}-signed", document=name, body=body, now=now)
+        Mail(db).post_all(_active(db), kind=f"{kind}-signed", document=name, body=body, now=now)
         if kind == ROSTER:
             self._let_go(db, name, now)
             proposed = Settings(db).get(PROPOSED[AGREEMENT])
@@ -269,7 +283,7 @@ class Agreements:
 
     def _let_go(self, db: Connection, roster: str, now: datetime) -> None:
         """Members whose notice is over and whom the new roster does not name any more."""
-        named = read_roster(parse_json(_body(db, roster), ROSTER), ROSTER).keys
+        named = parsed_roster(_body(db, roster)).keys
         for member in Members(db).list(Status.ACTIVE):
             if (
                 member.leaving_at is not None
@@ -292,18 +306,22 @@ class Agreements:
         """Whose signatures count: for a roster, the epoch before; else the newest roster."""
         roster_id = name if kind == ROSTER else Settings(db).get(CURRENT[ROSTER])
         roster_id = roster_id or Settings(db).get(PROPOSED[ROSTER])
-        roster = read_roster(parse_json(_body(db, roster_id), "roster"), "roster")
+        roster = parsed_roster(_body(db, roster_id))
         if kind == ROSTER and roster.roster.prev:
-            roster = read_roster(parse_json(_body(db, roster.roster.prev), "roster"), "roster")
+            roster = parsed_roster(_body(db, roster.roster.prev))
         return roster.voters()
 
     def _governance(self, db: Connection) -> Governance:
         name = Settings(db).get(CURRENT[AGREEMENT]) or Settings(db).get(PROPOSED[AGREEMENT])
-        parsed = read_agreement(parse_json(_body(db, name), "agreement"), "agreement")
+        parsed = parsed_agreement(_body(db, name))
         block = parsed.terms.block("c05", Governance)
         if block is None:
             raise LocalError("the agreement has no governance clause.", where="c05")
         return block
+
+
+def _active(db: Connection) -> list[MemberId]:
+    return [one.id for one in Members(db).list(Status.ACTIVE)]
 
 
 def _check_notice(governance: Governance, parsed: ParsedAgreement, now: datetime) -> None:

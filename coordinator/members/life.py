@@ -16,7 +16,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from coordinator.members.agreements import AGREEMENT, CURRENT, ROSTER, signed_so_far
+from coordinator.members.agreements import (
+    AGREEMENT,
+    CURRENT,
+    ROSTER,
+    parsed_agreement,
+    parsed_roster,
+    signed_so_far,
+)
 from coordinator.members.pki import Places, load_authority
 from coordinator.members.succession import succeed
 from coordinator.store.database import Database
@@ -35,8 +42,7 @@ from protocols.agreement.membership import (
     verify_notice,
     verify_succession,
 )
-from protocols.agreement.parse import read_agreement
-from protocols.agreement.roster import ParsedRoster, read_roster
+from protocols.agreement.roster import ParsedRoster
 from protocols.agreement.terms import Governance
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
@@ -145,10 +151,10 @@ class Life:
             newly = complete and ended(db, agreement) is None
             if newly:
                 Settings(db).put(ENDED, f"{agreement} {name}")
-            if first or complete:
+            if first or newly:  # later ones change nothing any more
                 letter = json_bytes(signed_so_far(db, name) if complete else signed)
-                for one in Members(db).list(Status.ACTIVE):
-                    Mail(db).post(one.id, kind=TERMINATION, document=name, body=letter, now=now)
+                active = [one.id for one in Members(db).list(Status.ACTIVE)]
+                Mail(db).post_all(active, kind=TERMINATION, document=name, body=letter, now=now)
         return Ending(agreement, name, complete)
 
     def take_succession(self, member: MemberId, body: bytes) -> Succession | None:
@@ -215,13 +221,13 @@ def _roster(db: Connection) -> ParsedRoster:
         raise RemoteError(
             "no roster is in force, so nobody has a vote.", peer="coordinator", code=Code.NOT_FOUND
         )
-    return read_roster(parse_json(document.body, ROSTER), ROSTER)
+    return parsed_roster(document.body)
 
 
 def _needed_to_end(db: Connection, agreement: str, members: int) -> int:
     document = Documents(db).get(agreement)
     assert document is not None, "the agreement in force is kept"
-    parsed = read_agreement(parse_json(document.body, AGREEMENT), AGREEMENT)
+    parsed = parsed_agreement(document.body)
     block = parsed.terms.block("c05", Governance)
     assert block is not None, "every agreement has its governance clause"
     return max(1, block.quorum_terminate.needed(members))

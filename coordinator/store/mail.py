@@ -6,6 +6,7 @@ member start at 1 and have no gaps, so a node can tell that nothing was held bac
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,6 +63,24 @@ class Mail:
             )
         )
         return seq
+
+    def post_all(
+        self, members: Iterable[MemberId], *, kind: str, document: str, body: bytes, now: datetime
+    ) -> None:
+        """Append the same letter to many mailboxes, in three statements however many they are."""
+        names = sorted(set(members))
+        if not names:
+            return
+        opened = upsert(mail_cursors).on_conflict_do_update(
+            index_elements=[mail_cursors.c.member], set_={"last": mail_cursors.c.last + 1}
+        )
+        self._connection.execute(opened, [{"member": one, "last": 1, "acked": 0} for one in names])
+        last = select(mail_cursors.c.member, mail_cursors.c.last)
+        seqs = {row.member: row.last for row in self._connection.execute(last)}
+        letter = {"kind": kind, "document": document, "body": body, "created_at": now}
+        self._connection.execute(
+            insert(mail), [{"member": one, "seq": seqs[one], **letter} for one in names]
+        )
 
     def had(self, document: str, *kinds: str) -> frozenset[MemberId]:
         """Members with a letter of one of these kinds about a document."""
