@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
@@ -12,10 +12,19 @@ import coordinator
 from coordinator.members.pki import Office
 from protocols.agreement.authoring import Draft, Syntax, parse_draft
 from protocols.agreement.check import Finding, check, errors
+from protocols.agreement.findings import error, warning
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.source import MAX_SOURCE_BYTES
 from protocols.agreement.template import make_agreement
-from protocols.agreement.terms import PROFILES, Governance
+from protocols.agreement.terms import (
+    PROFILES,
+    Competition,
+    Governance,
+    Roles,
+    Sharing,
+    Terms,
+    Workloads,
+)
 from protocols.agreement.variants import complete
 from protocols.agreement.writing import write
 from protocols.canonical import Json, parse_json
@@ -207,19 +216,94 @@ def lint(draft: Draft, now: datetime) -> tuple[Finding, ...]:
     return check(draft.parsed.agreement, draft.parsed.terms, now)
 
 
-def check_draft(file: Path, now: datetime) -> tuple[ParsedAgreement, tuple[Finding, ...]]:
-    """A draft from a file, and what the linter says.
+def against_office(
+    parsed: ParsedAgreement, office: Office, about: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """Where a draft names another office than the one that would propose it.
+
+    Nothing would run under such an agreement: its gates compare the same figures. A profile that
+    is looser than the declared one is no way around the declaration either.
+    """
+    found = [
+        error(
+            "other-office",
+            clause,
+            field,
+            f"the {what} is {written[:64]}, this office has {own[:64]}.",
+            "Write the office's own, or change its settings.",
+        )
+        for clause, field, what, written, own in _office_figures(parsed.terms, office, about)
+        if own and written != own
+    ]
+    guard, recipes = parsed.terms.block("c27", Competition), parsed.terms.block("c13", Workloads)
+    if guard is not None and guard.profile < office.public.profile:
+        found.append(
+            error(
+                "profile-declared",
+                "c27",
+                "profile",
+                f"the profile is {guard.profile}, and this cooperative declared "
+                f"{office.public.profile}.",
+                "A profile can be tightened, never loosened.",
+            )
+        )
+    here = {one.digest(installed_source) for one in catalogue.CATALOGUE.values()}
+    found += [
+        warning(
+            "code-unknown",
+            "c13",
+            f"workloads.{number}.digest",
+            f"the code of {entry.id} {entry.version} is not the one installed here; no order "
+            "could name it.",
+            "Take the fingerprint from a new draft.",
+        )
+        for number, entry in enumerate(recipes.workloads if recipes is not None else ())
+        if entry.digest not in here
+    ]
+    return tuple(found)
+
+
+def _office_figures(
+    terms: Terms, office: Office, about: Mapping[str, str]
+) -> Iterator[tuple[str, str, str, str, str]]:
+    """Clause, field, its name, what the draft says, what the office is (empty: not known)."""
+    rules, roles = terms.block("c05", Governance), terms.block("c04", Roles)
+    sharing, public = terms.block("c22", Sharing), office.public
+    if rules is not None:
+        keys = (("operator", public.operator_key), ("coordinator", public.coordinator_key))
+        for name, key in keys:
+            written = str(getattr(rules, f"{name}_key"))
+            yield "c05", f"{name}_key", f"{name}'s key", written, key.hex()
+    if roles is not None:
+        own = about.get("legal_id", "")
+        yield "c04", "operator_legal_id", "legal number", roles.operator_legal_id, own
+    if sharing is not None:
+        own = about.get("country", "")
+        yield "c22", "coordinator_country", "country", sharing.coordinator_country, own
+
+
+def check_draft(
+    file: Path,
+    now: datetime,
+    office: Office | None = None,
+    about: Mapping[str, str] | None = None,
+) -> tuple[ParsedAgreement, tuple[Finding, ...]]:
+    """A draft from a file, and what the linter says; with ``office``, whether it fits the office.
 
     Raises:
         InputError: not readable, not an agreement, or with errors; warnings are returned.
     """
     draft = read_draft(file)
     findings = lint(draft, now)
+    if office is not None:
+        findings = (*against_office(draft.parsed, office, about or {}), *findings)
     bad = errors(findings)
     if bad:
+        places = [draft.at(one.clause, one.field) for one in bad]
+        rest = [f"{at}: {one}" for at, one in zip(places[1:], bad[1:], strict=True)]
         raise InputError(
-            " ".join(str(one) for one in bad),
-            where=draft.at(bad[0].clause, bad[0].field),
+            " ".join([str(bad[0]), *rest]),
+            where=places[0],
             fix="Correct the draft; nothing was sent.",
         )
     return draft.parsed, findings

@@ -30,7 +30,8 @@ def propose(
     house = open_house(state(context).home)
     parsed = None
     if file is not None:
-        parsed, findings = check_draft(file, house.clock())
+        about = {"legal_id": house.legal_id, "country": house.settings.country}
+        parsed, findings = check_draft(file, house.clock(), house.office, about)
         for finding in findings:
             say(str(finding))
     if dry_run:

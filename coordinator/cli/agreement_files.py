@@ -129,9 +129,17 @@ def _write(file: Path, parsed: ParsedAgreement, syntax: str) -> None:
     say(f"If nothing is wrong:      coop-coordinator agreement propose {file}")
 
 
-def check(file: DraftFile, as_json: Json = False) -> None:
+def check(
+    context: typer.Context,
+    file: DraftFile,
+    office: Annotated[
+        bool, typer.Option("--office", help="Also compare it with this office, as propose does.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Say what is wrong with a draft and where: form, contradictions, one-sided clauses."""
-    from coordinator.drafts import draft_bytes, lint
+    from coordinator.drafts import against_office, draft_bytes, lint
+    from coordinator.wiring import open_house
     from protocols.agreement.authoring import parse_draft, problems, read_source
     from protocols.agreement.check import errors
 
@@ -142,6 +150,10 @@ def check(file: DraftFile, as_json: Json = False) -> None:
         raise typer.Exit(TABLE[Code.INPUT].exit_code)
     draft = parse_draft(data, where)
     found = lint(draft, datetime.now(UTC))
+    if office:
+        house = open_house(state(context).home)
+        about = {"legal_id": house.legal_id, "country": house.settings.country}
+        found = (*against_office(draft.parsed, house.office, about), *found)
     answer(_checked(draft, found), as_json, lambda: _lines(draft, found))
     if errors(found):
         raise typer.Exit(TABLE[Code.INPUT].exit_code)

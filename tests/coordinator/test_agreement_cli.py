@@ -141,6 +141,26 @@ def test_check_names_the_line_of_every_problem(office: Office, tmp_path: Path) -
     assert f"{torn}:{line_of(torn, 'min_cohort = ')}:" in office.errors
 
 
+def test_a_draft_of_another_office_is_not_proposed(office: Office, tmp_path: Path) -> None:
+    file = FOLDER / "bakery-group.toml"
+    office("check", str(file))
+    found = office.json("check", str(file), "--office", code=5)["findings"]
+    assert {(one["rule"], one["field"]) for one in found} == {
+        ("other-office", "operator_key"),
+        ("other-office", "coordinator_key"),
+        ("other-office", "operator_legal_id"),
+        ("other-office", "coordinator_country"),
+        ("profile-declared", "profile"),
+        ("code-unknown", "workloads.0.digest"),
+    }
+    office("propose", str(file), code=5)
+    assert "this cooperative declared B" in office.errors
+    own = tmp_path / "own.toml"
+    office("new", str(own))
+    rules = {one["rule"] for one in office.json("check", str(own), "--office")["findings"]}
+    assert rules == {"change-without-notice"}
+
+
 def test_a_page_and_a_comparison_of_files(office: Office, tmp_path: Path) -> None:
     file = FOLDER / "franchise.toml"
     said = office("page", str(file))
