@@ -1,8 +1,8 @@
 """The linter: what is wrong with an agreement before anybody signs it (SPEC.md section 7).
 
 The schema says whether a document can be read; this says whether it makes sense, and whether it
-is fair. The rules are in ``check_people``, ``check_runs``, ``check_results`` and ``check_texts``;
-each is a function of the clauses' blocks that yields findings.
+is fair. The rules are in ``check_people``, ``check_customers``, ``check_runs``, ``check_sums``,
+``check_results`` and ``check_texts``; each is a function of the blocks that yields findings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from protocols.agreement import check_people, check_results, check_runs, check_texts
+from protocols.agreement import (
+    check_customers,
+    check_people,
+    check_results,
+    check_runs,
+    check_sums,
+    check_texts,
+)
 from protocols.agreement.findings import Finding, Found, Level, error
 from protocols.agreement.terms import TYPE_OF, Agreement, Terms
 
@@ -44,7 +51,9 @@ def _missing(terms: Terms) -> Found:
 
 _RULES: tuple[Callable[[Terms], Found], ...] = (
     *check_people.RULES,
+    *check_customers.RULES,
     *check_runs.RULES,
+    *check_sums.RULES,
     *check_results.RULES,
 )
 RULES: tuple[str, ...] = tuple(
@@ -52,7 +61,9 @@ RULES: tuple[str, ...] = tuple(
         {
             "clause-missing",
             *check_people.NAMES,
+            *check_customers.NAMES,
             *check_runs.NAMES,
+            *check_sums.NAMES,
             *check_results.NAMES,
             *check_texts.NAMES,
         }
