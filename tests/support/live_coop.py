@@ -172,6 +172,7 @@ class Cooperative:
             COORDINATOR,
             self.office_home,
             *("agreement", "new", str(draft), "--set", "colluders=1", "--set", "min_cohort=5"),
+            *("--set", "max_age_days=3660"),  # the stores sold in 2017
             *("--max-rounds", str(rounds), *agreed),
         )
         run(COORDINATOR, self.office_home, "agreement", "propose", str(draft))
