@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from node import membership
@@ -56,7 +58,8 @@ def best_forecast(home: Home, week_start: str, *, own_only: bool, purpose: str =
         )
     used = None
     if not own_only and membership.is_enrolled(home.folder):
-        used = _used(open_member(home.folder, home.acting), demand.ID, purpose)
+        with _member(home) as member:
+            used = _used(member, demand.ID, purpose)
     if used is None:
         day: WeekStart = "monday" if week_start == "monday" else "sunday"
         weekly = vault.weekly_for_owner(week_start=day)
@@ -66,6 +69,16 @@ def best_forecast(home: Home, week_start: str, *, own_only: bool, purpose: str =
     weekly = vault.weekly_for_owner(week_start=config.week_start)
     made = shared_forecast(weekly, used.parameters, config, known_until, cache=home.cache)
     return Advice(made, BEST, used)
+
+
+@contextmanager
+def _member(home: Home) -> Iterator[Member]:
+    """The node that has joined, its database given back afterwards."""
+    found = open_member(home.folder, home.acting)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def _used(member: Member, workload: str, purpose: str) -> Usable | None:
@@ -101,18 +114,20 @@ def customers_at_risk(home: Home, top: int | None, purpose: str = "") -> AtRiskA
         raise InputError(
             "there are no sales rows here yet.", fix="Add them first: coop-node data add FILE.csv"
         )
-    used = None
+    used, standing = None, None
     if membership.is_enrolled(home.folder):
-        member = open_member(home.folder, home.acting)
-        used = use_model(member, churn.ID, purpose)
-    if used is None:
+        with _member(home) as member:
+            used = use_model(member, churn.ID, purpose)
+            now = home.clock()
+            if used is not None:
+                standing = home.consents(member.database).standing(used.permit.purpose, now)
+    if used is None or standing is None:
         raise InputError(
             "no shared model about customers is in use here.",
             fix="Take part in a run of the workload churn, then: coop-node models pull",
         )
-    permit, now = used.permit, home.clock()
+    permit = used.permit
     config = churn.parse_config(used.order["config"], "order config")
-    standing = home.consents(member.database).standing(permit.purpose, now)
     lines = lines_to_score(vault, permit, now, standing, churn.COLUMNS)
     made = churn_list(lines, used.parameters, config, as_of, top=top)
     return AtRiskAdvice(made, used, lines.left_out.not_standing)

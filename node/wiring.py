@@ -23,6 +23,7 @@ from node.federation.link import Calls, Session, pauses
 from node.federation.mailroom import Mailroom
 from node.federation.participant import Ticket, Tools, survivor_allowance
 from node.federation.rooms import Rooms
+from node.federation.using import drop_old
 from node.federation.witness import CONTACT_AFTER, head_of, witness_of
 from node.house import Member
 from node.policy import renewal
@@ -219,6 +220,7 @@ class Daemon:
                     self._events.emit("out", run="-", round=0, problem=str(error))
 
     def _exchange_letters(self, calls: Calls) -> None:
+        drop_old(self._member)  # before an order that clause 28 would refuse for it
         self._witness.contact(calls)  # before anything that it brings is admitted
         self._contact_due = time.monotonic() + CONTACT_AFTER.total_seconds()
         self._mailroom.deliver(calls)

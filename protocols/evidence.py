@@ -19,8 +19,9 @@ survivors      the sets changed no oftener than clause 14 allows; with noise the
 metrics        figures from the evaluation round's sum
 gate           the release decision, taken again: purpose, workload digest, figures, use terms
 model          the parameters of the last step are the model file, byte for byte
-card           every field follows from the above, who may use the model and until when too;
-               signed by the coordinator, and by operator and approver where clause 5 asks for it
+use            who may use the model, for what and until when, as it follows from the above
+card           every field follows from the above; signed by the coordinator, and by operator and
+               approver where clause 5 asks for them
 privacy        what the card promises is what the noise in every round's descriptor gives
 log            the release stands in the coordinator's signed log
 =============  =================================================================================

@@ -200,7 +200,8 @@ def home(tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Simpl
     )
     monkeypatch.setattr("node.membership.is_enrolled", lambda folder: True)
     used = Usable(ModelId("d" * 64), order, {}, USE, 0, 1, PARAMS)
-    monkeypatch.setattr(advice, "open_member", lambda *_: SimpleNamespace(database=database))
+    member = SimpleNamespace(database=database, close=lambda: None)
+    monkeypatch.setattr(advice, "open_member", lambda *_: member)
     monkeypatch.setattr(advice, "use_model", lambda member, name, purpose: used)
     monkeypatch.setattr("node.cli.acting.acting_home", lambda context, action: found)
     return found
