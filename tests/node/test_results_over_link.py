@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import sqlite3
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +22,7 @@ from coordinator.store.mail import Mail
 from coordinator.store.releases import Releases as OfficeReleases
 from coordinator.store.releases import ReleaseState as OfficeState
 from coordinator.wiring import utc_now
+from node.events import Events
 from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.federation.post import exchange
@@ -31,6 +35,7 @@ from node.sdk import Cooperative
 from node.store.documents import AcceptedRoster, AcceptedRosters
 from node.store.outbox import Cursors
 from node.store.releases import Releases, ReleaseState, Revocations, Uses
+from node.wiring import Daemon
 from protocols import bundle
 from protocols.agreement.facts import Denial
 from protocols.agreement.revocation import make_revocation
@@ -315,6 +320,28 @@ def test_a_revocation_reaches_a_node_at_its_next_contact(coop: Released) -> None
         assert "c20" in caught.value.clauses and "--own" in caught.value.fix
 
 
+def test_the_running_node_hears_of_a_revocation(coop: Released) -> None:
+    """Away: with its first contact, before it says that it is connected. Connected: at once."""
+    first, second = pulled(coop, 5), pulled(coop, 5)
+    _revoke(coop, first, "While it was away.")
+    with coop.member(5) as member:
+        out = io.StringIO()
+        daemon = Daemon(member, Events(out, False, utc_now))
+        thread = threading.Thread(target=daemon.run)
+        thread.start()
+        try:
+            _until(lambda: '"connected"' in out.getvalue())
+            assert member.results.revoked(first) == "While it was away."
+            assert member.results.revoked(second) == ""
+            _revoke(coop, second, "While it was there.")
+            _until(lambda: member.results.revoked(second) != "")
+        finally:
+            daemon.stop()
+            thread.join()
+        error = refused(member, "c20")
+        assert "While it was there." in error.problem
+
+
 def test_a_revoked_model_cannot_be_pulled(coop: Released) -> None:
     made = coop.make(next(RUNS))
     with coop.member(1) as member:
@@ -446,6 +473,14 @@ def test_the_sdk_asks_who_acts(coop: Released, tmp_path: Path) -> None:
 
 
 # --------------------------------------------------------------------------- helpers
+
+
+def _until(seen: Callable[[], bool]) -> None:
+    """Wait for another thread; the patience is for a busy machine."""
+    deadline = time.monotonic() + 60
+    while not seen():
+        assert time.monotonic() < deadline, "not seen"
+        time.sleep(0.02)
 
 
 def _revoke(coop: Released, model: str, reason: str) -> None:
