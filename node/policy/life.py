@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -205,8 +205,8 @@ class Life:
                 return False
             if state == "resumed" and known.suspended_since is None:
                 return False
-            if state == "resumed" and known.suspended_since is not None:
-                at = max(at, known.suspended_since)
+            for earlier in Notices(connection).list():  # the newest word counts, by the second
+                at = max(at, earlier.at + timedelta(seconds=1))
             document = make_notice(
                 coop=self.coop, member=self.me.id, state=state, at=at, until=until
             )
