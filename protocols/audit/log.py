@@ -116,32 +116,40 @@ class LogState:
 def read_entry(raw: bytes, size: int, at: str, where: str) -> Entry:
     """The entry that follows ``size`` entries, the last of which is dated ``at``.
 
+    Errors as ``check_place``.
+    """
+    entry = decode(raw, where)
+    check_place(entry.seq, entry.at, size, at, where)
+    return entry
+
+
+def check_place(seq: int, dated: str, size: int, at: str, where: str) -> None:
+    """Check that an entry follows ``size`` entries, the last of which is dated ``at``.
+
     Args:
-        raw: its line, without line feed.
+        seq: its number.
+        dated: its instant.
         size: entries before it.
         at: instant of the one before it, or empty.
         where: names the line.
 
     Raises:
-        InputError: not canonical, out of sequence or earlier than the line before.
+        InputError: out of sequence or earlier than the line before.
     """
-    entry = decode(raw, where)
-    if entry.seq != size:
+    if seq != size:
         raise InputError(
-            f"the entry has number {entry.seq}, expected {size}: "
-            "entries were removed, added or moved.",
+            f"the entry has number {seq}, expected {size}: entries were removed, added or moved.",
             code=Code.TAMPERED,
             where=where,
             fix=RESTORE,
         )
-    if entry.at < at:
+    if dated < at:
         raise InputError(
-            f"the entry is dated {entry.at}, the one before it {at}.",
+            f"the entry is dated {dated}, the one before it {at}.",
             code=Code.TAMPERED,
             where=where,
             fix=RESTORE,
         )
-    return entry
 
 
 def resume(origin: str, public: bytes, checkpoint: bytes, record: bytes) -> LogState:

@@ -6,7 +6,7 @@ most ``log2(n)`` complete subtrees on its left edge, so memory does not grow wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -147,31 +147,6 @@ def consistency_ranges(old: int, new: int) -> tuple[tuple[int, int], ...]:
     if not whole:  # SUBPROOF(m, D_m, false) names the subtree itself
         path.append((low, high))
     return tuple(reversed(path))
-
-
-def hash_ranges(leaves: Iterable[bytes], ranges: Sequence[tuple[int, int]]) -> tuple[bytes, ...]:
-    """Roots of disjoint leaf ranges, in the order asked for, in one pass over the leaf hashes.
-
-    Raises:
-        InputError: the leaves end before the last range does.
-    """
-    roots: dict[tuple[int, int], bytes] = {}
-    stream: Iterator[tuple[int, bytes]] = enumerate(leaves)
-    for low, high in sorted(ranges):
-        part = CompactRange()
-        for index, leaf in stream:
-            if index >= low:
-                part = part.append(leaf)
-            if index == high - 1:
-                break
-        if part.size != high - low:
-            raise InputError(
-                f"the log ends before entry {high - 1}, which the proof needs.",
-                code=Code.TAMPERED,
-                fix="Check the log with `verify`.",
-            )
-        roots[(low, high)] = part.root()
-    return tuple(roots[one] for one in ranges)
 
 
 def _proof_fails(what: str) -> InputError:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from protocols.audit.checkpoint import Checkpoint, parse_checkpoint
-from protocols.audit.entries import Entry, Kind, decode
-from protocols.audit.log import RESTORE, InclusionProof, read_entry
+from protocols.audit.entries import Entry, Kind, decode, skim
+from protocols.audit.log import RESTORE, InclusionProof, check_place
 from protocols.audit.merkle import HASH_BYTES, MAX_PROOF, Growing, leaf_hash, verify_inclusion
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError
@@ -76,10 +76,11 @@ def verify_log(
                 fix="Start the program once: it cuts what a crash left, and records that.",
             )
         raw = line[:-1]
-        entry = read_entry(raw, tree.size, last_at, where)
+        seq, at, kind = skim(raw, where)
+        check_place(seq, at, tree.size, last_at, where)
         tree.append(leaf_hash(raw))
-        kinds[entry.kind] += 1
-        last_at = entry.at
+        kinds[kind] += 1
+        last_at = at
         first_at = first_at or last_at
         if tree.size == due:
             due = _meet(tree, waiting)

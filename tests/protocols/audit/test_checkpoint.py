@@ -21,11 +21,11 @@ from protocols.audit.merkle import (
     EMPTY_ROOT,
     CompactRange,
     consistency_ranges,
-    hash_ranges,
     leaf_hash,
 )
 from protocols.errors import Code, InputError, RemoteError
 from protocols.signing import SigningKey
+from whole_pass import hash_ranges
 
 KEY = SigningKey(bytes(range(32)))
 ORIGIN = origin_of("coordinator", KEY.public)

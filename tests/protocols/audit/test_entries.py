@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -20,6 +21,7 @@ from protocols.audit.entries import (
     decode,
     encode,
     instant,
+    skim,
 )
 from protocols.errors import Code, InputError
 
@@ -156,3 +158,60 @@ def test_instants_are_utc_and_sort_as_text() -> None:
     later = [first + timedelta(microseconds=n**5) for n in range(50)]
     assert [instant(one) for one in later] == sorted(instant(one) for one in later)
     assert len(json.dumps(instant(datetime(33, 1, 1, tzinfo=UTC)))) == 29
+
+
+def outcome(check: Callable[[], object]) -> object:
+    try:
+        return check()
+    except InputError as error:
+        return error.problem
+
+
+@settings(deadline=None, max_examples=400)
+@given(facts_of_all_sorts, st.sampled_from(list(Kind)), st.data())
+def test_skimming_says_what_decoding_says(
+    facts: dict[str, Fact], kind: Kind, data: st.DataObject
+) -> None:
+    """Also of lines with a changed byte, a repeated or moved key, and required facts missing."""
+    given_facts = {**facts, **dict.fromkeys(REQUIRED.get(kind, ()), 7)}
+    raw = bytearray(encode(Entry(data.draw(st.integers(0, MAX_NUMBER)), AT, kind, given_facts)))
+    how = data.draw(st.sampled_from(["whole", "byte", "swap", "twice", "missing"]))
+    if how == "byte":
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    elif how in ("swap", "twice"):
+        more = b'"facts":{"a":1,"b":2},' if how == "twice" else b'"facts":{"z":1,"b":"c"},'
+        raw = bytearray(raw.replace(b'"facts":{', more[:-2] + b",", 1).replace(b",}", b"}"))
+    elif how == "missing":
+        raw = bytearray(encode(Entry(3, AT, Kind.START, {})))
+        raw = raw.replace(b'"start"', b'"%s"' % kind.value.encode())
+    whole = bytes(raw)
+
+    def parsed() -> tuple[int, str, Kind]:
+        entry = decode(whole, "line 1")
+        return entry.seq, entry.at, entry.kind
+
+    assert outcome(lambda: skim(whole, "line 1")) == outcome(parsed)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"at":"2026-02-30T09:30:00.000000Z","facts":{},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:61.000000Z","facts":{},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{"b":1,"a":1},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{"a":1,"a":1},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{"a":1,},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{"a":01},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{"a":-0},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{"note":7},"kind":"start","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{},"kind":"pull","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{},"kind":"poem","seq":0}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{},"kind":"start","seq":00}',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{},"kind":"start","seq":0} ',
+        b'{"at":"2026-03-01T09:30:00.000000Z","facts":{},"kind":"start","seq":0}\n',
+    ],
+)
+def test_simple_lines_that_are_wrong_are_refused_by_both(line: bytes) -> None:
+    for check in (skim, decode):
+        with pytest.raises(InputError):
+            check(line, "line 1")

@@ -15,7 +15,6 @@ from protocols.audit.index import END_BYTES, HASH_BYTES, place_of, whole_entries
 from protocols.audit.merkle import (
     CompactRange,
     consistency_ranges,
-    hash_ranges,
     inclusion_ranges,
     leaf_hash,
     verify_consistency,
@@ -24,6 +23,7 @@ from protocols.audit.verify import check_inclusion, proof_bytes
 from protocols.audit.writer import LogWriter
 from protocols.errors import Code, InputError
 from protocols.signing import SigningKey
+from whole_pass import hash_ranges
 
 KEY = SigningKey(b"\x05" * 32)
 ORIGIN = origin_of("node", KEY.public)
