@@ -49,6 +49,7 @@ FIGURES = {
     "colluders": 2,
     "min_cohort": 5,
     "operator_legal_id": "Seven bakers",  # the office names no other
+    "max_age_days": 3660,  # the rows are of one summer, whenever this runs
 }
 
 

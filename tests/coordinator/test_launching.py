@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import pytest
 
 from coordinator.cli.app import app
 from coordinator.cli.shell import run
+from coordinator.events import Events
 from coordinator.launching import approve, approver_id, find_run, launch, planned
 from coordinator.members.people import new_key
+from coordinator.server import Server
 from coordinator.standing import standing_of
 from coordinator.store.cosignatures import Cosignature, Cosignatures
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs, State
@@ -281,6 +284,22 @@ def test_the_gate_is_asked_again_at_the_approval(guarded: SmallOffice) -> None:
         approve(guarded.house, waiting, APPROVER)
     assert states(guarded) == [State.AWAITING]
     assert guarded.letters(kind="order") == ()
+
+
+def test_the_server_conducts_no_run_that_waits(
+    guarded: SmallOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(guarded.house, Events(io.StringIO(), False, guarded.clock))
+    begun: list[str] = []
+    monkeypatch.setattr(server, "_work", lambda stored: begun.append(stored.run))
+    waiting = launch(guarded.house, planned(guarded.house, quick()))
+    server._tick()
+    assert server._worker is None
+    approve(guarded.house, waiting, APPROVER)
+    server._tick()
+    assert server._worker is not None
+    server._worker.join()
+    assert begun == [waiting.run]
 
 
 def test_both_halves_as_commands(
