@@ -94,7 +94,7 @@ def test_an_agreement_without_a_budget(shop: Shop, capsys: pytest.CaptureFixture
     without = amend(BOTH, "c14", {"budgets": []})
     desk = Agreements(shop.database, COOP, ME, shop.journal, lambda: NOW)
     desk.receive("agreement", json_bytes(without.document))
-    desk.sign(without.id)
+    desk.sign(without.id, short_notice=True)
     assert "has no privacy budget" in printed(capsys)
 
 

@@ -19,6 +19,7 @@ from agreement_world import (
     ME,
     NOW,
     OPERATOR_KEY,
+    RELEASE,
     ROSTER,
     RUN,
     STRANGER,
@@ -486,7 +487,12 @@ def test_a_release_is_used_only_with_the_coordinators_signature(
 ) -> None:
     signed = jws_sign(document, "coordinator", key)
     answer = house.gate.use(
-        signed, signed_order(), GOOD_FIGURES, purpose="train:demand", outputs=("metrics", "model")
+        signed,
+        signed_order(),
+        GOOD_FIGURES,
+        purpose="train:demand",
+        outputs=("metrics", "model"),
+        release=RELEASE,
     )
     if clause:
         no(answer, clause, words)
@@ -494,13 +500,19 @@ def test_a_release_is_used_only_with_the_coordinators_signature(
         assert isinstance(answer, Permit)
         worse = replace(GOOD_FIGURES, blend_error=0.9)
         refused = house.gate.use(
-            signed, signed_order(), worse, purpose="train:demand", outputs=("model",)
+            signed,
+            signed_order(),
+            worse,
+            purpose="train:demand",
+            outputs=("model",),
+            release=RELEASE,
         )
         no(refused, "c15", "0.9000, it must be below 0.7000")
     other = house.gate.use(
         signed, signed_order(), None, purpose="price_setting", outputs=("forecasts",)
     )
     no(other, "c07", "forbidden")
+    no(other, "c20", "the licence of this result is not known")
     no(other, "c15", "'forecasts' is never released", "no evaluated figures")
 
 

@@ -18,6 +18,7 @@ from agreement_world import (
     GOOD_FIGURES,
     NOW,
     OPERATOR_KEY,
+    RELEASE,
     STRANGER,
     churn_order,
     order,
@@ -205,7 +206,6 @@ def test_a_restored_node_counts_everything_as_spent_for_a_whole_period(shop: Sho
 
 
 DAMAGE = {
-    "a table that is gone": "DROP TABLE privacy_spending",
     "a line that is gone": "DELETE FROM privacy_spending",
     "a cheaper event": "UPDATE privacy_spending SET events = replace(events, '10.0', '99.0')",
     "no event": "UPDATE privacy_spending SET events = '[]'",
@@ -236,6 +236,16 @@ def test_a_damaged_account_refuses_and_never_starts_from_zero(shop: Shop, damage
         found = RunBudget(connection).get(ONE)
     assert found is not None
     assert found.state is Use.RETURNED
+
+
+def test_an_account_that_is_gone_keeps_the_node_from_starting(shop: Shop) -> None:
+    assert shop.admits(ONE, 10)
+    shop.database.close()
+    with sqlite3.connect(shop.path) as raw:
+        raw.execute("DROP TABLE privacy_spending")
+    raw.close()
+    with pytest.raises(LocalError, match="restore your newest backup"):
+        shop.reopened()
 
 
 @pytest.mark.parametrize(
@@ -365,6 +375,7 @@ def test_a_result_may_be_used_when_the_budget_is_spent(shop: Shop) -> None:
             GOOD_FIGURES,
             purpose="train:churn",
             outputs=("metrics", "model"),
+            release=replace(RELEASE, purposes=frozenset({"train:churn", "train:demand"})),
         )
 
     assert isinstance(used(shop.gate), Permit)
