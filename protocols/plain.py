@@ -40,8 +40,27 @@ def printable(text: str, most: int) -> str:
 
 
 def key_words(hex_digits: str) -> str:
-    """A fingerprint in groups of four, to read to one another over the telephone."""
-    return " ".join(hex_digits[at : at + 4] for at in range(0, min(len(hex_digits), 32), 4))
+    """The first 128 bits of a fingerprint as eight words to say over the telephone.
+
+    Each word is 16 bits: consonant, vowel, consonant, vowel, consonant ("proquints", D. S.
+    Wilkerson, arXiv:0901.4016), so that it can be said and heard in most languages.
+    """
+    numbers = (int(hex_digits[at : at + 4], 16) for at in range(0, min(len(hex_digits), 32), 4))
+    return " ".join(map(_word, numbers))
+
+
+def _word(number: int) -> str:
+    consonants, vowels = "bdfghjklmnprstvz", "aiou"
+    return "".join(
+        letters[number >> shift & (len(letters) - 1)]
+        for letters, shift in (
+            (consonants, 12),
+            (vowels, 10),
+            (consonants, 6),
+            (vowels, 4),
+            (consonants, 0),
+        )
+    )
 
 
 def columns(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> list[str]:

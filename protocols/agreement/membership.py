@@ -1,6 +1,6 @@
 """What a member says about its own membership, and what a quorum says about an agreement.
 
-SPEC.md section 12. Three small documents, each a JWS JSON General over the RFC 8785 form:
+SPEC.md section 8. Three small documents, each a JWS JSON General over the RFC 8785 form:
 
 - a **notice** of one member, signed by its identity key: it suspends itself, resumes, or leaves;
 - a **succession** of one member, signed by the old identity key and by the new one;
