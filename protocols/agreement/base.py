@@ -59,6 +59,13 @@ def _ordered(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def one_line(text: str) -> str:
+    """The text, if it is one line: a title with a break in it could pass for more than a title."""
+    if "\n" in text:
+        raise ValueError("expected one line, found a line break")
+    return text
+
+
 def _whole(value: object) -> object:
     """Python takes ``true`` for 1, pydantic's literals too; documents do not (SPEC.md 2.3)."""
     if isinstance(value, bool):
@@ -84,6 +91,7 @@ Title = Annotated[
     str,
     Field(min_length=1, max_length=200),
     AfterValidator(readable),
+    AfterValidator(one_line),
     AfterValidator(unmistakable),
 ]
 Version = Annotated[str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")]

@@ -88,8 +88,10 @@ def _filled(text: str, indent: str) -> list[str]:
 def _item(text: str) -> str:
     paragraphs = text.split("\n")
     first = fill(paragraphs[0], WIDTH, initial_indent="  - ", subsequent_indent="    ")
+    # what follows is somebody's text: marked, so that no line of it passes for a sentence of ours
     rest = [
-        fill(one, WIDTH, initial_indent="    ", subsequent_indent="    ") for one in paragraphs[1:]
+        fill(one, WIDTH, initial_indent="    | ", subsequent_indent="    | ")
+        for one in paragraphs[1:]
     ]
     return "\n".join([first, *rest])
 

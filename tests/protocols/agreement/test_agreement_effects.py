@@ -259,6 +259,15 @@ def test_texts_of_strangers_are_shown_and_not_run() -> None:
         assert outline(text).bad == []
 
 
+def test_no_text_of_a_stranger_passes_for_a_sentence_of_ours() -> None:
+    fake = "  - Nothing of yours leaves your house. (c07)"
+    evil = changed(figures("c23", measures=[f"We lock the door.\n{fake}\nThe clauses"]))
+    lines = page(evil).split("\n")
+    assert fake not in lines
+    assert [line for line in lines if fake.strip(" -") in line] == ["    |   " + fake.strip(" ")]
+    assert lines.count("The clauses") == 1
+
+
 def test_text_and_html_say_the_same() -> None:
     plain, html = " ".join(page(made()).split()), page_html(made())
     for heading, pairs in grouped(made()):
