@@ -144,6 +144,11 @@ class Member:
             "succession": lambda body: renewal.receive(home.folder, body, home.clock()),
         }
 
+    @property
+    def around(self) -> Surroundings:
+        """What the gate asks about this node besides its database."""
+        return surroundings(self.home, self.witnessed)
+
     def require_whole(self) -> tuple[int, int]:
         """Hold the ledgers against the journal: runs and spent rounds; LocalError if damaged."""
         folder = self.home.folder

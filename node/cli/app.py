@@ -11,6 +11,7 @@ import typer
 from node.cli import (
     agreement,
     budget,
+    clock,
     consent,
     customers,
     data,
@@ -42,6 +43,7 @@ app.add_typer(agreement.app, name="agreement")
 life.register(app)
 orders.register(app)
 budget.register(app)
+clock.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(people.app, name="people")
 app.add_typer(subjects.app, name="requests")

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, select
 
 from node.data.stages import CUSTOMER_COLUMNS
+from node.policy import clock
 from node.store import schema
 from node.store.consents import Consents
 from node.store.notices import Notices
@@ -135,4 +136,4 @@ def newest_seen(connection: Connection, around: Surroundings) -> datetime | None
         connection.execute(select(last.recorded_at).order_by(last.seq.desc()).limit(1)).scalar()
     )
     found.append(around.newest_entry())
-    return max((one for one in found if one is not None), default=None)
+    return clock.newest(connection, found)

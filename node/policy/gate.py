@@ -14,6 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from node.policy.budget import Budget
+from node.policy.clock import tick
 from node.policy.evidence import (
     Me,
     answer_to,
@@ -182,6 +183,8 @@ class Gate:
         if isinstance(answer, Denial) and not genuine:
             # Not kept: an order that the operator did not sign, or a second one of a run.
             return self._refused(answer, order)
+        if isinstance(answer, Permit):
+            tick(connection, case.now)
         if _remember(connection, case, answer) or isinstance(answer, Permit):
             self._write(answer, order)
         return answer

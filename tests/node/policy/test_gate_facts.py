@@ -28,8 +28,9 @@ from known_house import in_order
 from node.data.stages import Basis
 from node.policy import incidents
 from node.policy.approvals import ApprovalDesk
+from node.policy.clock import accept
 from node.policy.consents import ConsentDesk
-from node.policy.facts import NOTHING_KNOWN
+from node.policy.facts import NOTHING_KNOWN, newest_seen
 from node.policy.gate import History
 from node.policy.life import Life
 from node.policy.notices import NoticeDesk
@@ -450,3 +451,32 @@ def test_the_oldest_result_is_told_in_days(shop: Shop, ask: Ask) -> None:
                 StoredRelease(f"{at}" * 64, RUN, state, b"{}", NOW - timedelta(days=40 - 10 * at))
             )
     assert mine(ask()).oldest_result_days == 30
+
+
+# ------------------------------------------------------------------------------------- the clock
+
+
+def test_a_clock_that_was_set_back_is_refused(shop: Shop) -> None:
+    assert shop.admits(RUN)
+    shop.now = NOW - timedelta(hours=1)
+    answer = shop.ask(run_name(2), issued=NOW - ONE_DAY, deadline=NOW + ONE_DAY)
+    assert isinstance(answer, Denial)
+    assert any(one.clause == "c30" and "before" in one.sentence for one in answer.reasons)
+
+
+def test_a_clock_that_ran_ahead_can_be_told_and_nothing_comes_back(shop: Shop) -> None:
+    year = timedelta(days=400)
+    shop.now = NOW + year
+    desk_of(shop, "owner").approve_workload(DIGEST)
+    later = {"issued": NOW - ONE_DAY, "deadline": NOW + ONE_DAY}
+    shop.now = NOW
+    assert isinstance(shop.ask(RUN, **later), Denial)
+    with shop.database.read() as connection:
+        newest = newest_seen(connection, in_order(lambda: NOW))
+    accept(shop.database, newest, shop.journal, NOW)
+    assert isinstance(shop.ask(run_name(2), **later), Permit)
+    shop.now = NOW - timedelta(hours=1)  # set back after that: refused as before
+    again = shop.ask(run_name(3), issued=NOW - ONE_DAY, deadline=NOW + ONE_DAY)
+    assert isinstance(again, Denial) and "c30" in again.clauses
+    with pytest.raises(InputError, match="lies in the future"):
+        accept(shop.database, NOW - ONE_DAY, shop.journal, NOW)
