@@ -56,7 +56,7 @@ def found_cooperative(demo: Demo) -> None:
         *("--join-port", str(join), "--link-port", str(link)),
     )
     (demo.office_home / "config.toml").write_text(
-        'bind = "127.0.0.1"\njoin_per_minute = 600\njoin_per_minute_total = 600\n'
+        'bind = "127.0.0.1"\ncountry = "DE"\njoin_per_minute = 600\njoin_per_minute_total = 600\n'
     )
     demo.office = Daemon(
         "coordinator",

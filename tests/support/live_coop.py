@@ -158,7 +158,9 @@ class Cooperative:
             *("init", "--name", "Test Grocers", "--profile", "B", "--host", "127.0.0.1"),
             *("--join-port", str(join), "--link-port", str(link)),
         )
-        (self.office_home / "config.toml").write_text('bind = "127.0.0.1"\njoin_per_minute = 600\n')
+        (self.office_home / "config.toml").write_text(
+            'bind = "127.0.0.1"\njoin_per_minute = 600\ncountry = "DE"\n'
+        )
         self.office.start()
         self.office.wait(lambda e: e["event"] == "listening")
         if files is None:
