@@ -28,6 +28,7 @@ from protocols.signing import jws_payload
 AGREED = ("agreement", "roster", "agreement-signed", "roster-signed", "signatures")
 CURSOR, TAKEN_BACK = "mail", "revocations"
 MAX_REVOCATIONS_BYTES = 8 * 1024 * 1024
+MAX_PAGES = 50  # of revocations at one contact
 TRY_AGAIN = frozenset({Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.INTERNAL})
 Journal = Callable[[str, Mapping[str, object]], None]
 Emit = Callable[..., None]
@@ -143,32 +144,57 @@ class Mailroom:
         """Models that were taken back, before anything else and beside the letters: for a node
         that joined or was restored since, and for one whose letters wait behind an order.
 
-        The first that does not verify stops this for now; it is asked for again at each contact,
-        because it may be under a version that this member has not signed yet.
+        One that does not verify holds up no other. It is asked for again at each contact: it may
+        be under a version that this member has not signed yet.
         """
         with self.database.read() as db:
-            after = Cursors(db).get(TAKEN_BACK)
+            kept = Cursors(db).get(TAKEN_BACK)
+        at, newest, whole = kept, kept + 1, True
+        for _ in range(MAX_PAGES):
+            if at >= newest:
+                return
+            newest, listed = self._page_of_revoked(calls, at)
+            if newest < kept:  # the office was restored and counts anew
+                kept, at = 0, 0
+                self._remember_revoked(0)
+                continue
+            for seq, signed in listed:
+                whole = self._took_back(signed) and whole
+                if whole:
+                    self._remember_revoked(seq)
+            if not listed or listed[-1][0] <= at:
+                return
+            at = listed[-1][0]
+
+    def _page_of_revoked(self, calls: Calls, after: int) -> tuple[int, list[tuple[int, bytes]]]:
+        """The number of the newest, and the next ones with their numbers."""
         raw = calls.fetch("revocations", "", str(after), MAX_REVOCATIONS_BYTES)
         document = parse_json(raw, "revocations")
-        newest, listed = document.get("newest"), document.get("revocations")
-        if type(newest) is not int or not isinstance(listed, list):
-            raise RemoteError("the list of revocations cannot be read.", peer="coordinator")
-        if newest < after:  # the office was restored and counts anew
-            self._remember_revoked(0)
-        for one in listed:
-            try:
-                self._take_back(json_bytes(one["signed"]))
-                self._remember_revoked(int(one["seq"]))
-            except (InputError, Refused, KeyError, TypeError, ValueError) as error:
-                self.emit("document", kind="unreadable revocation", id=str(error)[:200])
-                return
+        try:
+            newest, listed = document["newest"], document["revocations"]
+            found = [(one["seq"], json_bytes(one["signed"])) for one in listed]
+        except (KeyError, TypeError, ValueError, InputError) as error:
+            raise _unreadable_list() from error
+        if any(type(number) is not int for number in (newest, *(seq for seq, _ in found))):
+            raise _unreadable_list()
+        return newest, found
+
+    def _took_back(self, signed: bytes) -> bool:
+        try:
+            self._take_back(signed)
+        except (InputError, Refused) as error:
+            self.emit("document", kind="unreadable revocation", id=str(error)[:200])
+            return False
+        return True
 
     def _remember_revoked(self, seq: int) -> None:
         with self.database.write() as db:
             Cursors(db).put(TAKEN_BACK, seq)
 
     def _take_back(self, body: bytes) -> None:
-        self.emit("document", kind="revocation", id=self.results.take_back(body))
+        model = self.results.take_back(body)
+        if model:
+            self.emit("document", kind="revocation", id=model)
 
     def _run_ended(self, letter: Letter) -> None:
         document = parse_json(letter.body, "run-ended")
@@ -182,6 +208,10 @@ class Mailroom:
                 spent = SpentRounds(self.database, self.clock).last(bytes.fromhex(run)) is not None
                 settle(db, run, now, spent_rounds=spent)
         self.emit("run", run=run, state=state, detail=str(document.get("detail"))[:300])
+
+
+def _unreadable_list() -> RemoteError:
+    return RemoteError("the list of revocations cannot be read.", peer="coordinator")
 
 
 def _note(text: str) -> str:

@@ -50,7 +50,7 @@ class Results:
     clock: Callable[[], datetime]
 
     def take_back(self, body: bytes) -> str:
-        """Verify a revocation and keep it; the model's id. Receiving it twice changes nothing.
+        """Verify a revocation and keep it; the model's id, or nothing if it was kept before.
 
         Raises:
             InputError: malformed, or not signed by those whom clause 5 of an agreement that this
@@ -61,7 +61,7 @@ class Results:
         found = read_revocation(jws_payload(signed, WHERE), WHERE)
         with self.database.read() as db:
             if Revocations(db).get(found.revocation.model) is not None:
-                return found.revocation.model
+                return ""
             versions = self._versions(db, found.revocation.model)
         parsed = self._verified(signed, versions)
         one = parsed.revocation
