@@ -49,8 +49,8 @@ def agreements(draw: st.DrawFn) -> ParsedAgreement:
     block["c15"]["never"] = draw(MANY)
     block["c20"]["uses"] = draw(MANY)
     block["c22"]["sub_processors"] = [
-        {"name": draw(TEXTS), "country": "FR", "service": draw(TEXTS)}
-        for _ in range(draw(st.integers(0, 3)))
+        {"name": name, "country": "FR", "service": draw(TEXTS)}
+        for name in draw(st.lists(TEXTS, max_size=3, unique=True))
     ]
     block["c27"]["blocked_fields"] = draw(MANY)
     block["c14"]["max_runs"] = draw(st.sampled_from([1, 7.0, 100_000]))
