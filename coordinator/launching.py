@@ -19,14 +19,13 @@ from coordinator.store.runs import Answer, Run, RunMember, RunMembers, Runs, Sta
 from coordinator.wiring import ORDER, House
 from protocols.agreement.facts import Denial
 from protocols.agreement.order import OPERATOR, ParsedOrder
+from protocols.agreement.second import approver_kid, may_sign
 from protocols.agreement.terms import Costs, Governance
 from protocols.audit.entries import Fact, Kind
 from protocols.canonical import json_bytes
 from protocols.errors import Code, InputError, LocalError, Refused
 from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey, jws_merge, jws_sign
-
-APPROVER = "approver:"  # and the first 16 digits of the key: the key id of an approval
 
 
 def basis_of(house: House) -> Basis:
@@ -109,7 +108,7 @@ def approve(house: House, run: Run, key: SigningKey, *, by: str | None = None) -
     denial = judged_again(house, basis, order, frozenset({key.public.hex()}))
     if denial is not None:
         raise denial.refused()
-    now, kid = house.clock(), approver_id(key.public)
+    now, kid = house.clock(), approver_kid(key.public.hex())
     mine = jws_sign(order.document, kid, key)
     whole = jws_merge(signed, mine)
     with house.log() as log:
@@ -137,24 +136,19 @@ def judged_again(
     return judge(basis, order, past=past, standing=standing, approvers=approvers, now=now).denial
 
 
-def approver_id(public: bytes) -> str:
-    """The key id under which an approver signs."""
-    return APPROVER + public.hex()[:16]
-
-
 def _check_second(house: House, basis: Basis, run: Run, key: SigningKey, by: str | None) -> None:
     governance = basis.agreement.terms.block("c05", Governance)
-    listed = governance.approver_keys if governance is not None else ()
+    known = may_sign(governance, "launch") if governance is not None else {}
     if key.public in (house.office.public.operator_key, house.office.public.coordinator_key):
         raise Refused(
             "this is the office's own key; the second person needs another one.",
             clauses=("c05",),
             fix="Make one with 'people key NAME --out FILE' and have it put into clause 5.",
         )
-    if key.public.hex() not in listed:
+    if known.get(approver_kid(key.public.hex())) != key.public:
         raise Refused(
-            f"the key {key.public.hex()[:16]} is none of the {len(listed)} approver keys of "
-            "clause 5.",
+            f"the key {key.public.hex()[:16]} is none of those that clause 5 lets approve "
+            "a launch.",
             clauses=("c05",),
             fix="Use the key that the members signed, or propose a new agreement version.",
         )

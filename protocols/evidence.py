@@ -38,7 +38,7 @@ from typing import Any
 from protocols import bundle
 from protocols.agreement.base import parse_utc
 from protocols.agreement.facts import Denial
-from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_order
+from protocols.agreement.order import COORDINATOR, ParsedOrder, read_order
 from protocols.agreement.parse import ParsedAgreement, read_agreement
 from protocols.agreement.roster import ParsedRoster, replay
 from protocols.agreement.second import may_sign, still_missing
@@ -200,9 +200,11 @@ class _Checker:
         name = bundle.ORDER
         with _check("order", name):
             signed = self._signed(name)
-            jws_verify(signed, {OPERATOR: bytes.fromhex(governance.operator_key)}, name)
+            kids = jws_verify(signed, may_sign(governance, "launch"), name)
+            if missing := still_missing(governance, "launch", kids):
+                raise _bad(f"the signature of {' and '.join(missing)} is missing.")
             order = read_order(jws_payload(signed, name), name)
-        self._ok("order", f"run {order.order.run}, signed by the operator's key")
+        self._ok("order", f"run {order.order.run}, signed by {', '.join(kids)}")
         return order
 
     def _roster(self, governance: Governance, order: ParsedOrder) -> tuple[ParsedRoster, ...]:

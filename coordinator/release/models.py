@@ -16,7 +16,7 @@ from pathlib import Path
 from coordinator.release.gate import release_permit
 from protocols import bundle
 from protocols.agreement.base import parse_utc
-from protocols.agreement.order import COORDINATOR, OPERATOR, read_order
+from protocols.agreement.order import COORDINATOR, read_order
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.roster import read_roster
 from protocols.agreement.second import may_sign, still_missing
@@ -127,7 +127,9 @@ def read_documents(source: Source) -> Documents:
     keys: dict[str, bytes] = {}
     for epoch in epochs:
         keys |= epoch.keys
-    jws_verify(source.order, {OPERATOR: bytes.fromhex(governance.operator_key)}, "order")
+    kids = jws_verify(source.order, may_sign(governance, "launch"), "order")
+    if missing := still_missing(governance, "launch", kids):
+        raise InputError(f"the order lacks the signature of {' and '.join(missing)}.")
     signers = frozenset(jws_verify(source.agreement, keys, "agreement"))
     return Documents(agreement, epochs[-1], order, signers)
 

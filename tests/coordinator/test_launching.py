@@ -15,7 +15,7 @@ import pytest
 from coordinator.cli.app import app
 from coordinator.cli.shell import run
 from coordinator.events import Events
-from coordinator.launching import approve, approver_id, find_run, launch, planned
+from coordinator.launching import approve, find_run, launch, planned
 from coordinator.members.people import new_key
 from coordinator.server import Server
 from coordinator.standing import standing_of
@@ -23,6 +23,7 @@ from coordinator.store.cosignatures import Cosignature, Cosignatures
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs, State
 from protocols.agreement.facts import OfficeFacts
 from protocols.agreement.membership import make_notice
+from protocols.agreement.second import approver_kid
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import InputError, LocalError, Refused
 from protocols.ids import MemberId
@@ -211,7 +212,7 @@ def test_a_launch_waits_until_a_second_key_has_signed(guarded: SmallOffice) -> N
     assert waiting.state is State.AWAITING
     assert guarded.letters(kind="order") == ()
     signed = approve(guarded.house, waiting, APPROVER, by="bb" * 8)
-    kid = approver_id(APPROVER.public)
+    kid = approver_kid(APPROVER.public.hex())
     keys = {"operator": guarded.house.operator_key().public, kid: APPROVER.public}
     assert set(jws_verify(signed, keys, "order")) == {"operator", kid}
     (letter,) = guarded.letters(kind="order")
@@ -258,7 +259,7 @@ def _coordinator(office: SmallOffice) -> SigningKey:
     [
         (_operator, "the office's own key"),
         (_coordinator, "the office's own key"),
-        (lambda office: OTHER, "none of the 1 approver keys"),
+        (lambda office: OTHER, "none of those that clause 5 lets approve"),
     ],
 )
 def test_the_second_key_is_one_that_the_members_signed(
