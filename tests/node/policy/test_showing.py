@@ -43,8 +43,19 @@ SCOPE = "train:churn"
 VERSION = "1.0"
 
 
+@pytest.fixture(scope="module")
+def member(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A node whose evidence is only read."""
+    return shown(tmp_path_factory.mktemp("node"))
+
+
 @pytest.fixture
-def member(tmp_path: Path) -> Any:
+def own(tmp_path: Path) -> Any:
+    """A node of one test, which changes it."""
+    return shown(tmp_path)
+
+
+def shown(tmp_path: Path) -> Any:
     """A node with two customers, a run under consent, one without, and a stolen laptop."""
     made = keys.create(tmp_path)
     own = replace(made, identity=ME)
@@ -119,9 +130,9 @@ def _heads(member: Any, *roots: bytes) -> None:
 # ------------------------------------------------------------------------------ evidence
 
 
-def test_a_pack_of_the_node_checks_and_holds_what_was_agreed_and_done(member: Any) -> None:
-    _heads(member, b"\x01" * 32)
-    report = verify_pack(evidence.evidence(member), "pack", software=VERSION)
+def test_a_pack_of_the_node_checks_and_holds_what_was_agreed_and_done(own: Any) -> None:
+    _heads(own, b"\x01" * 32)
+    report = verify_pack(evidence.evidence(own), "pack", software=VERSION)
     text = "\n".join(report.lines())
     for said in (
         "8 of 8 members",
@@ -166,7 +177,7 @@ def test_a_pack_for_a_run_shows_its_entries_alone(member: Any) -> None:
         evidence.evidence(member, run="0000")
 
 
-def test_an_order_that_was_refused_is_not_passed_on(member: Any) -> None:
+def test_an_order_that_was_refused_is_not_passed_on(own: Any) -> None:
     """It may be signed by anybody; that it was refused stands in the log."""
     from agreement_world import STRANGER, churn_order
 
@@ -176,27 +187,27 @@ def test_an_order_that_was_refused_is_not_passed_on(member: Any) -> None:
     stored = StoredOrder(
         "99" * 16, "aa" * 32, "churn", "d2" * 32, json_bytes(forged), OrderState.REFUSED, (), NOW
     )
-    with member.database.write() as db:
+    with own.database.write() as db:
         Orders(db).put(stored, NOW)
-    member.home.journal("refusal", {"run": "99" * 16, "clauses": ("c05",)})
-    for archive in (evidence.evidence(member), evidence.evidence(member, run="9999")):
+    own.home.journal("refusal", {"run": "99" * 16, "clauses": ("c05",)})
+    for archive in (evidence.evidence(own), evidence.evidence(own, run="9999")):
         verify_pack(archive, "pack", software=VERSION)
         assert not [one for one in unpack(archive, "pack") if "99" * 16 in one]
     entries = [one for one in unpack(archive, "pack") if one.startswith("log/entries/")]
     assert len(entries) == 1
 
 
-def test_a_fork_that_the_node_holds_is_in_its_pack(member: Any) -> None:
-    _heads(member, b"\x01" * 32, b"\x02" * 32)
-    assert "forked" in verify_pack(evidence.evidence(member), "pack", software=VERSION).fork
+def test_a_fork_that_the_node_holds_is_in_its_pack(own: Any) -> None:
+    _heads(own, b"\x01" * 32, b"\x02" * 32)
+    assert "forked" in verify_pack(evidence.evidence(own), "pack", software=VERSION).fork
 
 
 def test_a_node_without_a_roster_has_nothing_to_show(member: Any, tmp_path: Path) -> None:
     from node.store.database import Database
 
-    member.database = Database.open(tmp_path / "other.db", create=True)
+    empty = Database.open(tmp_path / "other.db", create=True)
     with pytest.raises(Refused):
-        evidence.evidence(member)
+        evidence.evidence(SimpleNamespace(**{**vars(member), "database": empty}))  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------ histories
@@ -248,12 +259,12 @@ def test_what_happened_in_a_run_and_what_is_known_of_a_member(member: Any) -> No
         assert caught.value.code is Code.NOT_FOUND
 
 
-def test_a_journal_that_was_changed_proves_nothing(member: Any) -> None:
-    member.home.log.close()
-    log = member.home.folder / "audit" / "log.jsonl"
+def test_a_journal_that_was_changed_proves_nothing(own: Any) -> None:
+    own.home.log.close()
+    log = own.home.folder / "audit" / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(RUN.encode(), OTHER.encode()))
     with pytest.raises(InputError) as caught:
-        history.of_customer(member.home, member.database, ALICE)
+        history.of_customer(own.home, own.database, ALICE)
     assert caught.value.code is Code.TAMPERED
 
 
