@@ -115,6 +115,8 @@ class ReleaseDesk:
         before = parse_json(files[bundle.CARD_SIGNED], "release")
         allowed = may_sign(_block(_terms(files), "c05", Governance), "release")
         signed = _signed(jws_payload(before, "release"), before, keys, allowed)
+        for kid in signed_by(signed, "release")[len(before["signatures"]) :]:
+            self.log.append(Kind.APPROVAL, {"model": model, "by": kid})
         disk.write(place, json_bytes(signed))
         files = load_release(self.folder / model)
         missing = missing_signatures(files)

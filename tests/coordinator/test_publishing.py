@@ -166,6 +166,8 @@ def test_a_release_that_needs_two_is_held_until_both_signed(held: World) -> None
     assert kids == ("coordinator", "operator", approver_kid(BEA.public.hex()))
     verify_release(held.files(), held.found.pins)
     assert held.desk.fetched(IDS[0], held.model)
+    approvals = [dict(one.facts) for one in held.log.entries(Kind.APPROVAL)]
+    assert approvals == [{"model": held.model, "by": kid} for kid in kids[1:]]
 
 
 @pytest.mark.parametrize(
