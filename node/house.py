@@ -137,9 +137,11 @@ class Member:
     @property
     def keepers(self) -> dict[str, Callable[[bytes], str]]:
         """Kind of a letter -> who keeps it and says what it is called; for the mailroom."""
-        home, coop = self.home, self.membership.public.coop
+        home, public = self.home, self.membership.public
         return {
-            incidents.LETTER: incidents.keeper(self.database, coop, home.journal, home.clock),
+            incidents.LETTER: incidents.keeper(
+                self.database, public.coop, home.journal, home.clock, public.operator_key
+            ),
             "termination": self.life.receive_end,
             "succession": lambda body: renewal.receive(home.folder, body, home.clock()),
         }

@@ -27,9 +27,23 @@ LETTER = "incident"  # kind of the letter
 
 
 def receive(
-    database: Database, coop: str, body: bytes, journal: Journal, now: datetime
+    database: Database,
+    coop: str,
+    body: bytes,
+    journal: Journal,
+    now: datetime,
+    pinned: bytes | None = None,
 ) -> ParsedIncident:
     """Keep a letter about an incident; the same again changes nothing.
+
+    Args:
+        database: the node's.
+        coop: this cooperative.
+        body: the signed letter.
+        journal: appends one entry (kind, facts).
+        now: aware UTC.
+        pinned: the operator's key as it was pinned at enrolment, for a member that has signed no
+            agreement yet: an incident that is open now has to freeze its first run as well.
 
     Raises:
         InputError: not of this cooperative, not signed by the operator whose key stands in
@@ -39,13 +53,13 @@ def receive(
     with database.read() as connection:
         mine = newest_signed(connection)
     block = mine.terms.block("c05", Governance) if mine is not None else None
-    if block is None:
+    key = bytes.fromhex(block.operator_key) if block is not None else pinned
+    if key is None:
         raise InputError(
             "a letter about an incident came before this member signed an agreement.",
             where=LETTER,
             fix="Read and sign the agreement: coop-node agreement show.",
         )
-    key = bytes.fromhex(block.operator_key)
     parsed = verify_incident(signed, coop=coop, operator_key=key, where=LETTER)
     one = parsed.incident
     with database.write() as connection:
@@ -61,12 +75,16 @@ def receive(
 
 
 def keeper(
-    database: Database, coop: str, journal: Journal, clock: Callable[[], datetime]
+    database: Database,
+    coop: str,
+    journal: Journal,
+    clock: Callable[[], datetime],
+    pinned: bytes | None = None,
 ) -> Callable[[bytes], str]:
     """``receive`` as the mailroom wants it: a letter's body in, what it is called out."""
 
     def keep(body: bytes) -> str:
-        one = receive(database, coop, body, journal, clock()).incident
+        one = receive(database, coop, body, journal, clock(), pinned).incident
         return f"{one.incident[:8]} {one.state}"
 
     return keep

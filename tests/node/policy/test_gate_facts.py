@@ -393,6 +393,20 @@ def test_nobody_else_freezes_or_thaws(shop: Shop, ask: Ask, raw: bytes) -> None:
     assert ask().frozen
 
 
+def test_an_incident_of_before_the_first_signature_is_kept(tmp_path: Path) -> None:
+    newcomer = Shop(tmp_path / "new.db")
+
+    def take(pinned: bytes | None) -> None:
+        incidents.receive(newcomer.database, COOP, letter("opened"), newcomer.journal, NOW, pinned)
+
+    for other in (None, COORDINATOR_KEY.public):
+        with pytest.raises(InputError):
+            take(other)
+    take(OPERATOR_KEY.public)
+    with newcomer.database.read() as connection:
+        assert incidents.frozen(connection)
+
+
 def test_a_letter_that_was_damaged_here_freezes(shop: Shop, ask: Ask) -> None:
     incidents.receive(shop.database, COOP, letter("closed"), shop.journal, NOW)
     with shop.database.write() as connection:
