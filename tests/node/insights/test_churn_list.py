@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -26,13 +26,16 @@ from node.data.vault import Vault
 from node.federation.using import Usable
 from node.insights.churn_list import REASONS, ChurnList, churn_list, theme_of
 from node.policy.consents import ConsentDesk
+from node.sdk import Cooperative
 from node.store.consents import State
 from node.store.database import Database
 from node.training import churn_baseline, churn_fit
+from protocols.bundle import CARD
 from protocols.errors import InputError, LocalError, Refused
 from protocols.ids import AgreementId, ModelId, RunId
 from protocols.permit import Gate, Permit
 from protocols.workloads import churn
+from small_coop import released
 
 CFG = config()
 AS_OF = FIRST + timedelta(weeks=WEEKS, days=-1)
@@ -199,7 +202,8 @@ def home(tmp_path: Path, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> Simpl
         acting=None,
     )
     monkeypatch.setattr("node.membership.is_enrolled", lambda folder: True)
-    used = Usable(ModelId("d" * 64), order, {}, USE, 0, 1, PARAMS)
+    card = json.loads(released()[1][CARD])
+    used = Usable(ModelId("d" * 64), order, card, USE, 0, 1, PARAMS)
     member = SimpleNamespace(database=database, close=lambda: None)
     monkeypatch.setattr(advice, "open_member", lambda *_: member)
     monkeypatch.setattr(advice, "use_model", lambda member, name, purpose: used)
@@ -268,6 +272,32 @@ def test_without_a_model_it_says_what_to_do(
     monkeypatch.setattr(advice, "use_model", lambda member, name, purpose: None)
     error = run().exception
     assert isinstance(error, InputError) and "models pull" in error.fix
+
+
+def test_a_notebook_gets_the_same_list(
+    home: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = listed(run("--top", "3", "--json").output)
+    found = Cooperative(cast(Any, home), lambda: None).customers_at_risk(
+        purpose=churn.PURPOSE, top=3
+    )
+    frame = found.to_pandas()
+    assert list(frame["customer_key"]) == [one["customer_key"] for one in shown]
+    assert (
+        frame["probability"].is_monotonic_decreasing and frame["reasons"].str.contains("; ").all()
+    )
+    assert found.scored >= 3 and found.left_out == 0
+    assert found.provenance.purpose == churn.PURPOSE and found.provenance.contributors == 6
+
+    def not_this_role() -> None:
+        raise Refused("a steward may not take results out here.", clauses=("c06",))
+
+    kept = Cooperative(cast(Any, home), not_this_role).customers_at_risk(
+        purpose=churn.PURPOSE, top=3
+    )
+    with pytest.raises(Refused) as caught:
+        kept.to_pandas()
+    assert caught.value.clauses == ("c06",)
 
 
 def test_a_permit_to_use_does_not_open_training(home: SimpleNamespace, vault: Vault) -> None:
