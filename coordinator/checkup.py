@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from coordinator import files
+from coordinator import files, upkeep
+from coordinator.store.incidents import Incidents
 from coordinator.wiring import House, open_house
 from protocols.agreement.status import Urgency
 from protocols.errors import CoopError
@@ -46,6 +47,39 @@ def examine(home: Path | None) -> list[Finding]:
         *_ports(house),
         _log(house),
         *_terms(house),
+        *_duties(house),
+    ]
+
+
+def _duties(house: House) -> list[Finding]:
+    """What would keep runs from being launched: the office's name, incidents, old data."""
+    now, country = house.clock(), house.settings.country
+    with house.database.read() as db:
+        listed = Incidents(db).list(open_only=True)
+    late = sum(one.overdue(now) for one in listed)
+    try:
+        old = len(upkeep.due(house, now))
+    except CoopError as error:
+        return [Finding("deletion", False, error.problem, error.fix)]
+    return [
+        Finding(
+            "country",
+            bool(country),
+            country or "not set, and clause 22 asks for it",
+            'Set it in config.toml, for example country = "DE".',
+        ),
+        Finding(
+            "incidents",
+            not listed,
+            f"{len(listed)} open, {late} of them late to be told",
+            "coop-coordinator incident list",
+        ),
+        Finding(
+            "deletion",
+            not old,
+            f"{old} things are older than clause 28 allows",
+            "Keep 'serve' running, which deletes them every day, or run: coop-coordinator purge.",
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ says no, here and on every node that has the letter.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -155,8 +156,16 @@ def _check(incident: Incident, state: State) -> None:
     )
 
 
-def _step(house: House, incident: Incident, state: State, what: str) -> ParsedIncident:
-    return make_incident(
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One step, signed before anything is written: the operator's key may be on another disk."""
+
+    parsed: ParsedIncident
+    signed: bytes
+
+
+def _step(house: House, incident: Incident, state: State, what: str) -> _Step:
+    parsed = make_incident(
         coop=house.office.public.coop,
         incident=incident.incident,
         state=state,
@@ -164,15 +173,16 @@ def _step(house: House, incident: Incident, state: State, what: str) -> ParsedIn
         what=what,
         at=house.clock(),
     )
+    return _Step(parsed, json_bytes(jws_sign(parsed.document, OPERATOR, house.operator_key())))
 
 
-def _log(house: House, step: ParsedIncident, by: str | None) -> None:
-    one = step.incident
+def _log(house: House, step: _Step, by: str | None) -> None:
+    one = step.parsed.incident
     facts: dict[str, Fact] = {
         "incident": one.incident,
         "state": one.state,
         "freeze": one.freeze,
-        "document": step.id,
+        "document": step.parsed.id,
         "note": printable(one.what, MAX_NOTE),
     }
     if by is not None:
@@ -181,11 +191,11 @@ def _log(house: House, step: ParsedIncident, by: str | None) -> None:
         log.append(Kind.INCIDENT, facts)
 
 
-def _keep(house: House, db: Connection, step: ParsedIncident, *, send: bool) -> int:
+def _keep(house: House, db: Connection, step: _Step, *, send: bool) -> int:
     """Store the signed step and post it to every member; how many."""
-    body, now = json_bytes(jws_sign(step.document, OPERATOR, house.operator_key())), house.clock()
-    Documents(db).add(Document(step.id, INCIDENT, body, now))
+    name, body, now = step.parsed.id, step.signed, house.clock()
+    Documents(db).add(Document(name, INCIDENT, body, now))
     members = Members(db).list(Status.ACTIVE) if send else ()
     for member in members:
-        Mail(db).post(member.id, kind=INCIDENT, document=step.id, body=body, now=now)
+        Mail(db).post(member.id, kind=INCIDENT, document=name, body=body, now=now)
     return len(members)

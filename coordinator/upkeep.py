@@ -139,6 +139,8 @@ def daily(house: House, now: datetime, journal: Journal, emit: Callable[..., Non
             emit("purged", updates=_count(gone, "updates"), releases=_count(gone, "release"))
     except (LocalError, InputError) as error:
         emit("purge-failed", problem=error.problem)
+    except OSError as error:
+        emit("purge-failed", problem=f"{error.filename}: {error.strerror}")
     try:
         if renew_certificate(house, now, journal):
             emit("certificate-renewed", note="in use from the next start on")

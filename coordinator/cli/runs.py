@@ -209,6 +209,8 @@ def status(
                 "round": one.progress.round,
                 "stage": one.progress.stage,
                 "detail": one.progress.detail,
+                "launched_by": one.launched_by,
+                "approved_by": one.approved_by,
                 "published": len(sums[one.run]),
                 "survivors": [each.survivors for each in sums[one.run]],
                 "members": [
@@ -228,7 +230,8 @@ def status(
         out = []
         for one in found:
             out.append(
-                f"run {one.run}  {one.state.value}  {len(sums[one.run])} rounds published"
+                f"run {one.run}  {_standing(one.state.value)}  "
+                f"{len(sums[one.run])} rounds published"
                 + (f"  {one.progress.detail}" if one.progress.detail else "")
             )
             out += [
@@ -239,6 +242,10 @@ def status(
         return out or ["No runs yet: coop-coordinator run plan"]
 
     answer(document, as_json, lines)
+
+
+def _standing(state: str) -> str:
+    return "awaiting a second person's approval" if state == "awaiting" else state
 
 
 @app.command(epilog="Example: coop-coordinator run abort 1f3a --yes")

@@ -124,6 +124,15 @@ def test_what_nobody_was_told_of_is_not_closed(office: SmallOffice) -> None:
         incidents.notify(office.house, _again(office, made))
 
 
+def test_without_the_operators_key_nothing_is_half_written(office: SmallOffice) -> None:
+    (office.house.where.operator_dir / "operator.key").unlink()
+    with pytest.raises(LocalError):
+        opened(office)
+    with office.house.database.read() as db:
+        assert Incidents(db).list() == ()
+    assert not (office.folder / "audit" / "log.jsonl").exists()
+
+
 def test_who_joins_while_it_is_open_gets_the_letters(office: SmallOffice) -> None:
     made = opened(office)
     new = SigningKey(b"\x77" * 32)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from coordinator import upkeep
+from coordinator import checkup, incidents, upkeep
 from coordinator.cli.app import app
 from coordinator.cli.shell import run
 from coordinator.launching import launch, planned
@@ -186,3 +186,42 @@ def test_every_day_one_failure_does_not_hold_up_the_other(office: SmallOffice) -
     assert said[0][1] == {"updates": 1, "releases": 0}
     assert "authority's key is not there" in said[1][1]["problem"]
     assert not file.exists()
+
+
+def test_a_disk_that_deletes_nothing_does_not_end_the_server(
+    office: SmallOffice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = answers(office, "cd" * 16, NOW)
+    said: list[str] = []
+
+    def read_only(self: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "unlink", read_only)
+    with office.house.log() as log:
+        upkeep.daily(
+            office.house,
+            NOW + timedelta(days=3),
+            log.append,
+            lambda event, **facts: said.append(event),
+        )
+    assert said == ["purge-failed"]
+    assert file.exists()
+    assert not (office.folder / "audit" / "log.jsonl").exists()  # nothing was deleted
+
+
+def test_the_doctor_sees_what_would_keep_runs_from_starting(office: SmallOffice) -> None:
+    def found() -> dict[str, tuple[bool, str]]:
+        return {one.what: (one.ok, one.found) for one in checkup._duties(office.house)}
+
+    assert all(ok for ok, _ in found().values())
+    answers(office, "cd" * 16, NOW - timedelta(hours=49))
+    incidents.open_incident(office.house, what="A theft.", freeze=True, entropy=bytes)
+    (office.folder / "config.toml").write_text("", encoding="utf-8")
+    office.open()
+    office.now += timedelta(hours=25)
+    assert found() == {
+        "country": (False, "not set, and clause 22 asks for it"),
+        "incidents": (False, "1 open, 1 of them late to be told"),
+        "deletion": (False, "1 things are older than clause 28 allows"),
+    }
