@@ -107,7 +107,7 @@ def without_null(value: Any) -> bool:
     return all(one is not None for _, one in walk(value))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(TEXTS, st.dictionaries(TEXTS, VALUES, max_size=6), st.sampled_from(list(Syntax)))
 def test_any_text_and_any_setting_comes_back(
     text: str, config: dict[str, Any], syntax: Syntax
@@ -241,6 +241,7 @@ def test_a_name_without_an_ending_is_not_guessed() -> None:
     assert read_source(b"{}", "draft", Syntax.JSON).document == {}
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(list(Syntax)))
 def test_any_bytes_are_read_or_refused(data: bytes, syntax: Syntax) -> None:
     _read_or_refuse(data, syntax)
@@ -250,6 +251,7 @@ WORDS = 'a 1 " \' """ [[ ]] [ ] { } = : . , # \\ &a *a !t | > ? % --- 0x1 2027-0
 MARKS = st.lists(st.sampled_from([*WORDS.split(), "\n", " ", "- ", "\t"]), max_size=40).map("".join)
 
 
+@settings(deadline=None)
 @given(MARKS, st.sampled_from(list(Syntax)))
 def test_any_marks_are_read_or_refused(text: str, syntax: Syntax) -> None:
     _read_or_refuse(text.encode(), syntax)
