@@ -138,9 +138,10 @@ class Member:
     def keepers(self) -> dict[str, Callable[[bytes], str]]:
         """Kind of a letter -> who keeps it and says what it is called; for the mailroom."""
         home, public = self.home, self.membership.public
+        me = Me(self.membership.member, home.keys.identity.public)
         return {
             incidents.LETTER: incidents.keeper(
-                self.database, public.coop, home.journal, home.clock, public.operator_key
+                self.database, public.coop, me, home.journal, home.clock, public.operator_key
             ),
             "termination": self.life.receive_end,
             "succession": lambda body: renewal.receive(home.folder, body, home.clock()),

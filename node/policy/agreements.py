@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from node.policy.evidence import Me
+from node.policy.versions import governing
 from node.store.database import Database
 from node.store.documents import (
     AcceptedRoster,
@@ -380,8 +382,18 @@ class Agreements:
 
     def _check_successor(self, connection: Connection, parsed: ParsedAgreement) -> None:
         mine = newest_signed(connection)
-        if mine is None or mine.id in (parsed.id, parsed.agreement.prev):
+        if mine is None or mine.id == parsed.id:
             return
+        follows = mine.agreement.version + 1
+        if mine.id == parsed.agreement.prev and parsed.agreement.version == follows:
+            return
+        if mine.id == parsed.agreement.prev:  # the numbers say which version replaces which
+            raise Refused(
+                f"it calls itself version {parsed.agreement.version}, what follows yours is "
+                f"version {follows}.",
+                clauses=("c05",),
+                fix="Do not sign it. Ask the operator for one with the right number.",
+            )
         raise Refused(
             f"version {parsed.agreement.version} replaces {str(parsed.agreement.prev)[:16]}, "
             f"you have signed version {mine.agreement.version} ({mine.id[:16]}).",
@@ -414,7 +426,8 @@ class Agreements:
         Outbox(connection).post(f"sig-{name[:60]}", "signature", signature, now)
 
     def _governance(self, connection: Connection) -> Governance | None:
-        mine = newest_signed(connection)
+        """Clause 5 of the version in force: one that is only proposed accepts no members."""
+        mine = governing(connection, Me(self._me, self._key.public), self._clock())
         return mine.terms.block("c05", Governance) if mine is not None else None
 
 

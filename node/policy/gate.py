@@ -41,6 +41,7 @@ from node.policy.incidents import frozen
 from node.policy.life import present, terminated
 from node.policy.privacy import PrivacyAccount
 from node.policy.refusals import journal_facts, nothing_signed, unreadable, with_differences
+from node.policy.versions import came_into_force, signed_versions
 from node.store.database import Database
 from node.store.orders import FINISHED, Orders, OrderState, StoredOrder
 from protocols.agreement.decide import decide
@@ -59,7 +60,7 @@ from protocols.agreement.order import COORDINATOR, OPERATOR, ParsedOrder, read_o
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.roster import ParsedRoster
 from protocols.agreement.saying import no
-from protocols.agreement.terms import Governance, Terms
+from protocols.agreement.terms import Terms
 from protocols.canonical import Json, json_bytes, parse_json
 from protocols.errors import CoopError, InputError, Refused
 from protocols.permit import Gate as GateName
@@ -293,7 +294,6 @@ class Gate:
     ) -> Evidence:
         signed_by = signers(case.signed, case.order.document, terms)
         reused, over = earlier_order(connection, case.order)
-        newest = newest_signed_version(connection, self._me)
         return Evidence(
             signed_by_me=signed_version(connection, terms.id, self._me) is not None,
             signers=verified_signers(connection, terms, roster, self._me),
@@ -302,9 +302,7 @@ class Gate:
             terminated=terminated(connection, terms),
             run_reused=reused,
             run_over=over,
-            superseded=newest is not None
-            and newest.agreement.version > terms.agreement.version
-            and self._in_force(connection, newest, case.now),
+            superseded=self._superseded(connection, terms, case.now),
         )
 
     def _mine(self, connection: Connection, case: _Case, terms: ParsedAgreement) -> MemberFacts:
@@ -365,14 +363,13 @@ class Gate:
         PrivacyAccount(connection, self._restored_at).reserve(case.order.order, plan, case.now)
         return permit
 
-    def _in_force(self, connection: Connection, version: ParsedAgreement, now: datetime) -> bool:
-        roster = current_roster(connection, version)
-        block = version.terms.block("c05", Governance)
-        if roster is None or block is None:
-            return False
-        voters = roster.voters(now)
-        signers = verified_signers(connection, version, roster, self._me)
-        return len(voters & signers) >= max(1, block.quorum_agreement.needed(len(voters)))
+    def _superseded(self, connection: Connection, terms: ParsedAgreement, now: datetime) -> bool:
+        """Whether any later version of mine has come into force, also if yet another one waits."""
+        return any(
+            one.agreement.version > terms.agreement.version
+            and came_into_force(connection, one, self._me, now)
+            for one in signed_versions(connection, self._me)
+        )
 
     def _refused(self, denial: Denial, order: ParsedOrder | None = None) -> Denial:
         known = {} if order is None else _names(order)

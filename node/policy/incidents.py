@@ -11,7 +11,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from node.policy.agreements import newest_signed
+from node.policy.evidence import Me
+from node.policy.versions import governing
 from node.store.database import Database
 from node.store.incidents import Incidents, StoredIncident
 from protocols.agreement.incident import Incident, ParsedIncident, read_incident, verify_incident
@@ -29,6 +30,7 @@ LETTER = "incident"  # kind of the letter
 def receive(
     database: Database,
     coop: str,
+    me: Me,
     body: bytes,
     journal: Journal,
     now: datetime,
@@ -39,6 +41,7 @@ def receive(
     Args:
         database: the node's.
         coop: this cooperative.
+        me: this member.
         body: the signed letter.
         journal: appends one entry (kind, facts).
         now: aware UTC.
@@ -47,11 +50,11 @@ def receive(
 
     Raises:
         InputError: not of this cooperative, not signed by the operator whose key stands in
-            clause 5 of the agreement that this member signed, or not readable.
+            clause 5 of the agreement in force that this member signed, or not readable.
     """
     signed = parse_json(body, LETTER)
     with database.read() as connection:
-        mine = newest_signed(connection)
+        mine = governing(connection, me, now)
     block = mine.terms.block("c05", Governance) if mine is not None else None
     key = bytes.fromhex(block.operator_key) if block is not None else pinned
     if key is None:
@@ -77,6 +80,7 @@ def receive(
 def keeper(
     database: Database,
     coop: str,
+    me: Me,
     journal: Journal,
     clock: Callable[[], datetime],
     pinned: bytes | None = None,
@@ -84,7 +88,7 @@ def keeper(
     """``receive`` as the mailroom wants it: a letter's body in, what it is called out."""
 
     def keep(body: bytes) -> str:
-        one = receive(database, coop, body, journal, clock(), pinned).incident
+        one = receive(database, coop, me, body, journal, clock(), pinned).incident
         return f"{one.incident[:8]} {one.state}"
 
     return keep

@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 
 from node.policy.agreements import newest_signed
 from node.policy.budget import settle
-from node.policy.evidence import Me
+from node.policy.evidence import Me, signed_version
 from node.store.database import Database
 from node.store.documents import AcceptedRosters
 from node.store.life import Notices, StoredEnd, StoredNotice, Terminations
@@ -117,6 +117,13 @@ def refuse_if_away(database: Database, me: Me, now: datetime) -> None:
     )
 
 
+def _next_word(connection: Connection, now: datetime) -> datetime:
+    """The instant of what this member says now: the newest word counts, by the second."""
+    second = timedelta(seconds=1)
+    said = [one.at + second for one in Notices(connection).list()]
+    return max([now.replace(microsecond=0), *said])
+
+
 def _accepted(
     connection: Connection, agreement: ParsedAgreement, governance: Governance
 ) -> tuple[ParsedRoster, ...]:
@@ -174,6 +181,7 @@ class Life:
         with self.database.read() as connection:
             mine = newest_signed(connection)
             known = present(connection, self.me)
+            at = _next_word(connection, now)
         if mine is None:
             raise Refused(
                 "this member has signed no agreement that it could leave.",
@@ -183,7 +191,7 @@ class Life:
         block = mine.terms.block("c29", MembershipTerms)
         earliest = earliest_leave(now, block)
         if until is None:
-            until = known.leaving_at or earliest
+            until = known.leaving_at or max(earliest, at)
         if known.leaving_at == until:
             return until
         if until < earliest and block is not None:
@@ -198,15 +206,13 @@ class Life:
 
     def _say(self, state: State, until: datetime | None) -> bool:
         now = self.clock()
-        at = now.replace(microsecond=0)
         with self.database.write() as connection:
             known = present(connection, self.me)
+            at = _next_word(connection, now)
             if state == "suspended" and known.suspended_since is not None:
                 return False
             if state == "resumed" and known.suspended_since is None:
                 return False
-            for earlier in Notices(connection).list():  # the newest word counts, by the second
-                at = max(at, earlier.at + timedelta(seconds=1))
             document = make_notice(
                 coop=self.coop, member=self.me.id, state=state, at=at, until=until
             )
@@ -284,10 +290,11 @@ class Life:
         document = jws_payload(signed, ENDED)
         end, name = read_termination(document), notice_id(document)
         with self.database.write() as connection:
-            mine = newest_signed(connection)
-            if mine is None or end.agreement != mine.id:
+            # also of a version that another one is to replace: it may be the one in force
+            mine = signed_version(connection, end.agreement, self.me)
+            if mine is None:
                 raise InputError(
-                    f"the agreement {end.agreement[:16]}, which is to end, is not the one that "
+                    f"the agreement {end.agreement[:16]}, which is to end, is not one that "
                     "this member signed.",
                     where=ENDED,
                     code=Code.NOT_FOUND,

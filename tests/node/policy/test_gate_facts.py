@@ -30,6 +30,7 @@ from node.policy import incidents
 from node.policy.approvals import ApprovalDesk
 from node.policy.clock import accept
 from node.policy.consents import ConsentDesk
+from node.policy.evidence import Me
 from node.policy.facts import NOTHING_KNOWN, newest_seen
 from node.policy.gate import History
 from node.policy.life import Life
@@ -48,11 +49,12 @@ from protocols.agreement.template import amend
 from protocols.canonical import Json, json_bytes
 from protocols.errors import InputError, Refused
 from protocols.permit import Gate, Permit
-from protocols.signing import SigningKey, jws_merge, jws_sign
+from protocols.signing import SigningKey, identity_of, jws_merge, jws_sign
 
 SECRET = bytes(range(32))
 A1, A2 = SigningKey(b"\xa1" * 32), SigningKey(b"\xa2" * 32)
 PURPOSE = "train:churn"
+MYSELF = Me(identity_of(ME.public), ME.public)
 Ask = Callable[..., Facts]
 
 
@@ -360,7 +362,7 @@ def letter(
 
 def test_an_incident_freezes_until_it_is_closed(shop: Shop, ask: Ask) -> None:
     def take(raw: bytes) -> None:
-        incidents.receive(shop.database, COOP, raw, shop.journal, shop.now)
+        incidents.receive(shop.database, COOP, MYSELF, raw, shop.journal, shop.now)
 
     assert ask().frozen == ""
     take(letter("opened"))
@@ -387,9 +389,9 @@ def test_an_incident_freezes_until_it_is_closed(shop: Shop, ask: Ask) -> None:
     ids=["the server", "a stranger", "another cooperative", "nothing"],
 )
 def test_nobody_else_freezes_or_thaws(shop: Shop, ask: Ask, raw: bytes) -> None:
-    incidents.receive(shop.database, COOP, letter("opened"), shop.journal, NOW)
+    incidents.receive(shop.database, COOP, MYSELF, letter("opened"), shop.journal, NOW)
     with pytest.raises(InputError):
-        incidents.receive(shop.database, COOP, raw, shop.journal, NOW)
+        incidents.receive(shop.database, COOP, MYSELF, raw, shop.journal, NOW)
     assert ask().frozen
 
 
@@ -397,7 +399,9 @@ def test_an_incident_of_before_the_first_signature_is_kept(tmp_path: Path) -> No
     newcomer = Shop(tmp_path / "new.db")
 
     def take(pinned: bytes | None) -> None:
-        incidents.receive(newcomer.database, COOP, letter("opened"), newcomer.journal, NOW, pinned)
+        incidents.receive(
+            newcomer.database, COOP, MYSELF, letter("opened"), newcomer.journal, NOW, pinned
+        )
 
     for other in (None, COORDINATOR_KEY.public):
         with pytest.raises(InputError):
@@ -408,7 +412,7 @@ def test_an_incident_of_before_the_first_signature_is_kept(tmp_path: Path) -> No
 
 
 def test_a_letter_that_was_damaged_here_freezes(shop: Shop, ask: Ask) -> None:
-    incidents.receive(shop.database, COOP, letter("closed"), shop.journal, NOW)
+    incidents.receive(shop.database, COOP, MYSELF, letter("closed"), shop.journal, NOW)
     with shop.database.write() as connection:
         connection.exec_driver_sql("UPDATE incidents SET jws = X'7b'")
     assert "damaged" in ask().frozen
@@ -453,7 +457,7 @@ def test_instants_that_others_give_do_not_move_the_clock(shop: Shop, ask: Ask) -
             OPERATOR_KEY,
         )
     )
-    incidents.receive(shop.database, COOP, raw, shop.journal, NOW)
+    incidents.receive(shop.database, COOP, MYSELF, raw, shop.journal, NOW)
     ask(signed_by(churn(shop, issued=far, deadline=far + ONE_DAY), OPERATOR_KEY))
     assert ask().newest_seen == NOW
 
