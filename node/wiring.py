@@ -29,8 +29,8 @@ from node.house import Member
 from node.policy import renewal
 from node.policy.evidence import Me
 from node.policy.gate import History
+from node.policy.going import refuse_if_stopped
 from node.policy.health import data_age_days, health
-from node.policy.life import refuse_if_away
 from node.policy.survivors import admit_survivors
 from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
@@ -46,28 +46,28 @@ MAIL_S = 1.0
 class _Ledgers:
     """``node.federation.participant.Ledgers`` over the node's store."""
 
-    def __init__(self, member: Member, allowed: Callable[[str], int | None]) -> None:
-        self._member = member
+    def __init__(
+        self,
+        member: Member,
+        allowed: Callable[[str], int | None],
+        going: Callable[[str], None],
+    ) -> None:
+        self._going = going
+        self._database = member.database
         self._spent = SpentRounds(member.database, member.home.clock)
         self._allowed = allowed
 
     def mark_sent(self, run: bytes) -> None:
-        self._here()
+        self._going(run.hex())
         self._spent.mark_sent(run)
 
     def mark_spent(self, run: bytes, round: int) -> None:
-        self._here()
+        self._going(run.hex())
         self._spent.mark_spent(run, round)
-
-    def _here(self) -> None:
-        """A member that suspended itself a moment ago signs and sends nothing more."""
-        home = self._member.home
-        me = Me(self._member.membership.member, home.keys.identity.public)
-        refuse_if_away(self._member.database, me, home.clock())
 
     def admit_survivors(self, run: str, round: int, members: frozenset[str], floor: int) -> None:
         admit_survivors(
-            self._member.database,
+            self._database,
             run,
             round,
             members,
@@ -76,7 +76,7 @@ class _Ledgers:
         )
 
     def keep_survivors(self, run: str, round: int, members: frozenset[str]) -> None:
-        with self._member.database.write() as db:
+        with self._database.write() as db:
             SurvivorSets(db).published(run, round, members)
 
 
@@ -111,7 +111,7 @@ class Daemon:
             noise=lambda sigma, count: discrete_gaussian(sigma, count, secrets.token_bytes),
             monotonic=time.monotonic,
             clock=home.clock,
-            ledgers=_Ledgers(member, self._allowance),
+            ledgers=_Ledgers(member, self._allowance, self._going),
             fetch_round=self._fetch_round,
             prepare=self._prepare,
             check_log=self._check_log,
@@ -253,6 +253,13 @@ class Daemon:
             home.cache,
             home.consents(self._member.database).standing,
         )
+
+    def _going(self, run: str) -> None:
+        """Training takes its time: what stopped the run meanwhile holds back what came of it."""
+        home = self._member.home
+        me = Me(self._member.membership.member, home.keys.identity.public)
+        agreement = self._tickets[run].permit.agreement
+        refuse_if_stopped(self._member.database, me, agreement, home.clock())
 
     def _allowance(self, run: str) -> int | None:
         return survivor_allowance(self._tickets[run].course)

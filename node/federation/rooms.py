@@ -17,8 +17,7 @@ from node.keys import restored_at
 from node.policy.budget import settle
 from node.policy.evidence import Me, current_roster, signed_version
 from node.policy.gate import History
-from node.policy.incidents import refuse_if_frozen
-from node.policy.life import refuse_if_away
+from node.policy.going import refuse_if_stopped
 from node.store.orders import Orders, OrderState
 from node.store.rounds import SpentRounds
 from protocols import codec
@@ -91,12 +90,11 @@ class Rooms:
         return participant.handle(envelope)
 
     def _require_going(self, ticket: Ticket) -> None:
-        """Nothing more is signed in a run once this member is away, or an incident freezes it."""
+        """Nothing more is signed in a run that has to stop, or that this member left."""
         me = Me(self.member.membership.member, self.member.home.keys.identity.public)
+        agreement, now = ticket.permit.agreement, self.member.home.clock()
         try:
-            refuse_if_away(self.member.database, me, self.member.home.clock())
-            with self.member.database.read() as db:
-                refuse_if_frozen(db, ticket.course.terms)
+            refuse_if_stopped(self.member.database, me, agreement, now)
         except Refused as error:
             note = "".join(c if c.isprintable() else " " for c in error.problem)
             facts = {"run": ticket.run, "clauses": error.clauses, "note": note[:200]}

@@ -25,6 +25,8 @@ from node.federation.participant import (
     survivor_allowance,
 )
 from node.federation.witness import Witness, head_of
+from node.policy.evidence import Me
+from node.policy.life import refuse_if_away
 from node.policy.witnessed import Witnessed
 from node.store.database import Database
 from node.wiring import _Ledgers
@@ -79,14 +81,15 @@ SOMEBODY = SigningKey(b"\x5a" * 32)
 
 
 def sqlite_ledgers(file: Path, allowed: int | None, key: SigningKey = SOMEBODY) -> Ledgers:
-    """The node's own, over its store."""
+    """The node's own, over its store; nothing stops these runs but what a test does."""
     database = Database.open(file, create=True)
-    member = SimpleNamespace(
-        database=database,
-        home=SimpleNamespace(clock=lambda: NOW, keys=SimpleNamespace(identity=key)),
-        membership=SimpleNamespace(member=identity_of(key.public)),
-    )
-    return _Ledgers(member, lambda run: allowed)  # type: ignore[arg-type]
+    me = Me(identity_of(key.public), key.public)
+    member = SimpleNamespace(database=database, home=SimpleNamespace(clock=lambda: NOW))
+
+    def going(run: str) -> None:
+        refuse_if_away(database, me, NOW)
+
+    return _Ledgers(member, lambda run: allowed, going)  # type: ignore[arg-type]
 
 
 class Entropy:

@@ -24,6 +24,7 @@ from test_gate import HISTORY, OTHER_RUN, House, no
 
 from node.policy import incidents
 from node.policy.evidence import Me
+from node.policy.going import refuse_if_stopped
 from node.policy.life import Life, terminated
 from node.store.database import Database
 from protocols.agreement.base import utc_text
@@ -151,3 +152,39 @@ def test_the_operator_of_the_version_in_force_freezes_while_another_is_proposed(
             house.journal,
             NOW,
         )
+
+
+# ------------------------------------------------------------------------- a run that goes on
+
+
+def still(house: House) -> None:
+    refuse_if_stopped(house.database, MYSELF, AGREEMENT.id, NOW)
+
+
+def test_a_run_that_goes_on_stops_with_its_agreement(house: House) -> None:
+    still(house)
+    end = make_termination(coop=COOP, agreement=AGREEMENT.id, at=NOW, reason="We part.")
+    life = Life(house.database, COOP, ME, house.journal, lambda: house.now)
+    life.receive_end(json_bytes(signed_by_all(end, KEYS[1:3])))
+    still(house)  # two do not end it
+    life.receive_end(json_bytes(signed_by_all(end)))
+    with pytest.raises(Refused, match="have ended agreement version 1") as caught:
+        still(house)
+    assert caught.value.clauses == ("c05",)
+
+
+def test_a_run_that_goes_on_stops_when_its_version_is_obeyed_no_more(house: House) -> None:
+    house.agreements.withdraw(AGREEMENT.id)
+    with pytest.raises(Refused, match="does not obey the agreement"):
+        still(house)
+
+
+def test_a_run_that_goes_on_stops_with_an_incident(house: House) -> None:
+    step = make_incident(
+        coop=COOP, incident="cd" * 16, state="opened", freeze=True, what="A theft.", at=NOW
+    )
+    letter = json_bytes(jws_sign(step.document, OPERATOR, OPERATOR_KEY))
+    incidents.receive(house.database, COOP, MYSELF, letter, house.journal, NOW)
+    with pytest.raises(Refused, match="runs are frozen") as caught:
+        still(house)
+    assert caught.value.clauses == ("c25",)
