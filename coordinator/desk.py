@@ -19,6 +19,7 @@ from protocols.audit.entries import Kind
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
 from protocols.ids import MemberId, model_id, run_id
+from protocols.plain import printable
 
 MAX_LETTERS = 50
 MAX_REASONS, MAX_REASON = 40, 600
@@ -203,4 +204,4 @@ def _answer(document: Mapping[str, object]) -> tuple[str, Answer, tuple[str, ...
         or not all(isinstance(one, str) and len(one) <= MAX_REASON for one in reasons)
     ):
         raise InputError("this is not an answer to an order.", where="answer")
-    return run, Answer(answer), tuple(reasons)
+    return run, Answer(answer), tuple(printable(one, MAX_REASON) for one in reasons)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import IO
 
+from protocols.plain import shown
+
 SENTENCES: Mapping[str, str] = {
     "listening": "Listening: join on port {join_port}, link on port {link_port}.",
     "joined": "{name} joined.",
@@ -42,7 +44,8 @@ class Events:
         """One event; ``event`` must be a key of ``SENTENCES``."""
         now = self._clock()
         if self._pretty:
-            line = f"{now.astimezone():%H:%M:%S}  {SENTENCES[event].format(**facts)}"
+            said = shown(SENTENCES[event].format(**facts)).replace("\n", " ")
+            line = f"{now.astimezone():%H:%M:%S}  {said}"
         else:
             document = {"at": now.isoformat(), "event": event, **facts}
             line = json.dumps(document, sort_keys=True, default=str)

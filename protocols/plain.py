@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +38,23 @@ def printable(text: str, most: int) -> str:
     """What another party said, safe for a terminal: no control characters, at most ``most``."""
     clean = "".join(char if char.isprintable() else " " for char in text)
     return clean if len(clean) <= most else clean[: most - 3] + "..."
+
+
+def shown(text: str) -> str:
+    """Text for a terminal as it is, without anything that the terminal would obey.
+
+    Names, reasons and texts of other parties may be in it. Line breaks stay; other spaces become
+    plain ones; control characters and those that turn the direction of writing become "?".
+    """
+    if text.isprintable():
+        return text
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    if char == "\n" or char.isprintable():
+        return char
+    return " " if char == "\t" or unicodedata.category(char) == "Zs" else "?"
 
 
 def key_words(hex_digits: str) -> str:

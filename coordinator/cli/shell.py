@@ -13,7 +13,7 @@ import click
 import typer
 
 from protocols.errors import Code, CoopError, InputError, LocalError
-from protocols.plain import SCHEMA, columns, error_document, error_lines
+from protocols.plain import SCHEMA, columns, error_document, error_lines, shown
 
 DISK_FULL = 28
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -46,7 +46,7 @@ def person(context: typer.Context) -> str | None:
 
 def say(text: str = "") -> None:
     """A line of the answer, on stdout."""
-    typer.echo(text)
+    typer.echo(shown(text))
 
 
 def note(text: str) -> None:
@@ -54,7 +54,7 @@ def note(text: str) -> None:
     context = click.get_current_context(silent=True)
     found = context.find_object(State) if context is not None else None
     if found is None or not found.quiet:
-        typer.echo(text, err=True)
+        typer.echo(shown(text), err=True)
 
 
 def answer(document: dict[str, Any], as_json: bool, lines: Callable[[], Sequence[str]]) -> None:
@@ -81,7 +81,7 @@ def confirm(question: str, yes: bool) -> None:
             code=Code.USAGE,
             fix="Run it in a terminal, or add --yes.",
         )
-    if not typer.confirm(question):
+    if not typer.confirm(shown(question)):
         raise InputError("you said no; nothing was changed.", code=Code.USAGE)
 
 
@@ -115,7 +115,7 @@ def _failed(error: CoopError, as_json: bool) -> int:
     if as_json:
         say(json.dumps(error_document(error), indent=2, sort_keys=True))
     for line in error_lines(error):
-        typer.echo(line, err=True)
+        typer.echo(shown(line), err=True)
     return error.kind.exit_code
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.desk import Desk
+from coordinator.desk import Desk, _answer
 from protocols.errors import Code, RemoteError
 from protocols.ids import MemberId
 from small_office import SmallOffice
@@ -40,3 +40,9 @@ def test_a_new_kind_is_one_line(desk: Desk) -> None:
     desk.takers = {**desk.takers, "poem": lambda member, name, body: body == b"again"}
     assert desk.take(MEMBER, "poem", "", b"again")
     assert not desk.take(MEMBER, "poem", "", b"new")
+
+
+def test_a_members_reason_cannot_write_other_lines() -> None:
+    reason = "c16 approval: \x1b[2Jno\nLaunched run 1f1f.\u202e"
+    _, _, reasons = _answer({"run": "1f" * 16, "answer": "refused", "reasons": [reason]})
+    assert reasons == ("c16 approval:  [2Jno Launched run 1f1f. ",)
