@@ -22,13 +22,14 @@ from node.store.releases import Releases, ReleaseState, StoredRelease
 from node.store.rounds import SpentRounds
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, CoopError, InputError, Refused, RemoteError
-from protocols.ids import run_id
+from protocols.ids import ModelId, RunId, model_id, run_id
 from protocols.signing import jws_payload
 
 AGREED = ("agreement", "roster", "agreement-signed", "roster-signed", "signatures")
 CURSOR, TAKEN_BACK = "mail", "revocations"
 MAX_REVOCATIONS_BYTES = 8 * 1024 * 1024
 MAX_PAGES = 50  # of revocations at one contact
+CARD = "datacoop/release"  # as protocols.release says, which takes long to import
 TRY_AGAIN = frozenset({Code.UNAVAILABLE, Code.UNAUTHENTICATED, Code.INTERNAL})
 Journal = Callable[[str, Mapping[str, object]], None]
 Emit = Callable[..., None]
@@ -130,10 +131,7 @@ class Mailroom:
             self.emit("document", kind=f"unreadable {letter.kind[:40]}", id=str(error)[:200])
 
     def _release(self, letter: Letter) -> None:
-        card = jws_payload(parse_json(letter.body, "release"), "release")
-        model, run = card.get("model"), card.get("run")
-        if not isinstance(model, str) or not isinstance(run, str):
-            raise InputError("the card of a release names no model and run.")
+        model, run = _offered(letter.body)
         with self.database.write() as db:
             if Releases(db).get(model) is None:
                 offered = ReleaseState.OFFERED
@@ -208,6 +206,19 @@ class Mailroom:
                 spent = SpentRounds(self.database, self.clock).last(bytes.fromhex(run)) is not None
                 settle(db, run, now, spent_rounds=spent)
         self.emit("run", run=run, state=state, detail=str(document.get("detail"))[:300])
+
+
+def _offered(body: bytes) -> tuple[ModelId, RunId]:
+    """Model and run of a card that is shown from now on and verified when it is pulled."""
+    card = jws_payload(parse_json(body, "release"), "release")
+    workload = card.get("workload")
+    shape = {"metrics": dict, "privacy": dict, "workload": dict, "model": str, "run": str}
+    wrong = [name for name, kind in shape.items() if not isinstance(card.get(name), kind)]
+    if card.get("kind") != CARD or wrong or not isinstance(workload, dict):
+        raise InputError("this is not the card of a release.", where="release")
+    if not isinstance(workload.get("id"), str):
+        raise InputError("the card of a release names no workload.", where="release")
+    return model_id(card["model"]), run_id(card["run"])  # they become names of folders
 
 
 def _unreadable_list() -> RemoteError:
