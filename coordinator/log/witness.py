@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from coordinator.store.cosignatures import Cosignature, Cosignatures
 from coordinator.store.database import Database
 from coordinator.store.members import Members, Status
+from protocols.audit.checkpoint import bare_note
 from protocols.audit.cosign import cosignature_of, merge, read_cosigned
 from protocols.audit.entries import Kind
 from protocols.audit.writer import Facts, LogWriter
@@ -122,7 +123,8 @@ class Witnesses:
                 return True  # came late; the newer one stays
         if self._log.root_at(head.size) != head.root:
             self._not_ours(head.size, head.root, member)
-        plain = merge(_own_line(note, self._log.origin), [mine[0]], where)
+        own = bare_note(note, self._log.public, self._log.origin, where)
+        plain = merge(own, [mine[0]], where)
         one = Cosignature(member, head.size, head.root.hex(), at, plain, now)
         with self._database.write() as db:
             Cosignatures(db).put(one)
@@ -162,10 +164,3 @@ def _sizes(name: str) -> tuple[int, ...]:
     if found is None:
         raise InputError("a checkpoint is asked for by sizes.", where=name[:40])
     return tuple(int(one) for one in found.groups() if one is not None)
-
-
-def _own_line(note: bytes, origin: str) -> bytes:
-    """The note with the log's own signature line only."""
-    text, _, lines = note.decode().rpartition("\n\n")
-    own = next(line for line in lines.split("\n") if line.startswith(f"— {origin} "))
-    return f"{text}\n\n{own}\n".encode()

@@ -163,7 +163,7 @@ class Witness:
         own = kept if kept.head.size == head.size else self.kept.cosigned(head.size)
         if own is not None:
             if own.head.root != head.root:
-                self._found(kept, note, (), who, f"{_named(who)} keeps {said}")
+                self._found(own, note, (), who, f"{_named(who)} keeps {said}")
             return (said, f"The same as yours at {head.size} entries: one history up to there.")
         if office is None:
             sizes = (*self.kept.cosigned_sizes()[-3:], kept.head.size)

@@ -22,7 +22,13 @@ from node import files
 from node.policy.forks import Forks
 from node.policy.journal import exclusive
 from protocols.agreement.facts import AuditFacts
-from protocols.audit.checkpoint import Checkpoint, check_growth, origin_of, parse_checkpoint
+from protocols.audit.checkpoint import (
+    Checkpoint,
+    bare_note,
+    check_growth,
+    origin_of,
+    parse_checkpoint,
+)
 from protocols.audit.cosign import cosign, cosignature_of, merge
 from protocols.audit.entries import instant
 from protocols.canonical import json_bytes, parse_json
@@ -141,6 +147,9 @@ class Witnessed:
     ) -> Kept | None:
         """Verify that ``note`` continues what is kept, and keep it; None if ``before`` is stale.
 
+        Only the log's own signature is kept: a line below it that is not verified here would be
+        read back as ours, or make the file longer than is ever read.
+
         Raises:
             RemoteError: the log does not continue (``check_growth``); nothing was changed.
             InputError: the note is not the coordinator's.
@@ -150,6 +159,7 @@ class Witnessed:
             if (kept and kept.head) != (before and before.head):
                 return None  # another process was faster: ask again from its head
             head = parse_checkpoint(note, self.coordinator, self.origin, peer)
+            note = bare_note(note, self.coordinator, self.origin, peer)
             if kept is not None:
                 check_growth(kept.head, head, proof, peer)
             if kept is None or kept.head != head:

@@ -160,6 +160,25 @@ def check_growth(old: Checkpoint, new: Checkpoint, proof: tuple[bytes, ...], pee
     raise RemoteError(problem, peer=peer, code=Code.TAMPERED, where=peer, fix=fix)
 
 
+def bare_note(note: bytes, public: bytes, origin: str, where: str) -> bytes:
+    """The note with the log's own signature line, once, and no other; for what is kept.
+
+    Lines of others prove nothing to ``parse_checkpoint`` and are not verified by it: whoever hands
+    over a note can hang as many below it, under any name, as fit.
+
+    Raises:
+        InputError: as ``parse_checkpoint``.
+    """
+    parse_checkpoint(note, public, origin, where)
+    text, lines = split_note(note, where)
+    known = (origin, key_id(origin, public))
+    for line in lines:
+        name, raw = signature_line(line, where)
+        if (name, raw[:4]) == known:
+            return f"{text}\n{line}\n".encode()
+    raise _bad(f"the checkpoint is not signed by the key of {origin}.", where)
+
+
 def split_note(note: bytes, where: str) -> tuple[str, list[str]]:
     """Text (ends in a line feed) and signature lines of a note, NOT verified; else InputError."""
     if len(note) > MAX_NOTE_BYTES:

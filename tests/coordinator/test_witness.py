@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -189,3 +190,16 @@ def test_the_history_of_each_member_is_bounded(office: Office) -> None:
         count = db.exec_driver_sql("SELECT member, count(*) FROM cosignatures GROUP BY member")
         assert dict(map(tuple, count.all())) == {IDS["a"]: KEPT, IDS["b"]: 1}
         assert [one.size for one in Cosignatures(db).newest_of_each()] == [26, 6]
+
+
+def test_a_line_that_only_looks_like_the_logs_own_is_not_served_to_the_others(
+    office: Office,
+) -> None:
+    # one member could hang it above the real one: everybody else's comparison would stop there
+    text, _, lines = office.signed("b").decode().rpartition("\n\n")
+    forged = f"— {office.log.origin} {base64.b64encode(bytes(68)).decode()}\n"
+    assert not office.witnesses.take(IDS["b"], f"{text}\n\n{forged}{lines}".encode())
+    (served,) = json.loads(office.witnesses.heads(IDS["a"], "5"))["heads"]
+    note = served["note"].encode()
+    assert read_cosigned(note, OFFICE.public, office.log.origin, {IDS["b"]: KEYS["b"].public}, "n")
+    assert forged.encode() not in note

@@ -332,6 +332,24 @@ def test_a_file_of_another_history_is_a_fork(world: World, offline: bool) -> Non
     assert world.b.id[:8] in world.a.fork()
 
 
+def test_the_evidence_of_a_file_is_the_own_head_of_that_size(world: World) -> None:
+    world.a.contact()
+    other = world.part()
+    grow(other, 2, "b")
+    grow(world.office.log, 2)
+    world.a.contact()
+    world.b.contact()
+    theirs, same = world.b.kept.newest(), world.a.kept.newest()
+    grow(world.office.log, 3)
+    world.a.contact()  # the newest head is of another size, and alone proves nothing
+    assert theirs is not None and same is not None and same.head.size == theirs.head.size
+    with pytest.raises(RemoteError, match=f"keeps {same.head.size} entries"):
+        world.a.witness.compare_file(theirs.note, None)
+    (folder,) = (world.a.audit / "forks").iterdir()
+    assert (folder / "kept.note").read_bytes() == same.note
+    assert (folder / "shown.note").read_bytes() == theirs.note
+
+
 def test_files_that_prove_nothing_are_refused(world: World) -> None:
     world.a.contact()
     note = world.office.log.checkpoint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from memory_place import Memory
 from node import files
 from node.policy.witnessed import MAX_COSIGNED, Kept, Witnessed
-from protocols.audit.checkpoint import origin_of
-from protocols.audit.cosign import cosignature_of, read_cosigned
+from protocols.audit.checkpoint import key_id, origin_of
+from protocols.audit.cosign import COSIGNATURE, cosignature_of, cosigner_name, read_cosigned
 from protocols.audit.entries import Kind
 from protocols.audit.writer import LogWriter
 from protocols.errors import Code, InputError, RemoteError
@@ -22,6 +23,11 @@ from protocols.signing import SigningKey, identity_of
 OFFICE, MINE = SigningKey(b"\x05" * 32), SigningKey(b"\x21" * 32)
 ORIGIN = origin_of("coordinator", OFFICE.public)
 ME = identity_of(MINE.public)
+
+
+def _line(public: bytes, rest: bytes) -> str:
+    """What stands behind the name in a countersignature line; nobody has signed it."""
+    return base64.b64encode(key_id(cosigner_name(public), public, COSIGNATURE) + rest).decode()
 
 
 class World:
@@ -316,3 +322,25 @@ def test_starting_anew_never_signs_where_it_has_signed_before(world: World) -> N
     (world.folder / "coordinator" / "retired.json").write_bytes(b'{"cosigned":"x"}')
     with pytest.raises(InputError, match="damaged"):
         world.node.countersign()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [f"— {cosigner_name(MINE.public)} {_line(MINE.public, bytes(72))}"],
+        [f"— {cosigner_name(MINE.public)} {_line(MINE.public, bytes(3))}"],
+        [f"— {'x' * 190}{number} {_line(MINE.public, bytes(72))}" for number in range(1000)],
+    ],
+    ids=["a forged line of ours", "a short line of ours", "lines of a thousand strangers"],
+)
+def test_lines_of_others_under_a_head_do_not_freeze_this_node(
+    world: World, more: list[str]
+) -> None:
+    # the log's own signature is good, so the head counts; what hangs below it is not kept
+    note, proof = world.log.growth(0)
+    assert world.node.advance(None, note + "".join(f"{x}\n" for x in more).encode(), proof, "c")
+    kept = world.node.newest()
+    assert kept is not None and kept.note == note and not world.node.facts().fork
+    assert world.node.countersign() is not None
+    world.grow(2)
+    assert world.contact().head.size == 7
