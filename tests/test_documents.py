@@ -61,7 +61,7 @@ def inline(text: str) -> Iterator[str]:
 def command_lines(lines: Iterator[str]) -> Iterator[list[str]]:
     """Words of every command of ours in these lines."""
     for line in lines:
-        for part in re.split(r"&&|\|\|", line):
+        for part in re.split(r"&&|\|\|| > ", line):
             found = WORDS_IN_A_LINE.search(part)
             if found is not None:
                 yield shlex.split(found[1], comments=True)
