@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coordinator.cli.shell import Json, Yes, answer, confirm, state, table
+from coordinator.cli.shell import Json, Yes, answer, confirm, person, state, table
 from protocols.errors import Code, InputError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def approve(
     name = str(card["model"])
     confirm(f"Sign the release of model {name[:16]} as {', '.join(keys)}?", yes)
     with house.log() as log:
-        missing = house.release_desk(log).approve(name, keys)
+        missing = house.release_desk(log).approve(name, keys, by=person(context))
     _said(name, missing, "published", as_json)
 
 
@@ -186,7 +186,7 @@ def revoke(
         keys[OPERATOR] = house.operator_key()
     confirm(f"Revoke model {name[:16]} for all members, for good?", yes)
     with house.log() as log:
-        missing = house.release_desk(log).revoke(name, reason, keys, governance)
+        missing = house.release_desk(log).revoke(name, reason, keys, governance, by=person(context))
     _said(name, missing, "revoked", as_json)
 
 

@@ -38,7 +38,7 @@ from protocols.agreement.revocation import (
 from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.agreement.second import may_sign, still_missing
 from protocols.agreement.terms import Block, Governance, Terms
-from protocols.audit.entries import Kind
+from protocols.audit.entries import Fact, Kind
 from protocols.audit.writer import LogWriter
 from protocols.canonical import Json, json_bytes, parse_json
 from protocols.errors import Code, InputError, LocalError, Refused
@@ -89,12 +89,15 @@ class ReleaseDesk:
 
         return offer
 
-    def approve(self, model: str, keys: Mapping[str, SigningKey]) -> tuple[str, ...]:
+    def approve(
+        self, model: str, keys: Mapping[str, SigningKey], *, by: str | None = None
+    ) -> tuple[str, ...]:
         """Add signatures to a held release; publish it once it has all.
 
         Args:
             model: model id.
             keys: key id -> key, of clause 5: ``operator``, ``approver:...``.
+            by: short id of the person who signs; None where nobody is registered.
 
         Returns:
             Whose signature is still missing, in words; empty if it is published now.
@@ -102,6 +105,7 @@ class ReleaseDesk:
         Raises:
             InputError: no such release, or a key that clause 5 does not name.
             LocalError: it is not held.
+            Refused: one person would sign twice.
         """
         stored = self.require(model)
         if stored.state is not ReleaseState.HELD:
@@ -115,8 +119,9 @@ class ReleaseDesk:
         before = parse_json(files[bundle.CARD_SIGNED], "release")
         allowed = may_sign(_block(_terms(files), "c05", Governance), "release")
         signed = _signed(jws_payload(before, "release"), before, keys, allowed)
+        self._one_key_each("release", model, keys, by)
         for kid in signed_by(signed, "release")[len(before["signatures"]) :]:
-            self.log.append(Kind.APPROVAL, {"model": model, "by": kid})
+            self.log.append(Kind.APPROVAL, {"model": model, "by": kid, **_person(by)})
         disk.write(place, json_bytes(signed))
         files = load_release(self.folder / model)
         missing = missing_signatures(files)
@@ -166,7 +171,13 @@ class ReleaseDesk:
     # ------------------------------------------------------------------ back
 
     def revoke(
-        self, model: str, reason: str, keys: Mapping[str, SigningKey], governance: Governance
+        self,
+        model: str,
+        reason: str,
+        keys: Mapping[str, SigningKey],
+        governance: Governance,
+        *,
+        by: str | None = None,
     ) -> tuple[str, ...]:
         """Take a model back: sign, log, tell every member.
 
@@ -177,6 +188,7 @@ class ReleaseDesk:
             reason: one line, for the members.
             keys: key id -> key, of clause 5.
             governance: clause 5 of the agreement in force.
+            by: short id of the person who signs; None where nobody is registered.
 
         Returns:
             Whose signature is still missing, in words; empty if it is revoked now.
@@ -184,6 +196,7 @@ class ReleaseDesk:
         Raises:
             InputError: no such release, no reason, or a key that clause 5 does not name.
             LocalError: it was revoked before.
+            Refused: one person would sign twice.
         """
         stored = self.require(model)
         with self.database.read() as db:
@@ -197,6 +210,11 @@ class ReleaseDesk:
             else jws_payload(before, "revocation")
         )
         signed = _signed(document, before, keys, may_sign(governance, "revoke"))
+        self._one_key_each("revoke", model, keys, by)
+        if by is not None:
+            for kid in keys:
+                about = {"model": model, "act": "revoke", "by": kid, **_person(by)}
+                self.log.append(Kind.APPROVAL, about)
         missing = still_missing(governance, "revoke", signed_by(signed, "revocation"))
         if missing:
             with self.database.write() as db:
@@ -284,6 +302,30 @@ class ReleaseDesk:
             issued=self.clock(),
         )
 
+    def _one_key_each(
+        self, act: str, model: str, keys: Mapping[str, SigningKey], by: str | None
+    ) -> None:
+        """The second person is another one: who signed with one key signs with no other."""
+        if by is None:
+            return  # nobody is registered: whose hand holds which key cannot be told apart
+        used = set(keys)
+        for one in self.log.entries(Kind.APPROVAL):
+            told = dict(one.facts)
+            if (told.get("model"), told.get("person"), told.get("act", "release")) == (
+                model,
+                by,
+                act,
+            ):
+                used.add(str(told.get("by")))
+        if len(used) > 1:
+            raise Refused(
+                f"{by} would sign with {len(used)} keys ({', '.join(sorted(used))}); a second "
+                "person is another person.",
+                clauses=("c05",),
+                where=model[:16],
+                fix="Let the other one sign with their own key: --as NAME.",
+            )
+
     def _log_once(self, parsed: ParsedRevocation) -> None:
         facts = {
             "model": parsed.revocation.model,
@@ -293,6 +335,10 @@ class ReleaseDesk:
         if any(dict(one.facts) == facts for one in self.log.entries(Kind.REVOCATION)):
             return  # logged before a crash
         self.log.append(Kind.REVOCATION, facts)
+
+
+def _person(by: str | None) -> dict[str, Fact]:
+    return {} if by is None else {"person": by}
 
 
 def _signed(

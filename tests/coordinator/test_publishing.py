@@ -170,6 +170,26 @@ def test_a_release_that_needs_two_is_held_until_both_signed(held: World) -> None
     assert approvals == [{"model": held.model, "by": kid} for kid in kids[1:]]
 
 
+def test_one_registered_person_is_not_two(held: World) -> None:
+    ada, ben = "aa" * 8, "bb" * 8
+    with pytest.raises(Refused, match="would sign with 2 keys") as caught:
+        held.desk.approve(held.model, AS_OPERATOR | AS_BEA, by=ada)
+    assert caught.value.clauses == ("c05",)
+    assert held.desk.approve(held.model, AS_OPERATOR, by=ada) == ("an approver",)
+    with pytest.raises(Refused, match="would sign with 2 keys"):
+        held.desk.approve(held.model, AS_BEA, by=ada)
+    assert held.state() is ReleaseState.HELD
+    assert held.desk.approve(held.model, AS_BEA, by=ben) == ()
+
+    def revoke(keys: Mapping[str, SigningKey], by: str) -> tuple[str, ...]:
+        return held.desk.revoke(held.model, "A test.", keys, held.governance, by=by)
+
+    assert revoke(AS_OPERATOR, ben) == ("an approver",)  # who approved it may take it back
+    with pytest.raises(Refused, match="would sign with 2 keys"):
+        revoke(AS_BEA, ben)
+    assert revoke(AS_BEA, ada) == ()
+
+
 @pytest.mark.parametrize(
     "keys",
     [
