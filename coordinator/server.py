@@ -191,7 +191,8 @@ class Server:
         house = self._house
         signed_order, order = house.order_of(stored)
         chain = house.agreements.roster_chain(order.order.roster)
-        signed_agreement = house.agreements.agreement_under(chain)
+        # The version of the order, also when a later one has come into force since (SPEC.md, 8).
+        signed_agreement = house.agreements.agreement_under(chain, order.order.agreement)
         agreement = read_agreement(jws_payload(signed_agreement, "agreement"), "agreement")
         roster = read_roster(jws_payload(chain[-1], "roster"), "roster")
         route = course.chart(order, agreement.terms, roster)

@@ -74,7 +74,7 @@ def new(
         settings=read_settings(settings),
         max_rounds=max_rounds,
         figures=_figures(figure or []),
-        previous=house.agreement(),
+        previous=house.agreements.newest(),
         now=house.clock(),
         about={"legal_id": house.legal_id, "country": house.settings.country},
     )
@@ -86,11 +86,11 @@ def amend(
     file: Annotated[Path, typer.Argument(help="Where the draft is written.")],
     written: FileFormat = None,
 ) -> None:
-    """Write the agreement in force as its next version, for you to change."""
+    """Write the newest signed agreement as its next version, for you to change."""
     from coordinator.wiring import open_house
 
     house = open_house(state(context).home)
-    found = house.agreement()
+    found = house.agreements.newest()
     if found is None:
         raise InputError(
             "no agreement is in force yet.", code=Code.NOT_FOUND, fix="See: agreement new."

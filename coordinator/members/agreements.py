@@ -154,18 +154,29 @@ class Agreements:
             out = []
             for kind in (AGREEMENT, ROSTER):
                 names = [Settings(db).get(CURRENT[kind]), Settings(db).get(PROPOSED[kind])]
+                if kind == AGREEMENT:
+                    names.insert(0, started(db, self._clock()))
                 for name in dict.fromkeys(n for n in names if n):
                     out.append(self._standing(db, kind, name))
             return tuple(out)
 
     def in_force(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The signed agreement and the signed roster that runs go by (JWS JSON General).
+        """The signed agreement and the signed roster that new runs go by (JWS JSON General).
+
+        A version that enough members have signed but that has not started replaces nothing yet.
 
         Raises:
             LocalError: there is none yet.
         """
         with self._database.read() as db:
             return self._signed(db, AGREEMENT), self._signed(db, ROSTER)
+
+    def newest(self) -> ParsedAgreement | None:
+        """The newest version that enough members have signed, started or not: what the next one
+        replaces."""
+        with self._database.read() as db:
+            name = Settings(db).get(CURRENT[AGREEMENT])
+            return parsed_agreement(_body(db, name)) if name else None
 
     def roster_chain(self, last: str = "") -> tuple[dict[str, Any], ...]:
         """Every completed roster epoch up to ``last`` (else the current one), signed."""
@@ -177,22 +188,30 @@ class Agreements:
                 name = jws_payload(chain[-1], "roster").get("prev")
             return tuple(reversed(chain))
 
-    def agreement_under(self, chain: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The agreement in force with the signatures of members of these roster epochs.
+    def agreement_under(
+        self, chain: Sequence[Mapping[str, Any]], version: str = ""
+    ) -> dict[str, Any]:
+        """An agreement with the signatures of members of these roster epochs.
 
         Somebody who joined in a later epoch has signed too, but is a stranger to whoever checks
         with this chain.
+
+        Args:
+            version: its id, for a run that was ordered under it; else the one in force.
         """
         known: set[str] = set()
         for one in chain:
             known |= read_roster(jws_payload(one, ROSTER), ROSTER).keys.keys()
-        signed, _ = self.in_force()
+        with self._database.read() as db:
+            signed = signed_so_far(db, version) if version else self._signed(db, AGREEMENT)
         kids = signed_by(signed, AGREEMENT)
         kept = [s for kid, s in zip(kids, signed["signatures"], strict=True) if kid in known]
         return {**signed, "signatures": kept}
 
     def _signed(self, db: Connection, kind: str) -> dict[str, Any]:
         name = Settings(db).get(CURRENT[kind])
+        if kind == AGREEMENT:
+            name = started(db, self._clock())
         if not name:
             raise LocalError(
                 f"no {kind} is in force yet.",
@@ -312,12 +331,24 @@ class Agreements:
         return roster.voters()
 
     def _governance(self, db: Connection) -> Governance:
-        name = Settings(db).get(CURRENT[AGREEMENT]) or Settings(db).get(PROPOSED[AGREEMENT])
+        name = started(db, self._clock()) or Settings(db).get(PROPOSED[AGREEMENT])
         parsed = parsed_agreement(_body(db, name))
         block = parsed.terms.block("c05", Governance)
         if block is None:
             raise LocalError("the agreement has no governance clause.", where="c05")
         return block
+
+
+def started(db: Connection, now: datetime) -> str | None:
+    """The newest version with its quorum that has started; the first counts before its start."""
+    name = Settings(db).get(CURRENT[AGREEMENT])
+    while name:
+        parsed = parsed_agreement(_body(db, name))
+        term = parsed.terms.block("c30", Term)
+        if parsed.agreement.prev is None or (term is not None and term.starts <= now):
+            return name
+        name = parsed.agreement.prev
+    return None
 
 
 def _active(db: Connection) -> list[MemberId]:

@@ -23,6 +23,7 @@ from coordinator.members.agreements import (
     parsed_agreement,
     parsed_roster,
     signed_so_far,
+    started,
 )
 from coordinator.members.pki import Places, load_authority
 from coordinator.members.succession import succeed
@@ -132,8 +133,8 @@ class Life:
         document = jws_payload(signed, TERMINATION)
         name = notice_id(document)
         with self.database.write() as db:
-            agreement = Settings(db).get(CURRENT[AGREEMENT])
-            if agreement is None or read_termination(document).agreement != agreement:
+            agreement = read_termination(document).agreement
+            if agreement not in (Settings(db).get(CURRENT[AGREEMENT]), started(db, now)):
                 raise RemoteError(
                     "the agreement that is to end is not the one in force.",
                     peer=member,

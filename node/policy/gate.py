@@ -302,7 +302,8 @@ class Gate:
             terminated=terminated(connection, terms),
             run_reused=reused,
             run_over=over,
-            superseded=self._superseded(connection, terms, case.now),
+            superseded=not _under_way(connection, case.order)
+            and self._superseded(connection, terms, case.now),
         )
 
     def _mine(self, connection: Connection, case: _Case, terms: ParsedAgreement) -> MemberFacts:
@@ -398,6 +399,16 @@ def _names(order: ParsedOrder) -> dict[str, object]:
         "agreement": order.order.agreement,
         "workload": order.order.workload.digest,
     }
+
+
+def _under_way(connection: Connection, order: ParsedOrder) -> bool:
+    """Whether this very order was admitted before: its run ends under the version it began with."""
+    known = Orders(connection).get(order.order.run)
+    return (
+        known is not None
+        and known.order_id == order.id
+        and known.state in (OrderState.ADMITTED, OrderState.RUNNING)
+    )
 
 
 def _remember(connection: Connection, case: _Case, answer: Permit | Denial) -> bool:

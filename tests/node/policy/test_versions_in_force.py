@@ -188,3 +188,12 @@ def test_a_run_that_goes_on_stops_with_an_incident(house: House) -> None:
     with pytest.raises(Refused, match="runs are frozen") as caught:
         still(house)
     assert caught.value.clauses == ("c25",)
+
+
+def test_a_run_under_way_ends_under_the_version_it_began_with(house: House) -> None:
+    """A restarted node asks again; a new order under the old version is another matter."""
+    assert isinstance(house.gate.admit(signed_order(), HISTORY), Permit)
+    second = proposed(house, amend(AGREEMENT, "c14", {"min_cohort": 6}))
+    by_all(house, second)
+    assert isinstance(house.gate.admit(signed_order(), HISTORY), Permit)
+    no(house.gate.admit(signed_order(run=OTHER_RUN), HISTORY), "c05", "replaced by a later")
