@@ -57,6 +57,15 @@ def planned(house: House, asked: Asked, active: Sequence[str] | None = None) -> 
     )
 
 
+def ask_again(house: House, plan: RunPlan) -> None:
+    """Between a plan and a person's yes time passes: Refused if the gate says no by now."""
+    governance = plan.agreement.terms.block("c05", Governance)
+    keys = governance.approver_keys if governance is not None and plan.second_person else ()
+    denial = judged_again(house, basis_of(house), plan.order, frozenset(keys))
+    if denial is not None:
+        raise denial.refused()
+
+
 def launch(house: House, plan: RunPlan, *, by: str | None = None) -> Run:
     """Sign the order and send it; or keep it until somebody approves, if clause 5 says so.
 

@@ -144,6 +144,8 @@ def launch(
             say(line)
     if made.denial is None:
         confirm(f"Launch run {made.order.order.run[:8]}?", yes)
+        if not yes:  # a person may have thought about it for long
+            launching.ask_again(house, made)
     run = launching.launch(house, made, by=person(context))
     waits = run.state is State.AWAITING
     document["state"] = run.state.value

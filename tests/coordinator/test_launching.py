@@ -287,6 +287,29 @@ def test_the_gate_is_asked_again_at_the_approval(guarded: SmallOffice) -> None:
     assert guarded.letters(kind="order") == ()
 
 
+def test_what_happens_while_a_person_thinks_counts(
+    office: SmallOffice, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def think(question: str, yes: bool) -> None:
+        office.house.life.take_notice(
+            MemberId(IDS[0]), said(office, IDS[0], MEMBERS[0], "suspended")
+        )
+
+    monkeypatch.setattr("coordinator.cli.runs.confirm", think)
+    monkeypatch.setattr("coordinator.cli.runs._plan", lambda *_: (office.house, plan))
+    plan = planned(office.house, quick())
+    assert run(app, ["run", "launch"], "coop-coordinator") == 3
+    assert "c29 membership" in capsys.readouterr().err
+    assert states(office) == []
+
+
+def said(office: SmallOffice, member: str, key: SigningKey, state: Any) -> bytes:
+    coop = office.house.office.public.coop
+    return json_bytes(
+        jws_sign(make_notice(coop=coop, member=member, state=state, at=NOW), member, key)
+    )
+
+
 def test_the_server_conducts_no_run_that_waits(
     guarded: SmallOffice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
