@@ -8,21 +8,24 @@ check        what holds afterwards
 ===========  ====================================================================================
 files        every file is one that packs have, and is as the manifest says
 agreements   each version is in its one form, and every signature on it is good
-rosters      a chain of epochs from the first, each signed by a quorum of the one before
+rosters      a chain of epochs from the first, each signed by a quorum of the one before, as a
+             version asks for that a quorum has signed
 quorum       how many members have signed each version; what was ordered under needs a quorum
 orders       each is signed by the operator's key (and a second person), of members of its roster
 releases     ``protocols.evidence`` with every row of its table, for each
 cards        signed by the coordinator
-log          every line, or every proof, under the signed head; releases stand in the same log
-heads        who signed and countersigned heads of the coordinator's log; whether two contradict
-documents    each is signed by those who may say such a thing
+log          every line, or every proof, under the signed head; with the whole log of the
+             coordinator, releases stand in it
+heads        who signed and countersigned heads of the coordinator's log; whether two of one size
+             contradict, those of releases too; with its whole log, whether each is in it
+documents    each is signed by those who may say such a thing, under a version that a quorum signed
 generated    what people read follows from what was signed
 ===========  ====================================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +53,7 @@ from protocols.agreement.terms import Governance
 from protocols.audit.checkpoint import Checkpoint, origin_of, parse_checkpoint
 from protocols.audit.cosign import read_cosigned
 from protocols.audit.entries import decode
+from protocols.audit.merkle import Growing, leaf_hash
 from protocols.audit.verify import check_inclusion, verify_log
 from protocols.canonical import Json, json_id, parse_json
 from protocols.errors import Code, CoopError, InputError
@@ -127,7 +131,8 @@ class _Checker:
         self._agreements: dict[str, ParsedAgreement] = {}
         self._chain: tuple[ParsedRoster, ...] = ()
         self._keys: dict[str, bytes] = {}
-        self._in_force: set[str] = set()
+        self._in_force: list[str] = []  # in order of versions
+        self._roots: dict[int, bytes] = {}  # of the coordinator's log, by size
         self._fork = ""
 
     def run(self) -> Report:
@@ -139,7 +144,7 @@ class _Checker:
         heads = self._releases()
         self._cards()
         head = self._log(heads)
-        self._heads(head)
+        self._heads(head, heads)
         self._documents()
         self._generated()
         return Report(
@@ -169,17 +174,18 @@ class _Checker:
         blocks = (one.terms.block("c05", Governance) for one in self._agreements.values())
         return tuple(one for one in blocks if one is not None)[::-1]
 
-    def _any(self, read: Callable[[Governance], object], problem: str) -> None:
-        """Some version's clause 5 accepts it; the error of the newest one otherwise."""
+    def _any(self, read: Callable[[Governance], object]) -> None:
+        """Clause 5 of some version that a quorum has signed accepts it; the error of the newest
+        such version otherwise. What one member proposes lets nobody say anything."""
         first: CoopError | None = None
-        for governance in self._governances():
+        for governance in map(self._governance, reversed(self._in_force)):
             try:
                 read(governance)
             except CoopError as error:
                 first = first or error
             else:
                 return
-        raise first or _bad(problem)
+        raise first or _bad("no quorum has signed an agreement of this pack.")
 
     # ------------------------------------------------------------------- who agreed to what
 
@@ -211,12 +217,7 @@ class _Checker:
         with _check("rosters", "rosters"):
             if names != tuple(f"rosters/{at:04d}.jws" for at in range(1, len(names) + 1)):
                 raise _bad("the lists of members have gaps; every epoch from 1 on is needed.")
-            signed = [self._signed(name) for name in names]
-
-            def accept(governance: Governance) -> None:
-                self._chain = replay(signed, governance, self._coop)
-
-            self._any(accept, "no agreement says how many must sign a list of members.")
+            self._chain = self._replayed([self._signed(name) for name in names])
         for epoch in self._chain:
             self._keys |= epoch.keys
         newest = self._chain[-1]
@@ -226,16 +227,61 @@ class _Checker:
             f"{len(newest.voters())} members and is {newest.id}",
         )
 
+    def _replayed(self, signed: Sequence[Json]) -> tuple[ParsedRoster, ...]:
+        """The epochs, as clause 5 of a version counts their signatures that by them is in force;
+        of any version only while there is none."""
+        first: CoopError | None = None
+        proposed: tuple[ParsedRoster, ...] = ()
+        for name, parsed in reversed([*self._versions()]):
+            governance = parsed.terms.block("c05", Governance)
+            if governance is None:
+                continue
+            try:
+                chain = replay(signed, governance, self._coop)
+                count, _, needed = self._votes(name, governance, chain)
+            except CoopError as error:
+                first = first or error
+                continue
+            if count >= needed:
+                return chain
+            proposed = proposed or chain
+            first = first or _bad(
+                f"no quorum has signed version {parsed.agreement.version}, whose rule the lists "
+                f"of members follow: {count} signatures, {needed} are needed."
+            )
+        if proposed and not any(
+            self._stands(name, one, proposed) for name, one in self._versions()
+        ):
+            return proposed
+        raise first or _bad("no agreement says how many must sign a list of members.")
+
+    def _versions(self) -> Iterator[tuple[str, ParsedAgreement]]:
+        return zip(self._under("agreements"), self._agreements.values(), strict=True)
+
+    def _votes(
+        self, name: str, governance: Governance, chain: Sequence[ParsedRoster]
+    ) -> tuple[int, int, int]:
+        """Signatures under a version, members and signatures needed; InputError by a stranger."""
+        keys = {who: key for epoch in chain for who, key in epoch.keys.items()}
+        signers = frozenset(jws_verify(self._signed(name), keys, name))
+        return _most(chain, signers, governance)
+
+    def _stands(self, name: str, parsed: ParsedAgreement, chain: Sequence[ParsedRoster]) -> bool:
+        governance = parsed.terms.block("c05", Governance)
+        if governance is None:
+            return False
+        count, _, needed = self._votes(name, governance, chain)
+        return count >= needed
+
     def _quorum(self) -> None:
-        for name, parsed in zip(self._under("agreements"), self._agreements.values(), strict=True):
+        for name, parsed in self._versions():
             with _check("quorum", name):
-                signers = frozenset(jws_verify(self._signed(name), self._keys, name))
                 governance = parsed.terms.block("c05", Governance)
                 if governance is None:
                     raise _bad("the agreement has no governance clause.")
-                count, members, needed = _most(self._chain, signers, governance)
+                count, members, needed = self._votes(name, governance, self._chain)
             if count >= needed:
-                self._in_force.add(parsed.id)
+                self._in_force.append(parsed.id)
             self._ok(
                 "quorum",
                 f"version {parsed.agreement.version}: {count} of {members} members have signed, "
@@ -352,6 +398,8 @@ class _Checker:
             notes = [note, *(release_heads if own else ())]
             report = verify_log(lines, notes, key, origin)
             named = _named(lines)
+        if own:
+            self._roots = _roots(lines, {_size(self._files[one]) for one in self._under("heads")})
         documents = [*self._under("orders"), *self._under("documents")]
         stand = sum(json_id(jws_payload(self._signed(one), one)) in named for one in documents)
         self._ok(
@@ -361,27 +409,42 @@ class _Checker:
         )
         return head
 
-    def _heads(self, own: Checkpoint) -> None:
-        """Heads of the coordinator's log: none contradicts another of the same size."""
+    def _heads(self, own: Checkpoint, releases: Sequence[bytes]) -> None:
+        """Heads of the coordinator's log: none contradicts another of the same size, nor the log
+        if all of it is here. What the coordinator itself shows is as long as any of them."""
         key = next(iter(self._governances())).coordinator_key
         public = bytes.fromhex(key)
         origin = origin_of(COORDINATOR, public)
         members = {MemberId(one): raw for one, raw in self._keys.items()}
-        seen: dict[int, bytes] = {own.size: own.root} if own.origin == origin else {}
+        seen = dict(self._roots)
+        for note in releases:
+            if note.startswith(f"{origin}\n".encode()):
+                head = parse_checkpoint(note, public, origin, bundle.CHECKPOINT)
+                self._compare(seen, head, "the head of a release")
+        if own.origin == origin:
+            self._compare(seen, own, form.CHECKPOINT)
         witnesses: set[str] = set()
         names = self._under("heads")
         for name in names:
             with _check("heads", name):
                 found = read_cosigned(self._files[name], public, origin, members, name)
-                if seen.setdefault(found.head.size, found.head.root) != found.head.root:
-                    self._fork = (
-                        f"two different logs of {found.head.size} entries were signed by the "
-                        f"coordinator: its log is forked, and this pack proves it ({name})."
-                    )
-                witnesses |= found.times.keys()
+            self._compare(seen, found.head, name)
+            if own.origin == origin and found.head.size > own.size:
+                self._fork = self._fork or (
+                    f"the coordinator signed {found.head.size} entries and shows {own.size}: its "
+                    f"log is forked or was cut, and this pack proves it ({name})."
+                )
+            witnesses |= found.times.keys()
         self._ok(
             "heads", self._fork or f"{len(names)} heads, countersigned by {len(witnesses)} members"
         )
+
+    def _compare(self, seen: dict[int, bytes], head: Checkpoint, name: str) -> None:
+        if seen.setdefault(head.size, head.root) != head.root:
+            self._fork = self._fork or (
+                f"two different logs of {head.size} entries were signed by the "
+                f"coordinator: its log is forked, and this pack proves it ({name})."
+            )
 
     # ------------------------------------------------------------------- statements, for people
 
@@ -404,13 +467,12 @@ class _Checker:
         elif kind == TERMINATION:
             self._terminated(document, signed)
         elif kind == REVOCATION:
-            self._any(lambda one: verify_revocation(signed, one, coop=coop, where=name), "no key")
+            self._any(lambda one: verify_revocation(signed, one, coop=coop, where=name))
         elif kind == INCIDENT:
             self._any(
                 lambda one: verify_incident(
                     signed, coop=coop, operator_key=bytes.fromhex(one.operator_key), where=name
-                ),
-                "no key",
+                )
             )
         else:
             raise _bad(f"a document of kind {str(kind)[:60]!r} has no place here.")
@@ -465,6 +527,23 @@ def _most(
         needed = max(1, governance.quorum_agreement.needed(len(voters)))
         counted.append((len(voters & signers), len(voters), needed))
     return max(counted, key=lambda one: (one[0] - one[2], one[1]))
+
+
+def _size(note: bytes) -> int:
+    """The size that a note names, NOT verified; -1 if it names none."""
+    _, _, rest = note.partition(b"\n")
+    size = rest.partition(b"\n")[0]
+    return int(size) if size.isdigit() and len(size) < 20 else -1
+
+
+def _roots(lines: Sequence[bytes], sizes: Set[int]) -> dict[int, bytes]:
+    """Roots of the log, whose lines are verified already, at these sizes; one pass."""
+    tree, found = Growing(), {}
+    for line in lines:
+        tree.append(leaf_hash(line.removesuffix(b"\n")))
+        if tree.size in sizes:
+            found[tree.size] = tree.root()
+    return found
 
 
 def _named(lines: Sequence[bytes]) -> frozenset[str]:

@@ -398,3 +398,85 @@ def test_a_release_needs_a_quorum_signed_agreement_and_a_merge_keeps_it() -> Non
     parts = [{**signed, "signatures": [one]} for one in signed["signatures"]]
     verify(make_pack(replace(contents(), agreements=[jws_merge(*parts)])))
     assert bundle.CARD in next(iter(contents().releases.values()))
+
+
+# -------------------------------------------------------------------------- what a pack claims
+
+
+def older_fork(files: dict[str, bytes]) -> None:
+    """A countersigned head of an earlier size that the log in the pack does not have."""
+    other = Checkpoint(ORIGIN, 1, b"\x09" * 32)
+    lines = [cosign(other, MEMBERS[1], 1_800_000_000)]
+    files["heads/0002.note"] = merge(sign_checkpoint(other, COORDINATOR), lines, "head")
+
+
+def longer_head(files: dict[str, bytes]) -> None:
+    """A countersigned head of more entries than the log in the pack has."""
+    files["heads/0002.note"] = sign_checkpoint(Checkpoint(ORIGIN, 99, b"\x09" * 32), COORDINATOR)
+
+
+def other_release_head(files: dict[str, bytes]) -> None:
+    """A head of the size at which a release was logged, with another root."""
+    (name,) = [one for one in files if one.endswith("/log/checkpoint") and "releases" in one]
+    head = parse_checkpoint(files[name], COORDINATOR.public, ORIGIN, name)
+    files["heads/0002.note"] = sign_checkpoint(replace(head, root=b"\x09" * 32), COORDINATOR)
+
+
+@pytest.mark.parametrize("change", [older_fork, longer_head, other_release_head])
+def test_every_head_is_compared_with_the_log_and_the_releases(
+    change: Callable[[dict[str, bytes]], None],
+) -> None:
+    report = verify_pack(rebuilt(change), "pack", software=SOFTWARE)
+    assert "forked" in report.fork and "heads/0002.note" in report.fork
+
+
+def evil_proposal() -> Any:
+    """One member's proposal in which one member is a quorum and the operator is its own key."""
+    from protocols.agreement.parse import read_agreement
+    from protocols.agreement.template import amend
+
+    parsed = read_agreement(form.jws_payload(contents().agreements[0], ""), "")
+    mine = {"operator_key": MEMBERS[0].public.hex(), "quorum_roster": {"members": 1}}
+    return jws_sign(amend(parsed, "c05", mine).document, IDS[0], MEMBERS[0])
+
+
+def test_a_proposal_gives_nobody_the_right_to_state_anything() -> None:
+    forged = make_incident(
+        coop=COOP, incident="2f" * 16, state="opened", freeze=True, what="forged", at=LATER
+    )
+    with pytest.raises(InputError, match="documents/"):
+        verify(
+            make_pack(
+                replace(
+                    contents(),
+                    agreements=[contents().agreements[0], evil_proposal()],
+                    documents=[jws_sign(forged.document, "operator", MEMBERS[0])],
+                )
+            )
+        )
+
+
+def test_a_proposal_does_not_say_who_signs_the_list_of_members() -> None:
+    newest = form.jws_payload(contents().rosters[-1], "")
+    from protocols.agreement.roster import read_roster
+
+    before = read_roster(newest, "")
+    fewer = {
+        **newest,
+        "epoch": before.roster.epoch + 1,
+        "prev": before.id,
+        "members": [
+            {**one, "replaces": None} for one in newest["members"] if one["id"] in set(IDS[:2])
+        ],
+    }
+    alone = jws_sign(fewer, IDS[0], MEMBERS[0])
+    with pytest.raises(InputError, match="are needed"):
+        verify(
+            make_pack(
+                replace(
+                    contents(),
+                    agreements=[contents().agreements[0], evil_proposal()],
+                    rosters=[*contents().rosters, alone],
+                )
+            )
+        )
