@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -27,6 +27,8 @@ from protocols.errors import Code, InputError, LocalError, Refused
 from protocols.ids import MemberId, RunId
 from protocols.signing import SigningKey, jws_merge, jws_sign
 
+PLANNING = timedelta(minutes=1)  # more than it takes to look at everything
+
 
 def basis_of(house: House) -> Basis:
     """The documents in force here; LocalError if there are none yet."""
@@ -44,7 +46,8 @@ def planned(house: House, asked: Asked, active: Sequence[str] | None = None) -> 
     """
     basis = basis_of(house)
     past = Past(house.earlier_orders(), house.spent())
-    standing = standing_of(house, basis.agreement, until=house.clock() + asked.lasts)
+    until = house.clock() + asked.lasts + PLANNING  # no earlier than the order's deadline
+    standing = standing_of(house, basis.agreement, until=until)
     members = [one.id for one in house.enrolment.members(Status.ACTIVE)]
     return plan_run(
         house.office,

@@ -6,7 +6,8 @@ import io
 import json
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,26 @@ def test_who_paused_or_leaves_before_the_end_is_not_asked(office: SmallOffice, s
     assert len(office.letters(MEMBERS[0], "order")) == 1
     short = planned(office.house, quick(lasts=timedelta(hours=20)))
     assert (member in short.left_out) is (state == "suspended")
+
+
+@pytest.mark.parametrize("seconds", [-1, 0, 1, 3, 59, 90])
+def test_whoever_is_asked_leaves_after_the_deadline(office: SmallOffice, seconds: int) -> None:
+    """Also on a clock that goes on while the plan is made: the node compares with the deadline."""
+    member, coop = MemberId(IDS[2]), office.house.office.public.coop
+    leaves = NOW + timedelta(hours=20, seconds=seconds)
+    notice = make_notice(coop=coop, member=member, state="leaving", at=NOW, until=leaves)
+    office.house.life.take_notice(member, json_bytes(jws_sign(notice, member, MEMBERS[2])))
+
+    def ticking() -> datetime:
+        office.now += timedelta(seconds=1)
+        return office.now
+
+    house = replace(office.house, clock=ticking)
+    plan = planned(house, quick(lasts=timedelta(hours=20)))
+    late = leaves < plan.order.order.deadline
+    asked = member in plan.order.order.cohort
+    assert not (asked and late)
+    assert asked is (seconds == 90)
 
 
 def test_who_has_not_signed_is_not_asked(tmp_path: Path) -> None:
