@@ -141,9 +141,12 @@ def _signed(db: Connection, document: Document, keys: Mapping[str, bytes]) -> Js
 
 def _statements(db: Connection, keys: Mapping[str, bytes]) -> list[Json]:
     """Notices, successions, incidents, revocations; ends that enough members have signed."""
-    found: list[Any] = [
-        parse_json(one.body, kind) for kind in _SIGNED_KINDS for one in Documents(db).list(kind)
+    said = [
+        (kind, parse_json(one.body, kind))
+        for kind in _SIGNED_KINDS
+        for one in Documents(db).list(kind)
     ]
+    found: list[Any] = [one for kind, one in said if _of_a_member(kind, one, keys)]
     revoked = Revocations(db).after(0, MAX_REVOCATIONS)
     found += [parse_json(one.jws, REVOCATION) for one in revoked]
     for one in Documents(db).list(TERMINATION):
@@ -151,6 +154,14 @@ def _statements(db: Connection, keys: Mapping[str, bytes]) -> list[Json]:
         if ended(db, str(about)) == one.id:
             found.append(_signed(db, one, keys))
     return [one for one in found if one is not None]
+
+
+def _of_a_member(kind: str, signed: Json, keys: Mapping[str, bytes]) -> bool:
+    """Whether those who read the pack can know who says it: of somebody who is enrolled and
+    stands in no list of members they cannot, and would have to refuse the whole pack."""
+    document = jws_payload(signed, kind)
+    who = {NOTICE: "member", SUCCESSION: "old"}.get(kind)
+    return who is None or document.get(who) in keys
 
 
 def _proofs(house: House, whole: Contents, names: set[str]) -> dict[int, bytes]:

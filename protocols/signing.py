@@ -199,9 +199,17 @@ def jws_verify(signed: Json, keys: Mapping[str, bytes], where: str) -> tuple[str
         The key ids that signed, in order. Never empty.
 
     Raises:
-        InputError: malformed, a stranger's or a repeated signature, or one that does not verify.
+        InputError: malformed, anything beside payload and signatures, a stranger's or a repeated
+            signature, or one that does not verify.
     """
     kids = signed_by(signed, where)
+    plain = all(one.keys() == {"protected", "signature"} for one in signed["signatures"])
+    if signed.keys() != {"payload", "signatures"} or not plain:
+        raise InputError(
+            "something stands beside the signatures that nobody has signed.",
+            where=where,
+            code=Code.TAMPERED,
+        )
     if len(set(kids)) != len(kids):
         raise InputError("one party signed twice.", where=where, code=Code.TAMPERED)
     for kid, signature in zip(kids, signed["signatures"], strict=True):

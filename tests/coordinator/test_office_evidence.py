@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from sqlalchemy import delete
 
 from coordinator.cli import proof
 from coordinator.cli.shell import State, run
@@ -20,15 +21,16 @@ from coordinator.release.models import make_release, store_release
 from coordinator.store.database import Database
 from coordinator.store.documents import Document, Documents, Signature, Signatures
 from coordinator.store.releases import Releases, ReleaseState
+from coordinator.store.schema import documents
 from coordinator.store.settings import Settings
 from protocols.agreement.incident import make_incident
-from protocols.agreement.membership import make_notice
+from protocols.agreement.membership import make_notice, make_succession, verify_notice
 from protocols.audit.entries import Kind
 from protocols.canonical import json_bytes, json_id
 from protocols.errors import InputError
 from protocols.pack.check import verify_pack
 from protocols.pack.form import unpack
-from protocols.signing import jws_payload, jws_sign
+from protocols.signing import SigningKey, identity_of, jws_merge, jws_payload, jws_sign
 from small_coop import COOP, COORDINATOR, IDS, MEMBERS, NOW, OPERATOR, finished
 
 
@@ -164,3 +166,51 @@ def test_the_commands(
     assert command(house, monkeypatch, "verify", str(tmp_path)) == 1
     (tmp_path / "text.zip").write_bytes(b"no zip at all")
     assert command(house, monkeypatch, "verify", str(tmp_path / "text.zip")) == 5
+
+
+@pytest.fixture
+def stated(house: Any) -> Any:
+    """Statements that members hand in, as the office keeps them; gone again after the test."""
+    added: list[str] = []
+
+    def add(kind: str, signed: Any) -> None:
+        name = json_id(jws_payload(signed, ""))
+        with house.database.write() as db:
+            Documents(db).add(Document(name, kind, json_bytes(signed), NOW))
+        added.append(name)
+
+    yield add
+    with house.database.write() as db:
+        for name in added:
+            db.execute(delete(documents).where(documents.c.id == name))
+
+
+def test_a_statement_of_somebody_in_no_list_of_members_spoils_no_pack(
+    house: Any, stated: Any
+) -> None:
+    # enrolled, not yet (or never) in a roster: nobody who reads the pack can know the key
+    newcomer, next_key = SigningKey(b"\x71" * 32), SigningKey(b"\x72" * 32)
+    me = identity_of(newcomer.public)
+    notice = make_notice(coop=COOP, member=me, state="suspended", at=NOW)
+    stated("datacoop/membership", jws_sign(notice, me, newcomer))
+    change = make_succession(
+        coop=COOP,
+        old=me,
+        public_key=next_key.public,
+        encryption_key=b"\x09" + bytes(31),
+        csr_sha256="ab" * 32,
+        at=NOW,
+    )
+    both = jws_merge(
+        jws_sign(change, me, newcomer), jws_sign(change, identity_of(next_key.public), next_key)
+    )
+    stated("datacoop/succession", both)
+    report = verify_pack(evidence(house), "pack", software="0")
+    assert "documents: 2 signed statements" in "\n".join(report.lines())
+
+
+def test_something_beside_the_signatures_is_refused_when_it_comes() -> None:
+    notice = make_notice(coop=COOP, member=IDS[1], state="suspended", at=NOW)
+    signed = {**jws_sign(notice, IDS[1], MEMBERS[1]), "x": 1}
+    with pytest.raises(InputError, match="beside"):
+        verify_notice(signed, {IDS[1]: MEMBERS[1].public}, COOP)
