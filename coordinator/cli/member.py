@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from coordinator.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
+from coordinator.cli.shell import DryRun, Json, Yes, answer, confirm, person, say, state, table
 from protocols.plain import key_words
 
 app = typer.Typer(no_args_is_help=True, help="Who belongs to the cooperative.")
@@ -104,11 +105,17 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
 def remove(
     context: typer.Context,
     who: Annotated[str, typer.Argument(help="Name, or the first 8 digits of the id.")],
+    approver_key: Annotated[
+        Path | None, typer.Option(help="Key file of the second person, where clause 5 asks for it.")
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
     """Take a member out: its connection ends now, its place in the roster with the next epoch."""
+    from coordinator.members.people import load_key
+    from coordinator.members.removal import agreed
     from coordinator.wiring import open_house
+    from protocols.agreement.terms import Governance
     from protocols.audit.entries import Kind
 
     house = open_house(state(context).home)
@@ -116,8 +123,15 @@ def remove(
     if dry_run:
         say(f"{member.profile.name} ({member.id[:16]}) would be removed.")
         return
+    key = load_key(approver_key) if approver_key is not None else None
+    agreement, coop = house.agreement(), house.office.public.coop
+    governance = agreement.terms.block("c05", Governance) if agreement is not None else None
     confirm(f"Remove {member.profile.name} ({member.id[:16]})?", yes)
     with house.log() as log:
+        if not agreed(log, governance, coop, member.id, key, person(context)):
+            say(f"{member.profile.name} stays until a second person approves (clause 5):")
+            say(f"  coop-coordinator member remove {member.id[:16]} --approver-key FILE")
+            return
         log.append(Kind.REMOVAL, {"member": member.id})
         house.enrolment.remove(member.id, house.clock())
         proposed = house.propose_roster(log)
