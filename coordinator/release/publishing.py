@@ -136,9 +136,11 @@ class ReleaseDesk:
 
     def withdraw(self, model: str) -> None:
         """Offer it no longer. Members that have it may go on using it until it expires."""
-        self.require(model)
+        facts = {"model": model, "run": self.require(model).run}
         with self.database.write() as db:
             Releases(db).move(model, ReleaseState.WITHDRAWN, self.clock())
+            if not any(dict(one.facts) == facts for one in self.log.entries(Kind.WITHDRAWAL)):
+                self.log.append(Kind.WITHDRAWAL, facts)  # once, also after a crash
         (self.folder / model / SEALED).unlink(missing_ok=True)
 
     def fetched(self, member: MemberId, model: str) -> bytes:

@@ -63,6 +63,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     PULL = "pull"
     USE = "use"
+    WITHDRAWAL = "withdrawal"  # a release is offered no longer; who has it may go on using it
     REVOCATION = "revocation"
     MEMBERSHIP = "membership"  # a member suspended itself, came back, gave notice or left
     TERMINATION = "termination"  # members ended an agreement before its term
@@ -84,6 +85,7 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.PULL: ("model",),
     Kind.MEMBERSHIP: ("member", "state"),
     Kind.TERMINATION: ("agreement", "document"),
+    Kind.WITHDRAWAL: ("model",),
     Kind.REVOCATION: ("model",),
 }
 _REQUIRED_KEYS = {kind: {key.encode() for key in REQUIRED.get(kind, ())} for kind in Kind}

@@ -351,3 +351,28 @@ def test_a_sealed_file_is_whole_or_absent(alone: World, monkeypatch: pytest.Monk
     assert not (alone.desk.folder / alone.model / SEALED).exists()
     alone.offer()
     assert alone.desk.fetched(IDS[0], alone.model)
+
+
+def test_what_is_offered_no_longer_stands_in_the_log_once(
+    alone: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the office stopped between the log and the database."""
+    alone.offer()
+    append = alone.log.append
+
+    def crash(kind: Kind, facts: Mapping[str, Any]) -> None:
+        append(kind, facts)
+        raise LocalError("stopped")
+
+    monkeypatch.setattr(alone.log, "append", crash)
+    with pytest.raises(LocalError, match="stopped"):
+        alone.desk.withdraw(alone.model)
+    assert alone.state() is ReleaseState.PUBLISHED
+    monkeypatch.setattr(alone.log, "append", append)
+    alone.desk.withdraw(alone.model)
+    assert alone.state() is ReleaseState.WITHDRAWN
+    found = [dict(one.facts) for one in alone.log.entries(Kind.WITHDRAWAL)]
+    assert found == [{"model": alone.model, "run": alone.made.card["run"]}]
+    with pytest.raises(LocalError, match="it cannot become withdrawn"):
+        alone.desk.withdraw(alone.model)
+    assert len(list(alone.log.entries(Kind.WITHDRAWAL))) == 1
