@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -178,9 +179,14 @@ def _derived(member: Member, run: str) -> ModelId | None:
 
 
 def _decide(member: Member, offered: StoredRelease) -> None:
-    """Ask whether it may be used at all; pulling is no use and is not counted as one."""
+    """Ask whether it may be used at all; pulling is no use and is not counted as one.
+
+    What may not be used is not kept either: clause 28 counts what is kept as pulled.
+    """
     answer = using.ask(member, offered.model)
     if isinstance(answer, Denial):
+        member.home.journal("removal", {"model": offered.model})
+        shutil.rmtree(member.home.models / offered.model, ignore_errors=True)
         with member.database.write() as db:
             refused = StoredRelease(
                 offered.model, offered.run, ReleaseState.REFUSED, offered.card, offered.received_at

@@ -12,13 +12,18 @@ import pytest
 from node.federation import mailroom
 from node.federation.link import Letter
 from node.federation.mailroom import Mailroom
-from node.federation.pulling import kept_models
+from node.federation.pulling import _decide, kept_models
 from node.policy.evidence import Me
 from node.policy.results import Results
 from node.store.database import Database
+from node.store.releases import Releases, ReleaseState
 from protocols import release
+from protocols.agreement.facts import Denial
+from protocols.agreement.saying import no
 from protocols.canonical import json_bytes
+from protocols.errors import Refused
 from protocols.ids import MemberId
+from protocols.permit import Gate
 from protocols.signing import SigningKey, jws_sign
 
 NOW = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -91,3 +96,23 @@ def test_what_cannot_be_shown_is_written_down_and_not_kept(
     shop.take({**CARD, **changed})
     assert shop.listed() == []
     assert len(shop.notes) == 1 and shop.notes[0].startswith("incident")
+
+
+def test_what_may_not_be_used_is_not_kept(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.take(CARD)
+    with shop.database.read() as db:
+        (offered,) = Releases(db).list()
+    folder = shop.folder / "models" / offered.model
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"parameters")
+    over = Denial(Gate.USE, (no("c20", "2026-03-01", "2026-02-01", "it is over"),))
+    monkeypatch.setattr("node.federation.using.ask", lambda *_: over)
+    home = SimpleNamespace(models=shop.folder / "models", journal=shop.journal)
+    member: Any = SimpleNamespace(database=shop.database, home=home)
+    with pytest.raises(Refused, match="it is over"):
+        _decide(member, offered)
+    assert not folder.exists()
+    with shop.database.read() as db:
+        (kept,) = Releases(db).list()
+    assert kept.state is ReleaseState.REFUSED
+    assert shop.notes == [f"removal {{'model': '{offered.model}'}}"]
