@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from node.federation.releases import load_release
 from node.house import Member
 from node.policy.agreements import AGREEMENT
+from node.policy.evidence import Me, signed_version
+from node.policy.results import card_signers
 from node.store.documents import AcceptedRosters, Documents, Signatures, SignedAgreements
 from node.store.incidents import Incidents
 from node.store.life import Notices, Terminations
@@ -25,9 +27,12 @@ from protocols.agreement.membership import verify_termination
 from protocols.agreement.parse import parse_agreement
 from protocols.agreement.roster import ParsedRoster, read_roster
 from protocols.agreement.terms import Governance
+from protocols.audit.checkpoint import bare_note, origin_of
+from protocols.audit.cosign import read_cosigned
 from protocols.audit.verify import proof_bytes
 from protocols.canonical import Json, parse_json
 from protocols.errors import Code, InputError, Refused
+from protocols.ids import MemberId
 from protocols.pack.form import Contents, make_pack
 from protocols.signing import jws_merge, jws_only, jws_payload
 
@@ -108,10 +113,11 @@ def _whole(member: Member) -> Contents:
         # an order that the gate refused may be anything; the log says that it was refused
         taken = [one for one in Orders(db).list() if one.state is not OrderState.REFUSED]
         orders = [parse_json(one.jws, ORDER) for one in taken]
-        cards = [parse_json(one.card, CARD) for one in Releases(db).list()]
+        offered = [parse_json(one.card, CARD) for one in Releases(db).list()]
+        cards = [one for one in offered if _card_holds(db, one, member)]
         documents = _statements(db, rosters)
     orders = [one for one in orders if jws_payload(one, ORDER)["agreement"] in mine]
-    releases = _releases(member, {jws_payload(one, CARD)["model"] for one in cards})
+    releases = _releases(member, {str(jws_payload(one, CARD)["model"]) for one in offered})
     checkpoint = member.home.log.checkpoint()
     raw = (member.home.folder / "audit" / "log.jsonl").read_bytes()
     return Contents(
@@ -122,19 +128,25 @@ def _whole(member: Member) -> Contents:
         agreements=agreements,
         rosters=chain,
         orders=orders,
-        cards=[
-            one
-            for one in cards
-            if jws_payload(one, CARD)["model"] not in releases
-            and jws_payload(one, CARD)["agreement"] in mine
-        ],
+        cards=[one for one in cards if jws_payload(one, CARD)["model"] not in releases],
         releases=releases,
         log=raw,
         checkpoint=checkpoint,
-        heads=_heads(member),
+        heads=_heads(member, keys),
         documents=documents,
         guide=guide(),
     )
+
+
+def _card_holds(db: Connection, signed: Json, member: Member) -> bool:
+    """Whether a card that came as a letter is one that readers of the pack can verify."""
+    agreement = str(jws_payload(signed, CARD).get("agreement"))
+    me = Me(member.membership.member, member.home.keys.identity.public)
+    terms = signed_version(db, agreement, me)
+    try:
+        return terms is not None and bool(card_signers(signed, terms))
+    except InputError:
+        return False
 
 
 def _agreements(db: Connection, keys: Mapping[str, bytes]) -> list[Json]:
@@ -193,13 +205,31 @@ def _releases(member: Member, models: set[str]) -> dict[str, dict[str, bytes]]:
     return out
 
 
-def _heads(member: Member) -> list[bytes]:
-    """Heads of the coordinator's log that this node keeps, oldest first; both sides of a fork."""
+def _heads(member: Member, keys: Mapping[str, bytes]) -> list[bytes]:
+    """Heads of the coordinator's log that this node keeps, oldest first; both sides of a fork.
+
+    What was shown as evidence may carry lines under a member's name that the member never signed:
+    of such a note the coordinator's own line goes into the pack. One that even lacks this proves
+    nothing, and stays in its folder.
+    """
     folder = member.home.folder / "audit"
+    public, members = member.membership.public.coordinator_key, dict[MemberId, bytes]()
+    members |= {MemberId(one): key for one, key in keys.items()}
+    origin = origin_of("coordinator", public)
     notes: dict[bytes, None] = {}
     for path in sorted(folder.glob("**/*.note")):
-        if not any(part.startswith("retired-") for part in path.parts):
-            notes[path.read_bytes()] = None
+        if any(part.startswith("retired-") for part in path.parts):
+            continue
+        note = path.read_bytes()
+        try:
+            own = bare_note(note, public, origin, path.name)
+        except InputError:
+            continue
+        try:
+            read_cosigned(note, public, origin, members, path.name)
+        except InputError:
+            note = own
+        notes[note] = None
     return list(notes)
 
 

@@ -132,6 +132,7 @@ class Mailroom:
 
     def _release(self, letter: Letter) -> None:
         model, run = _offered(letter.body)
+        self.results.check_offer(parse_json(letter.body, "release"))
         with self.database.write() as db:
             if Releases(db).get(model) is None:
                 offered = ReleaseState.OFFERED
@@ -209,7 +210,7 @@ class Mailroom:
 
 
 def _offered(body: bytes) -> tuple[ModelId, RunId]:
-    """Model and run of a card that is shown from now on and verified when it is pulled."""
+    """Model and run of a card that is shown from now on; the rest is verified when it is pulled."""
     card = jws_payload(parse_json(body, "release"), "release")
     workload = card.get("workload")
     shape = {"metrics": dict, "privacy": dict, "workload": dict, "model": str, "run": str}

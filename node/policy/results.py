@@ -17,14 +17,16 @@ from node.store.database import Database
 from node.store.documents import AcceptedRosters
 from node.store.releases import Releases, Revocations, StoredRevocation, Uses
 from protocols.agreement.facts import ReleaseFacts
+from protocols.agreement.order import COORDINATOR
 from protocols.agreement.parse import ParsedAgreement
 from protocols.agreement.revocation import ParsedRevocation, read_revocation, verify_revocation
 from protocols.agreement.roster import ParsedRoster, departures, read_roster, successors
+from protocols.agreement.second import may_sign
 from protocols.agreement.terms import Governance
 from protocols.canonical import Json, json_bytes, parse_json
-from protocols.errors import InputError, Refused
+from protocols.errors import Code, InputError, Refused
 from protocols.ids import MemberId
-from protocols.signing import jws_payload
+from protocols.signing import jws_payload, jws_verify
 from protocols.useterms import read_use
 
 Journal = Callable[[str, Mapping[str, object]], None]
@@ -72,6 +74,19 @@ class Results:
                 StoredRevocation(one.model, one.reason, json_bytes(signed), self.clock())
             )
         return one.model
+
+    def check_offer(self, signed: Json) -> None:
+        """A card that came as a letter is signed by the coordinator, if this member has signed
+        the version that it is under; under any other it cannot be pulled.
+
+        Raises:
+            InputError: somebody else's signature, or one that does not verify.
+        """
+        agreement = jws_payload(signed, "release").get("agreement")
+        with self.database.read() as db:
+            version = signed_version(db, str(agreement), self.me)
+        if version is not None:
+            card_signers(signed, version)
 
     def facts(self, model: str, card: Json) -> ReleaseFacts | None:
         """The use terms on a card and what happened since; None if the card has none.
@@ -134,6 +149,21 @@ class Results:
             clauses=("c05",),
             fix="Read and sign the agreement first: coop-node agreement show.",
         )
+
+
+def card_signers(signed: Json, version: ParsedAgreement) -> tuple[str, ...]:
+    """Who signed the card of a release, the coordinator among them, as clause 5 names them.
+
+    Raises:
+        InputError: somebody else's signature, none of the coordinator, or one that does not verify.
+    """
+    governance = version.terms.block("c05", Governance)
+    kids = jws_verify(signed, may_sign(governance, "release") if governance else {}, "release")
+    if COORDINATOR not in kids:
+        raise InputError(
+            "the coordinator has not signed this card.", code=Code.TAMPERED, where="release"
+        )
+    return kids
 
 
 def since_then(stated: ReleaseFacts, chain: Sequence[ParsedRoster]) -> ReleaseFacts:

@@ -23,6 +23,7 @@ from coordinator.store.releases import Releases as OfficeReleases
 from coordinator.store.releases import ReleaseState as OfficeState
 from coordinator.wiring import utc_now
 from node.events import Events
+from node.evidence import evidence
 from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.federation.post import exchange
@@ -45,6 +46,8 @@ from protocols.audit.entries import Kind
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, LocalError, Refused, RemoteError
 from protocols.ids import MemberId
+from protocols.pack.check import verify_pack
+from protocols.pack.form import unpack
 from protocols.permit import Permit
 from protocols.signing import SigningKey, jws_payload, jws_sign
 from protocols.useterms import read_use
@@ -451,6 +454,37 @@ def test_a_withdrawn_release_is_offered_no_more_and_may_still_be_used(coop: Rele
         assert [one.state for one in OfficeReleases(db).list(OfficeState.WITHDRAWN)]
 
 
+def test_only_a_card_that_the_coordinator_signed_is_an_offer(coop: Released) -> None:
+    """What lies in a mailbox is not believed: it would stand in lists, and the evidence of this
+    node would fail its own check."""
+    made = coop.make(next(RUNS))
+    with coop.member(3) as member:
+        exchange(member)
+        card = jws_payload(parse_json(_offered(member)[made.model].card, "card"), "card")
+    other, server = {**card, "model": "ab" * 32}, coop.house.key
+    elsewhere = {**other, "model": "cd" * 32, "agreement": "ef" * 32}
+    letters: tuple[dict[str, Any], ...] = (
+        jws_sign(other, "coordinator", coop.house.operator_key()),
+        jws_sign(other, "operator", coop.house.operator_key()),
+        jws_sign(other, "coordinator", server) | {"x": 1},
+        jws_sign(elsewhere, "coordinator", server),
+        jws_sign({**elsewhere, "agreement": None}, "coordinator", server),
+    )
+    now = coop.house.clock()
+    with coop.house.database.write() as db:
+        for number, signed in enumerate(letters):
+            body = json_bytes(signed)
+            Mail(db).post(coop.id(3), kind="release", document=f"h{number}", body=body, now=now)
+    with coop.member(3) as member:
+        exchange(member)
+        # one under a version that this member has not signed is shown, and cannot be pulled
+        assert set(_offered(member)) == {made.model, elsewhere["model"]}
+        kept_models(member)
+        files = unpack(evidence(member), "pack")
+        verify_pack(evidence(member), "pack", software="0")
+    assert [one for one in files if one.startswith("cards/")] == [f"cards/{made.model}.jws"]
+
+
 # ------------------------------------------------------------------------------ sdk
 
 
@@ -539,6 +573,11 @@ def _office_chain(coop: Released) -> tuple[ParsedRoster, ...]:
 def _identity(coop: Released, number: int) -> SigningKey:
     with coop.member(number) as member:
         return member.home.keys.identity
+
+
+def _offered(member: Member) -> dict[str, Any]:
+    with member.database.read() as db:
+        return {one.model: one for one in Releases(db).list()}
 
 
 def _stored(member: Member, model: str) -> Any:
