@@ -83,3 +83,8 @@ def test_a_run_can_start(template: str, workload: str) -> None:
         now=NOW,
     )
     assert plan.denial is None, str(plan.denial)
+
+
+@pytest.mark.parametrize("template", template_names())
+def test_under_no_template_do_old_data_take_part(template: str) -> None:
+    assert template_document(template)["figures"]["max_age_days"] == 60
