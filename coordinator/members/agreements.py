@@ -235,6 +235,14 @@ class Agreements:
                 fix="Make the new version with 'agreement new', which fills in prev.",
             )
         if current:
+            follows = parsed_agreement(_body(db, current)).agreement.version + 1
+            if parsed.agreement.version != follows:  # nodes tell by the number what replaces what
+                raise InputError(
+                    f"it calls itself version {parsed.agreement.version}, version {follows} is "
+                    "next.",
+                    where="version",
+                    fix="Make the new version with 'agreement new', which fills in the number.",
+                )
             _check_notice(self._governance(db), parsed, self._clock())
 
     def _propose(self, db: Connection, kind: str, name: str, body: bytes, now: datetime) -> None:
@@ -341,7 +349,7 @@ class Agreements:
 
 def started(db: Connection, now: datetime) -> str | None:
     """The newest version with its quorum that has started; the first counts before its start."""
-    name = Settings(db).get(CURRENT[AGREEMENT])
+    name: str | None = Settings(db).get(CURRENT[AGREEMENT])
     while name:
         parsed = parsed_agreement(_body(db, name))
         term = parsed.terms.block("c30", Term)

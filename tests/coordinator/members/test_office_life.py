@@ -229,6 +229,13 @@ def test_an_amendment_keeps_the_notice_that_was_promised(agreed: Office) -> None
     assert caught.value.clauses == ("c05",)
 
 
+def test_an_amendment_carries_the_number_that_follows(agreed: Office) -> None:
+    first = agreed.agreement()
+    odd = agreed.agreement(version=7, prev=first.id, title="Version seven")
+    with pytest.raises(InputError, match="calls itself version 7, version 2 is next"):
+        agreed.propose(odd.document)
+
+
 # ------------------------------------------------------------------- suspending and leaving
 
 
