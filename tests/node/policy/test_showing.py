@@ -323,3 +323,14 @@ def test_a_log_folder_is_checked_with_the_key_that_is_known(
     log.write_bytes(log.read_bytes().replace(b"start", b"stop"))
     assert command("verify", str(tmp_path / "stranger"), "--key", key) == 5
     assert command("verify", str(tmp_path)) == 1
+
+
+def test_a_forged_line_under_the_evidence_of_a_fork_spoils_no_pack(own: Any) -> None:
+    # who shows two histories would hang it there, so that nobody can use what this node kept
+    _heads(own, b"\x01" * 32, b"\x02" * 32)
+    path = own.home.folder / "audit" / "coordinator" / "1.note"
+    head = Checkpoint(origin_of("coordinator", COORDINATOR_KEY.public), 7, b"\x03" * 32)
+    path.write_bytes(merge(path.read_bytes(), [cosign(head, KEYS[2], 1)], "head"))  # of another
+    (path.parent / "2.note").write_bytes(b"nothing that anybody signed\n")
+    report = verify_pack(evidence.evidence(own), "pack", software=VERSION)
+    assert "forked" in report.fork
