@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from coordinator.cli.shell import DryRun, Json, Yes, answer, confirm, person, say, state, table
 from protocols.plain import key_words
 
+if TYPE_CHECKING:
+    from coordinator.store.members import Member
+    from coordinator.wiring import House
+
 app = typer.Typer(no_args_is_help=True, help="Who belongs to the cooperative.")
+ApproverKey = Annotated[
+    Path | None, typer.Option(help="Key file of the second person, where clause 5 asks for it.")
+]
 
 
 @app.command(epilog="Example: coop-coordinator member invite 'Bakery Miller' --hours 48")
@@ -23,6 +30,7 @@ def invite(
     replaces: Annotated[
         str, typer.Option(help="A member whose keys are lost: name, or 8 digits of its id.")
     ] = "",
+    approver_key: ApproverKey = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -38,6 +46,16 @@ def invite(
     lost = house.enrolment.find(replaces) if replaces else None
     if lost is not None:
         confirm(f"The keys of {lost.profile.name} ({lost.id[:16]}) are lost?", yes)
+        if not _agreed(house, lost, approver_key, person(context)):
+            waits = (
+                f"{lost.profile.name} stays connected until a second person approves (clause 5):"
+            )
+            answer(
+                {"link": None, "name": name, "replaces": lost.id, "waits": "second person"},
+                as_json,
+                lambda: [waits, "  the same command, with --approver-key FILE"],
+            )
+            return
     invitation = house.enrolment.invite(
         name, ttl, house.clock(), address=address, replaces=lost.id if lost else None
     )
@@ -105,17 +123,12 @@ def list_members(context: typer.Context, as_json: Json = False) -> None:
 def remove(
     context: typer.Context,
     who: Annotated[str, typer.Argument(help="Name, or the first 8 digits of the id.")],
-    approver_key: Annotated[
-        Path | None, typer.Option(help="Key file of the second person, where clause 5 asks for it.")
-    ] = None,
+    approver_key: ApproverKey = None,
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
     """Take a member out: its connection ends now, its place in the roster with the next epoch."""
-    from coordinator.members.people import load_key
-    from coordinator.members.removal import agreed
     from coordinator.wiring import open_house
-    from protocols.agreement.terms import Governance
     from protocols.audit.entries import Kind
 
     house = open_house(state(context).home)
@@ -123,15 +136,12 @@ def remove(
     if dry_run:
         say(f"{member.profile.name} ({member.id[:16]}) would be removed.")
         return
-    key = load_key(approver_key) if approver_key is not None else None
-    agreement, coop = house.agreement(), house.office.public.coop
-    governance = agreement.terms.block("c05", Governance) if agreement is not None else None
     confirm(f"Remove {member.profile.name} ({member.id[:16]})?", yes)
+    if not _agreed(house, member, approver_key, person(context)):
+        say(f"{member.profile.name} stays until a second person approves (clause 5):")
+        say(f"  coop-coordinator member remove {member.id[:16]} --approver-key FILE")
+        return
     with house.log() as log:
-        if not agreed(log, governance, coop, member.id, key, person(context)):
-            say(f"{member.profile.name} stays until a second person approves (clause 5):")
-            say(f"  coop-coordinator member remove {member.id[:16]} --approver-key FILE")
-            return
         log.append(Kind.REMOVAL, {"member": member.id})
         house.enrolment.remove(member.id, house.clock())
         proposed = house.propose_roster(log)
@@ -139,3 +149,16 @@ def remove(
     say("enough of them have signed the next one.")
     for one in proposed:
         say(f"Proposed for signature: {one}")
+
+
+def _agreed(house: House, member: Member, approver_key: Path | None, by: str | None) -> bool:
+    """Whether all agree whom clause 5 asks for before the office ends a member's connection."""
+    from coordinator.members.people import load_key
+    from coordinator.members.removal import agreed
+    from protocols.agreement.terms import Governance
+
+    key = load_key(approver_key) if approver_key is not None else None
+    agreement, coop = house.agreement(), house.office.public.coop
+    governance = agreement.terms.block("c05", Governance) if agreement is not None else None
+    with house.log() as log:
+        return agreed(log, governance, coop, member.id, key, by)

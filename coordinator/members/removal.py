@@ -1,7 +1,7 @@
 """Who has to agree before the office takes a member out: clause 5 may ask for a second person.
 
 The list of members itself changes only with a quorum's signatures. This is about what the office
-does at once: it ends the member's connection.
+does at once: it ends the member's connection, also when it says that the member's keys are lost.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from protocols.errors import Refused
 from protocols.ids import MemberId
 from protocols.signing import SigningKey
 
-ACT = "remove"
+ACT, LOST = "remove", "keys-lost"
 TAG = "removal"  # the second person signs: tag, cooperative, member, earlier removals of it
 
 
@@ -42,7 +42,7 @@ def agreed(
     """
     if governance is None or ACT not in governance.two_person:
         return True
-    before = [one.seq for one in log.entries(Kind.REMOVAL) if _about(one, member)]
+    before = _cut_off(log, member)
     if key is None:
         log.append(Kind.APPROVAL, {"member": member, "act": ACT, "by": OPERATOR, **_person(by)})
         return False
@@ -64,6 +64,17 @@ def agreed(
     facts: dict[str, Fact] = {"member": member, "act": ACT, "by": kid, "signature": signature}
     log.append(Kind.APPROVAL, {**facts, **_person(by)})
     return True
+
+
+def _cut_off(log: LogWriter, member: MemberId) -> tuple[int, ...]:
+    """Numbers of the entries by which the office ended a member's connection, in order."""
+    removed = [one.seq for one in log.entries(Kind.REMOVAL) if _about(one, member)]
+    lost = [
+        one.seq
+        for one in log.entries(Kind.MEMBERSHIP)
+        if _about(one, member) and one.facts.get("state") == LOST
+    ]
+    return tuple(sorted(removed + lost))
 
 
 def _asked(log: LogWriter, member: MemberId, *, since: int) -> frozenset[str]:

@@ -69,6 +69,19 @@ def test_nobody_is_removed_by_one_alone(
     assert status(office) == "removed"
 
 
+def test_keys_are_not_lost_because_one_says_so(
+    office: SmallOffice, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--home", str(office.folder), "member", "invite", "Shop", "--replaces", WHO[:16], "-y"]
+    assert run(app, words, "coop-coordinator") == 0
+    assert "stays connected until a second person approves" in capsys.readouterr().out
+    assert office.house.enrolment.invites() == ()
+    new_key(tmp_path / "bea", lambda count: BEA.seed)
+    assert run(app, [*words, "--approver-key", str(tmp_path / "bea")], "coop-coordinator") == 0
+    (invite,) = office.house.enrolment.invites()
+    assert invite.replaces == WHO
+
+
 def test_the_signature_is_in_the_log_and_about_this_removal(
     office: SmallOffice, log: LogWriter
 ) -> None:
@@ -83,7 +96,17 @@ def test_the_signature_is_in_the_log_and_about_this_removal(
         verify(BEA.public, signature, TAG, coop, IDS[1], 0)
 
 
-def test_one_registered_person_is_not_two(office: SmallOffice, log: LogWriter) -> None:
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (Kind.REMOVAL, {"member": WHO}),
+        (Kind.MEMBERSHIP, {"member": WHO, "state": "keys-lost"}),
+    ],
+    ids=["removed", "keys lost"],
+)
+def test_one_registered_person_is_not_two(
+    office: SmallOffice, log: LogWriter, entry: tuple[Kind, dict[str, str]]
+) -> None:
     coop, rule = "c0" * 32, governance(office)
     for _ in range(2):
         with pytest.raises(Refused, match="a second person is another person") as caught:
@@ -91,7 +114,7 @@ def test_one_registered_person_is_not_two(office: SmallOffice, log: LogWriter) -
         assert caught.value.clauses == ("c05",)
         assert not agreed(log, rule, coop, WHO, None, ADA)  # asked for, and still one person
     assert agreed(log, rule, coop, WHO, BEA, BEN)
-    log.append(Kind.REMOVAL, {"member": WHO})
+    log.append(*entry)
     with pytest.raises(Refused):  # what was asked before counts once
         agreed(log, rule, coop, WHO, BEA, BEN)
 
