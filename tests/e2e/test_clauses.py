@@ -154,7 +154,7 @@ def test_who_did_not_take_part_cannot_open_the_model_and_uses_are_counted(
     coop: Cooperative,
 ) -> None:
     outside, inside = coop.shops[-1], coop.shops[0]
-    run(NODE, outside.home, "approvals", "revoke", coop.digest()[:12], "--yes")
+    run(NODE, outside.home, "approvals", "revoke", coop.digest())
     made = coop.launch(20, "--rejoin-s", "2")
     outside.wait(lambda e: e["event"] == "order" and e["run"] == made and e["answer"] == "pending")
     run(NODE, outside.home, "refuse", made[:8], "--reason", "stocktaking")
