@@ -23,6 +23,7 @@ from examples.complete_journey.cooperative import (
     Store,
     everybody,
     memory,
+    of_everybody,
     refusals_of,
     show_refusals,
     step,
@@ -40,6 +41,7 @@ from examples.complete_journey.report import (
 )
 
 PURPOSE: Final = "train:churn"
+NOTICE: Final = "en"  # the agreement's words to customers, put up in each store (clause 11)
 ROUNDS: Final = 15
 # The defaults are for thousands of customers and cost epsilon 1.0. These cost 3.5 of the 4 that the
 # agreement's template allows in a year. Fewer and larger steps than usual carry less noise; they
@@ -76,7 +78,7 @@ def conduct(demo: Demo) -> ChurnResult:
     with step(demo, "A further churn run: the office's plan, and an order past it"):
         again = demo.commands.json(COORDINATOR, demo.office_home, "run", "plan", *words, expect=3)
         start = len(demo.board.events)
-        refusals = refusals_of(demo, start, lying.send_order_again(demo.office_home))
+        refusals = refusals_of(demo, start, lying.send_order_again(demo.office_home), "c14")
     demo.console.print(f"  the office's own plan: {again['refused'][0]}")
     show_refusals(demo, refusals)
     found = ChurnResult(
@@ -112,9 +114,10 @@ def say_yes(demo: Demo) -> None:
         run = demo.commands.run
         zone = ("--timezone", export.TIMEZONE)
         run(NODE, store.home, "consent", "import", str(files[store.name]), *zone, "--yes")
+        run(NODE, store.home, "notice", "adopt", NOTICE, "--yes")
         run(NODE, store.home, "approve", digest, "--always", "--yes")
 
-    everybody(demo, "Every store: made-up answers of its households, a yes to churn", one)
+    everybody(demo, "Every store: its notice to customers, made-up answers, a yes to churn", one)
 
 
 def privacy_of(plan: Mapping[str, Any]) -> PrivacyResult:
@@ -186,11 +189,12 @@ def at_risk(demo: Demo, state: str) -> list[AtRiskRow]:
 
 def budgets(demo: Demo) -> list[tuple[str, float, float]]:
     """Store, epsilon spent and epsilon left, as each node counts for itself."""
-    out = []
-    for store in demo.stores:
+
+    def account(store: Store) -> tuple[str, float, float]:
         (one,) = demo.commands.json(NODE, store.home, "budget")["budgets"]
-        out.append((store.name, float(one["spent"]), float(one["left"])))
-    return out
+        return store.name, float(one["spent"]), float(one["left"])
+
+    return of_everybody(demo, account)
 
 
 def results(demo: Demo, run: str) -> list[CustomerResult]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,6 +27,7 @@ from examples.complete_journey.processes import (
 COORDINATOR, NODE = "coordinator.cli", "node.cli"
 SILENCE_S = 120.0
 AT_ONCE = 2
+Found = TypeVar("Found")
 OVER = frozenset({"released", "refused", "failed", "aborted"})
 
 
@@ -98,6 +100,12 @@ def everybody(demo: Demo, text: str, work: Callable[[Store], object]) -> None:
                 bar.advance(task)
 
 
+def of_everybody(demo: Demo, work: Callable[[Store], Found]) -> list[Found]:
+    """What ``work`` finds at each store, two at a time, without a bar."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(work, demo.stores))
+
+
 def watch(demo: Demo, start: int, rounds: int, in_round: Callable[[Event], None]) -> str:
     """Follow a run from event ``start`` to its end; its last state and what is said about it.
 
@@ -140,18 +148,23 @@ def workload_digest(demo: Demo, name: str) -> str:
     return next(str(one["digest"]) for one in shown["workloads"] if one["id"] == name)
 
 
-def refusals_of(demo: Demo, start: int, run: str) -> list[tuple[str, str, str]]:
+def refusals_of(demo: Demo, start: int, run: str, clause: str) -> list[tuple[str, str, str]]:
     """Store, clause and sentence of every store's refusal of an order; events from ``start`` on.
 
+    Args:
+        clause: that the order breaks, to be named by each.
+
     Raises:
-        CommandFailed: a store did not refuse.
+        CommandFailed: a store did not refuse, or names other clauses only.
     """
     answers: dict[str, tuple[str, str]] = {}
     for name, event in demo.board.follow(60, start):
         if event["event"] == "order" and event["run"] == run:
             if event["answer"] != "refused":
                 raise CommandFailed(f"{name} did not refuse the forged order: {event}")
-            answers[name] = lying.shown(event["reasons"])
+            answers[name] = lying.shown(event["reasons"], clause)
+            if answers[name][0] != clause:
+                raise CommandFailed(f"{name} refused without naming {clause}: {event['reasons']}")
             if len(answers) == len(demo.stores):
                 break
     return [(store.name, *answers[store.name]) for store in demo.stores]

@@ -3,8 +3,9 @@
     python -m examples.complete_journey.demo --stores 8 --rounds 40
 
 Every store is a process with a folder of its own, and so is the coordinator; they speak over TLS
-on the loopback interface. One store is killed in mid-round and comes back; one forged order is
-refused by all; at the end everything is checked from files alone.
+on the loopback interface. One store is killed in mid-round and comes back; a forged agreement, a
+forbidden purpose and an order during an incident are refused by all; at the end everything is
+checked from files alone, also by a stranger.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from examples.complete_journey import churn, export, lying
+from examples.complete_journey import churn, export, lying, rules
 from examples.complete_journey.cooperative import (
     COORDINATOR,
     NODE,
@@ -36,14 +36,15 @@ from examples.complete_journey.cooperative import (
     watch,
     workload_digest,
 )
+from examples.complete_journey.outcome import forecast_example, results, show, verify
 from examples.complete_journey.processes import CommandFailed, Daemon, Event, free_ports, words
-from examples.complete_journey.report import (
-    DemoResult,
-    ForecastExample,
-    StoreResult,
-    page,
-    result_rows,
-)
+from examples.complete_journey.report import DemoResult, page
+from examples.complete_journey.report_rules import RulesResult
+
+OFFICE_LEGAL_ID = "CG-0001"  # the agreement names the operator's business, the office has to match
+# The receipts are of 2017. A node whose newest row is older than the members agreed refuses every
+# run (clause 9), so the members of this demo agree to ten years.
+MAX_AGE_DAYS = 3660
 
 
 def found_cooperative(demo: Demo) -> None:
@@ -56,7 +57,8 @@ def found_cooperative(demo: Demo) -> None:
         *("--join-port", str(join), "--link-port", str(link)),
     )
     (demo.office_home / "config.toml").write_text(
-        'bind = "127.0.0.1"\ncountry = "DE"\njoin_per_minute = 600\njoin_per_minute_total = 600\n'
+        f'bind = "127.0.0.1"\nlegal_id = "{OFFICE_LEGAL_ID}"\ncountry = "DE"\n'
+        "join_per_minute = 600\njoin_per_minute_total = 600\n"
     )
     demo.office = Daemon(
         "coordinator",
@@ -100,6 +102,7 @@ def agree(demo: Demo) -> None:
         demo.office_home,
         *("agreement", "new", str(draft), "--settings", str(settings), *both),
         *("--set", "profile=B", "--set", "colluders=2", "--set", "min_cohort=5"),
+        *("--set", f"max_age_days={MAX_AGE_DAYS}"),
         *("--max-rounds", str(max(100, demo.rounds))),
     )
     run(COORDINATOR, demo.office_home, "agreement", "propose", str(draft))
@@ -130,8 +133,8 @@ def start_nodes(demo: Demo) -> None:
     )
 
 
-def train(demo: Demo) -> str:
-    """Launch the run; kill one store after it sent its masked update; the run's final state."""
+def run_words(demo: Demo) -> tuple[str, ...]:
+    """The words of ``run plan`` and ``run launch`` for the forecast."""
     settings = demo.out / "run-settings.json"
     settings.write_text(
         json.dumps(
@@ -142,6 +145,12 @@ def train(demo: Demo) -> str:
             }
         )
     )
+    words = ("--workload", "demand", "--rounds", str(demo.rounds))
+    return (*words, "--settings", str(settings))
+
+
+def train(demo: Demo) -> str:
+    """Launch the run; kill one store after it sent its masked update; the run's final state."""
     names = {
         one["id"]: one["name"]
         for one in demo.commands.json(COORDINATOR, demo.office_home, "member", "list")["members"]
@@ -151,8 +160,7 @@ def train(demo: Demo) -> str:
     demo.commands.run(
         COORDINATOR,
         demo.office_home,
-        *("run", "launch", "--workload", "demand", "--rounds", str(demo.rounds)),
-        *("--settings", str(settings), "--yes"),
+        *("run", "launch", *run_words(demo), "--yes"),
     )
 
     def in_round(event: Event) -> None:
@@ -196,60 +204,11 @@ def pull(demo: Demo) -> None:
     everybody(demo, "Every store pulls, verifies and uses the release", one)
 
 
-def results(demo: Demo) -> list[StoreResult]:
-    """Each store's own figures, read from its own folder; the coordinator never saw them."""
-    out = []
-    for store in demo.stores:
-        listed = demo.commands.json(NODE, store.home, "models", "list")["models"]
-        files = sorted(store.home.glob("runs/*/scores.json"))
-        own = listed[-1]["own_scores"] if listed else json.loads(files[-1].read_text())
-        scores = own["scores"]
-        out.append(
-            StoreResult(
-                store.name,
-                bool(own["cold"]),
-                int(own["history_weeks"]),
-                tuple(scores[m]["wape"] for m in ("own", "shared", "blend")),
-                tuple(scores[m]["wql"] for m in ("own", "shared", "blend")),
-            )
-        )
-    return out
-
-
 def forged_order(demo: Demo) -> tuple[list[tuple[str, str, str]], str]:
     """A lying coordinator: an order under the agreement with one figure changed."""
     start = len(demo.board.events)
     forged = lying.send_forged_order(demo.office_home, demo.rounds)
-    return refusals_of(demo, start, forged.run), forged.sentence
-
-
-def verify(demo: Demo, states: list[str]) -> list[str]:
-    """Logs and the releases, checked from files alone."""
-    lines = []
-    models = [one.partition(": ")[2] for one in states if one.startswith("released")]
-    for model in models or [""]:
-        extra = ("--release", model) if model else ()
-        checks = demo.commands.json(COORDINATOR, demo.office_home, "verify", *extra)["checks"]
-        lines += [f"coordinator: {line}" for line in checks]
-        for store in demo.stores:
-            checks = demo.commands.json(NODE, store.home, "verify", *extra)["checks"]
-            lines.append(f"{store.name}: {len(checks)} checks passed; {checks[0]}")
-    return lines
-
-
-def show(demo: Demo, stores: list[StoreResult]) -> None:
-    """The closing table."""
-    table = Table(
-        title="Error on each store's held-out weeks (lower is better)",
-        caption="cold: only 12 weeks of history before the held-out weeks",
-        padding=(0, 1, 0, 0),
-    )
-    short = ["store", "WAPE own", "shared", "blend", "wQL own", "shared", "blend", "better"]
-    for at, header in enumerate(short):
-        table.add_column(header, justify="left" if at == 0 else "right", no_wrap=True)
-    for row in result_rows(stores):
-        table.add_row(row[0].replace(", 12 weeks", ""), *row[1:])
-    demo.console.print(table)
+    return refusals_of(demo, start, forged.run, "c14"), forged.sentence
 
 
 def conduct(demo: Demo, count: int) -> DemoResult:
@@ -270,6 +229,7 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         lambda store: enrol(demo, store),
     )
     agree(demo)
+    signed = rules.signed(demo)
     start_nodes(demo)
     state = train(demo)
     demo.console.print(f"[bold]The run ended:[/bold] {state}")
@@ -280,14 +240,20 @@ def conduct(demo: Demo, count: int) -> DemoResult:
     with step(demo, "A lying coordinator sends an order under a changed agreement"):
         refusals, amendment = forged_order(demo)
     show_refusals(demo, refusals)
+    purpose = rules.other_purpose(demo)
+    use = rules.other_use(demo) if state.startswith("released") else ""
+    frozen = rules.incident(demo, run_words(demo))
     stores = results(demo)
     customers = churn.conduct(demo) if demo.churn else None
     states = [state] + ([customers.state] if customers is not None else [])
     with step(demo, "verify: every log, and the release back to its agreement"):
         checks = verify(demo, states)
+    proof = rules.proof(demo, signed.agreement)
     show(demo, stores)
     places = [
         ("report", str(demo.out / "report.html")),
+        ("the agreement, to read and print", str(demo.out / rules.PAGE)),
+        ("evidence for strangers", str(demo.out / rules.PACK)),
         ("commands and what they printed", str(demo.out / "commands.log")),
         ("coordinator", str(demo.office_home)),
         *[(store.name, str(store.home)) for store in demo.stores],
@@ -307,36 +273,7 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         memory=demo.memory,
         example=forecast_example(demo) if state.startswith("released") else None,
         churn=customers,
-    )
-
-
-def forecast_example(demo: Demo) -> ForecastExample:
-    """The first store's busiest category: weeks sold, and the blend's forecast of the next."""
-    store = demo.stores[0]
-    made = json.loads((store.home / "shared-forecast.json").read_text())
-    listed = set(export.categories())  # what the cooperative shares; fuel by the litre is not
-    lines = [
-        one
-        for one in made["lines"]
-        if one["method"] == made["method"] and one["category_code"] in listed
-    ]
-    volume: dict[str, float] = {}
-    for one in lines:
-        volume[one["category_code"]] = volume.get(one["category_code"], 0.0) + one["mean"]
-    category = max(volume, key=lambda name: (volume[name], name))
-    ahead = sorted(
-        (one for one in lines if one["category_code"] == category),
-        key=lambda one: str(one["week_start"]),
-    )
-    past = export.weekly_units(store.csv, category)[-12:]
-    return ForecastExample(
-        store=store.name,
-        category=category,
-        weeks=tuple(day[5:] for day, _ in past) + tuple(str(o["week_start"])[5:] for o in ahead),
-        sold=tuple(units for _, units in past),
-        low=tuple(one["p10"] for one in ahead),
-        middle=tuple(one["p50"] for one in ahead),
-        high=tuple(one["p90"] for one in ahead),
+        rules=RulesResult(signed, lying.PURPOSE, purpose, use, frozen, proof),
     )
 
 
@@ -425,6 +362,8 @@ def _plain(result: DemoResult) -> str:
     }
     if result.churn is not None:
         document["churn"] = asdict(result.churn)
+    if result.rules is not None:
+        document["rules"] = asdict(result.rules)
     return json.dumps(document, indent=1)
 
 

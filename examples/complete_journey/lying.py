@@ -1,7 +1,7 @@
-"""A lying coordinator, for the demo: an order under an agreement with one figure changed, and one
-that spends more privacy than is left.
+"""A lying coordinator, for the demo: an order under an agreement with one figure changed, one for a
+purpose that is forbidden, one during an incident, and one that spends more privacy than is left.
 
-The office's own launch gate would refuse both, so the orders are made beside it, with the real
+The office's own launch gate would refuse them all, so the orders are made beside it, with the real
 operator key and the real mailboxes: what an attacker who took over the office could do.
 """
 
@@ -31,6 +31,8 @@ from protocols.canonical import json_bytes
 from protocols.ids import MemberId
 from protocols.signing import jws_payload, jws_sign
 from protocols.workloads import catalogue
+
+PURPOSE = "price_setting"  # clause 7 forbids it
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,16 @@ def send_forged_order(office_home: Path, rounds: int) -> Forged:
 
 
 def send_order_again(office_home: Path) -> str:
-    """Order the newest run once more, past the launch gate that counts what is spent; its run."""
+    """Order the newest run once more, past the launch gate; its run."""
+    return _send_again(office_home, {})
+
+
+def send_order_for(office_home: Path, purpose: str) -> str:
+    """Order the newest run once more for another purpose, past the launch gate; its run."""
+    return _send_again(office_home, {"purpose": purpose})
+
+
+def _send_again(office_home: Path, changes: dict[str, str]) -> str:
     house = open_house(office_home)
     earlier = house.earlier_orders()[-1][1]
     _, signed_roster = house.agreements.in_force()
@@ -97,6 +108,7 @@ def send_order_again(office_home: Path) -> str:
         "run": secrets.token_hex(16),
         "issued": utc_text(now),
         "deadline": utc_text(now + timedelta(hours=1)),
+        **changes,
     }
     order = read_order(document, "forged order")
     _post(house, roster, [_signed(house, order)])
@@ -119,9 +131,9 @@ def _post(house: House, roster: ParsedRoster, letters: list[tuple[str, str, byte
                 )
 
 
-def shown(reasons: str) -> tuple[str, str]:
-    """The reason that names the changed figure: clause and sentence."""
+def shown(reasons: str, wanted: str) -> tuple[str, str]:
+    """The reason that names the clause which the order breaks, else the first: clause, sentence."""
     parts = [one.strip() for one in reasons.split("; ") if one.strip()]
-    best = next((one for one in parts if one.startswith("c14")), parts[0])
+    best = next((one for one in parts if one.startswith(wanted)), parts[0])
     clause, _, sentence = best.partition(" ")
     return clause, sentence

@@ -13,6 +13,8 @@ from examples.complete_journey.charts import (
     error_chart,
     forecast_chart,
 )
+from examples.complete_journey.report_rules import RulesResult, closing, opening, refused
+from examples.complete_journey.tables import table
 
 STYLE = """
 :root{color-scheme:light}body{font:16px/1.55 system-ui,sans-serif;color:#1f2937;background:#fff;
@@ -146,6 +148,7 @@ class DemoResult:
     memory: Sequence[tuple[str, float]] = field(default=())
     example: ForecastExample | None = None
     churn: ChurnResult | None = None
+    rules: RulesResult | None = None
 
 
 def mean(values: Sequence[float]) -> float:
@@ -203,20 +206,6 @@ HEADERS = [
 ]
 
 
-def _table(
-    caption: str, headers: Sequence[str], rows: Sequence[Sequence[str]], words: bool = False
-) -> str:
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in headers)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
-    kind = ' class="words"' if words else ""
-    return (
-        f'<div class="scroll"><table{kind}><caption>{escape(caption)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
 def page(result: DemoResult) -> str:
     """The whole page."""
     stores = result.stores
@@ -238,7 +227,7 @@ def page(result: DemoResult) -> str:
         "A cooperative this small proves the machinery; it is not a promise of gain.</p>",
         "<h2>How far off each forecast was</h2>",
         error_chart(errors),
-        _table("Error on held-out weeks, lower is better", HEADERS, result_rows(stores)),
+        table("Error on held-out weeks, lower is better", HEADERS, result_rows(stores)),
         "<p>WAPE: the sum of all misses divided by the sum of all sales. wQL: the same idea for "
         "the whole range of the forecast. A cold store has only 12 weeks of history before the "
         "held-out weeks. The stores' own figures come from their own folders; the coordinator "
@@ -246,6 +235,8 @@ def page(result: DemoResult) -> str:
     ]
     if result.example is not None:
         parts += _example(result.example)
+    if result.rules is not None:
+        parts += opening(result.rules)
     parts += [
         "<h2>Who was in each round's sum</h2>",
         attendance_chart([s.name for s in stores], result.attendance),
@@ -253,19 +244,23 @@ def page(result: DemoResult) -> str:
         f"<p>{escape(result.release)}</p>",
         "<h2>An order that every store refused</h2>",
         f"<p>{escape(result.amendment)}</p>",
-        _table("What each store answered", ["store", "clause", "reason"], result.refusals, True),
+        table("What each store answered", ["store", "clause", "reason"], result.refusals, True),
     ]
+    if result.rules is not None:
+        parts += refused(result.rules)
     if result.churn is not None:
         parts += _churn(result.churn)
+    if result.rules is not None:
+        parts += closing(result.rules)
     parts += [
         "<h2>What was checked afterwards, from files alone</h2><ul>",
         *[f"<li>{escape(line)}</li>" for line in result.checks],
         "</ul><h2>Where everything lies</h2>",
-        _table("Folders and files of this demo", ["what", "where"], result.places, True),
+        table("Folders and files of this demo", ["what", "where"], result.places, True),
     ]
     if result.memory:
         rows = [[name, f"{mb:.0f}"] for name, mb in result.memory]
-        parts.append(_table("Resident memory near the end of training", ["process", "MB"], rows))
+        parts.append(table("Resident memory near the end of training", ["process", "MB"], rows))
     parts.append("</body></html>")
     return "\n".join(parts)
 
@@ -291,7 +286,7 @@ def _churn(found: ChurnResult) -> list[str]:
         errors = [StoreErrors(s.name, s.cold, *map(float, s.brier)) for s in known]  # type: ignore[arg-type]
         parts.append(error_chart(errors, "Brier score of each store, lower is better", "own model"))
     parts += [
-        _table(
+        table(
             "On the customers of the last 8 weeks (AUROC: higher is better; Brier: lower)",
             [
                 "store",
@@ -301,7 +296,7 @@ def _churn(found: ChurnResult) -> list[str]:
             ],
             customer_rows(found.stores),
         ),
-        _table(
+        table(
             f"Epsilon of each customer, as each node counts for itself (agreed: {agreed})",
             ["store", "spent", "left"],
             [[name, f"{spent:.2f}", f"{left:.2f}"] for name, spent, left in found.accounts],
@@ -309,7 +304,7 @@ def _churn(found: ChurnResult) -> list[str]:
     ]
     if found.at_risk:
         parts.append(
-            _table(
+            table(
                 f"{found.at_risk_store}: who may not come back (keys shortened)",
                 ["customer", "leaves", "last visit", "because"],
                 [one.cells() for one in found.at_risk],
@@ -319,7 +314,7 @@ def _churn(found: ChurnResult) -> list[str]:
     parts += [
         f"<p>A further run would bring the year to {found.asked_again:.2f}. The office's own gate "
         "refuses to launch it; ordered past that gate, every store refused it as well.</p>",
-        _table("What each store answered", ["store", "clause", "reason"], found.refusals, True),
+        table("What each store answered", ["store", "clause", "reason"], found.refusals, True),
     ]
     return parts
 
@@ -355,7 +350,7 @@ def _example(example: ForecastExample) -> list[str]:
     return [
         f"<h2>What {escape(example.store)} reads: {escape(example.category.lower())}</h2>",
         forecast_chart(example.weeks, example.sold, example.low, example.middle, example.high),
-        _table(
+        table(
             "Units a week: sold, and forecast by the blend",
             ["week of", "sold", "low (P10)", "middle (P50)", "high (P90)"],
             rows,
