@@ -172,7 +172,7 @@ def terminate(
     """Sign the end of the agreement; it ends when as many members have signed as clause 5 asks."""
     member = acting_member(context, "sign")
     _post(member)
-    current = member.agreements.current()
+    current = member.agreements.in_force()  # not one that waits for the others
     if current is None:
         raise LocalError("you have signed no agreement.", code=Code.NOT_FOUND)
     begun = member.life.begun(current)

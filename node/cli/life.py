@@ -73,7 +73,7 @@ def _changes(found: Difference) -> list[str]:
             f"           instead of {key_words(old.id)}",
         ]
     for old, new in found.changed:
-        fields = ("name", "trade", "region", "encryption_key", "not_after", "roles")
+        fields = ("name", "legal_id", "trade", "region", "encryption_key", "not_after", "roles")
         what = [name for name in fields if getattr(old, name) != getattr(new, name)]
         lines.append(f"  changed  {_who(new)}: {', '.join(what).replace('_', ' ')}")
     return lines + [f"  gone     {_who(one)}" for one in found.gone]

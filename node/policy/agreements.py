@@ -146,6 +146,11 @@ class Agreements:
         with self._database.read() as connection:
             return newest_signed(connection)
 
+    def in_force(self) -> ParsedAgreement | None:
+        """The version that counts here now; before there is any, the first that was signed."""
+        with self._database.read() as connection:
+            return governing(connection, Me(self._me, self._key.public), self._clock())
+
     def find(self, prefix: str) -> ParsedAgreement:
         """An agreement by the first digits of its id. InputError if there is not exactly one."""
         with self._database.read() as connection:

@@ -22,6 +22,7 @@ from agreement_world import (
 )
 from test_gate import HISTORY, OTHER_RUN, House, no
 
+from node.cli.life import roster_lines
 from node.policy import incidents
 from node.policy.evidence import Me
 from node.policy.going import refuse_if_stopped
@@ -152,6 +153,27 @@ def test_the_operator_of_the_version_in_force_freezes_while_another_is_proposed(
             house.journal,
             NOW,
         )
+
+
+def test_what_is_ended_is_the_version_in_force(house: House) -> None:
+    second = proposed(house, amend(AGREEMENT, "c14", {"min_cohort": 6}))
+    current, counts = house.agreements.current(), house.agreements.in_force()
+    assert current is not None and counts is not None
+    assert (current.id, counts.id) == (second.id, AGREEMENT.id)
+    by_all(house, second)
+    counts = house.agreements.in_force()
+    assert counts is not None and counts.id == second.id
+
+
+def test_every_field_of_an_entry_that_changes_is_named(house: House) -> None:
+    """A legal id says which business may come back under a new key."""
+    first, *others = ROSTER.roster.members
+    fields = {"legal_id": "HRB 4711", "name": "Else", "trade": "fish", "region": "Elsewhere"}
+    for name, value in fields.items():
+        people = [first.model_copy(update={name: value}), *others]
+        epoch = read_roster(make_roster(COOP, people, ROSTER, issued=NOW), "roster")
+        (line,) = [one for one in roster_lines(house.agreements, epoch) if "changed" in one]
+        assert line.endswith(f": {name.replace('_', ' ')}")
 
 
 # ------------------------------------------------------------------------- a run that goes on
