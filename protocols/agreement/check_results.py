@@ -245,7 +245,7 @@ def _audit(terms: Terms) -> Found:
             "logs-too-short" if far else "logs-short",
             "c24",
             "keep_days",
-            f"after {block.keep_days} days nobody can check any more what was done.",
+            f"after {block.keep_days} days nobody need show any more what was done.",
             f"{USUAL_KEEP_DAYS} days or more are usual, {LEAST_KEEP_DAYS} the least.",
         )
     if not block.spot_check_percent:
@@ -253,7 +253,7 @@ def _audit(terms: Terms) -> Found:
             "never-spot-checked",
             "c24",
             "spot_check_percent",
-            "no result is checked again by chance.",
+            "of a large sum, auditors compute only a few parts again.",
             "10 is usual.",
         )
 
@@ -314,7 +314,7 @@ def _retention(terms: Terms) -> Found:
             "logs-before-audit",
             "c28",
             "logs_days",
-            f"logs are deleted after {block.logs_days} days, and c24 promises them for "
+            f"logs need be kept for {block.logs_days} days only, and c24 promises them for "
             f"{audit.keep_days}.",
             f"Write {audit.keep_days} or more.",
         )
@@ -323,8 +323,8 @@ def _retention(terms: Terms) -> Found:
             "logs-before-review",
             "c28",
             "logs_days",
-            f"logs are deleted after {block.logs_days} days, before the members review what was "
-            "done (c30).",
+            f"logs need be kept for {block.logs_days} days only, less than until the members "
+            "review what was done (c30).",
             f"Write {(span.review_by - span.starts).days} or more.",
         )
     if block.updates_hours > USUAL_UPDATE_HOURS:

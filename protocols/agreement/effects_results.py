@@ -99,8 +99,9 @@ def _audit(block: Audit) -> Sentences:
         f"A run starts only if {counted(block.witnesses, 'member')} countersigned the log."
         if block.witnesses
         else "A run may start although no member has countersigned the log.",
-        f"{block.spot_check_percent} % of the results are checked again by chance.",
-        f"You can look at the logs for {days(block.keep_days)}.",
+        "Before a sum counts, members compute it again: a small one whole, of a large one at "
+        f"least {block.spot_check_percent} %, drawn by chance.",
+        f"You can look at the logs for at least {days(block.keep_days)}.",
     )
 
 
@@ -133,7 +134,7 @@ def _retention(block: Retention) -> Sentences:
         "The coordinator deletes your hidden updates at the latest "
         f"{hours(block.updates_hours)} after they came.",
         f"Released models are deleted everywhere after {days(block.models_days)}.",
-        f"Logs are deleted after {days(block.logs_days)}.",
+        f"Logs are kept for at least {days(block.logs_days)}; no program deletes them.",
     )
 
 

@@ -289,11 +289,12 @@ def _retention(block: Block, rules: Rules) -> None:
     kept = (
         (UPDATES, _hours(block["updates_hours"])),
         (RESULTS, _days(block["models_days"])),
-        (LOGS, _days(block["logs_days"])),
     )
     for name, limit in kept:
         most = constraint("c28", "odrl:elapsedTime", "lteq", limit)
         rules.oblige("c28", "odrl:delete", rules.asset(name), most)
+    least = constraint("c28", "odrl:elapsedTime", "gteq", _days(block["logs_days"]))
+    rules.oblige("c28", "odrl:archive", rules.asset(LOGS), least)
 
 
 def _term(block: Block, rules: Rules) -> None:

@@ -226,8 +226,8 @@ FIGURES: Mapping[str, Mapping[str, Figure]] = {
     "Audit": {
         "max_checkpoint_age_hours": _down("hours since the coordinator's log was last checked"),
         "witnesses": _up("members that have countersigned the log before a run starts"),
-        "spot_check_percent": _up("share of results that are checked again by chance"),
-        "keep_days": _up("days that logs can be looked at"),
+        "spot_check_percent": _up("share of a large sum that each auditor computes again"),
+        "keep_days": _up("days that logs can be looked at, at least"),
     },
     "Incidents": {
         "notify_hours": _down("hours in which members are told, at most 72"),
@@ -251,7 +251,7 @@ FIGURES: Mapping[str, Mapping[str, Figure]] = {
     "Retention": {
         "updates_hours": _down("hours that hidden updates are kept at the coordinator"),
         "models_days": _down("days that released models are kept"),
-        "logs_days": Figure("days that logs are kept"),
+        "logs_days": Figure("days that logs are kept at least"),
     },
     "Membership": {
         "leave_notice_days": Figure(

@@ -715,3 +715,11 @@ def test_use_terms_that_cannot_be_read_are_no_terms(
     edit(card)
     with pytest.raises(InputError):
         read_use(card, "card")
+
+
+def test_a_round_checks_as_much_of_a_large_sum_as_clause_24_says() -> None:
+    """The descriptor carries it; what a member demands of a descriptor is the same figure."""
+    found = coop(spot_check_percent=37)
+    run = found.run()
+    assert run.descriptor().spot_percent == 37
+    assert run.course.demands().spot_percent == 37

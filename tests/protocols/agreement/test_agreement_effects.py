@@ -352,3 +352,14 @@ def test_a_setting_that_is_true_is_not_one() -> None:
     [change] = compare(one, true)
     assert change.effects == ("workloads[churn].config.flag: 1 -> True",)
     assert compare(one, changed(set_to(1.0))) == ()
+
+
+def test_the_page_promises_to_keep_logs_and_deletes_none() -> None:
+    """Logs only grow: what another clause of the page says of deleting is not about them."""
+    found = [one for one in made().agreement.clauses if one.id in ("c24", "c28")]
+    blocks = [one.machine for one in found if one.machine is not None]
+    said = [one for block in blocks for one in effects(block)]
+    assert "You can look at the logs for at least 1,095 days." in said
+    assert "Logs are kept for at least 1,095 days; no program deletes them." in said
+    texts = " ".join(one.plain_text for one in found)
+    assert "kept for at least 1095 days" in texts and "logs after" not in texts
