@@ -205,13 +205,16 @@ class ReleaseDesk:
             begun = Revocations(db).get(model)
         if begun is not None and begun.seq is not None:
             raise LocalError("this model was revoked before.", code=Code.USAGE, where=model[:16])
-        before = parse_json(begun.jws, "revocation") if begun is not None else None
+        before: Json | None = parse_json(begun.jws, "revocation") if begun is not None else None
         document = (
             self._revocation(stored, reason).document
             if before is None
             else jws_payload(before, "revocation")
         )
-        signed = _signed(document, before, keys, may_sign(governance, "revoke"))
+        allowed = may_sign(governance, "revoke")
+        if before is not None:  # an amendment since may name other keys
+            before = _still_good(before, allowed)
+        signed = _signed(document, before, keys, allowed)
         self._one_key_each("revoke", model, keys, by)
         if by is not None:
             for kid in keys:
@@ -367,6 +370,19 @@ def _signed(
     signed = jws_merge(parts[0], *parts[1:])
     jws_verify(signed, allowed, "document")
     return signed
+
+
+def _still_good(signed: Json, allowed: Mapping[str, bytes]) -> Json | None:
+    """The document with those of its signatures that these keys made; None if there is none."""
+    kept = []
+    for one in signed["signatures"]:
+        alone = {"payload": signed["payload"], "signatures": [one]}
+        try:
+            jws_verify(alone, allowed, "document")
+        except InputError:
+            continue
+        kept.append(one)
+    return {"payload": signed["payload"], "signatures": kept} if kept else None
 
 
 def _payload(files: Mapping[str, bytes], name: str) -> dict[str, Any]:

@@ -39,9 +39,10 @@ from node.store.releases import Releases, ReleaseState, Revocations, Uses
 from node.wiring import Daemon
 from protocols import bundle
 from protocols.agreement.facts import Denial
-from protocols.agreement.revocation import make_revocation
+from protocols.agreement.revocation import make_revocation, verify_revocation
 from protocols.agreement.roster import Member as RosterMember
 from protocols.agreement.roster import ParsedRoster, make_roster, read_roster
+from protocols.agreement.second import approver_kid
 from protocols.audit.entries import Kind
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, LocalError, Refused, RemoteError
@@ -353,6 +354,25 @@ def test_a_revoked_model_cannot_be_pulled(coop: Released) -> None:
         with pytest.raises(RemoteError, match="there is no release"):
             pull_release(member, made.model)
     assert not (coop.house.releases / made.model / SEALED).exists()
+
+
+def test_a_revocation_that_waits_outlives_an_amendment(coop: Released) -> None:
+    """The second person is asked for; before it signs, the operator's key is renewed."""
+    model = coop.make(next(RUNS)).model
+    second, renewed = SigningKey(b"\x31" * 32), SigningKey(b"\x32" * 32)
+    two = {"two_person": ("revoke",), "approver_keys": (second.public.hex(),)}
+    before = coop.governance().model_copy(update=two)
+    after = before.model_copy(update={"operator_key": renewed.public.hex()})
+    approver = approver_kid(second.public.hex())
+    with coop.desk() as desk:
+        keys = {"operator": coop.house.operator_key()}
+        assert desk.revoke(model, "Test data.", keys, before) == ("an approver",)
+        assert desk.revoke(model, "x", {approver: second}, after) == ("the operator",)
+        assert desk.revoke(model, "x", {"operator": renewed}, after) == ()
+        listed = parse_json(desk.revocations(0), "list")["revocations"]
+    name = coop.house.office.public.coop
+    found = verify_revocation(listed[-1]["signed"], after, coop=name, where="x")
+    assert (found.revocation.model, found.revocation.reason) == (model, "Test data.")
 
 
 def test_a_node_that_missed_the_letter_gets_the_list(coop: Released) -> None:
