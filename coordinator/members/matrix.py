@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -94,7 +94,7 @@ def matrix(database: Database, agreements: Agreements, now: datetime) -> Matrix:
         elif document is not None:
             terms[name] = read_agreement(parse_json(document.body, AGREEMENT), AGREEMENT)
     listed = rosters.get(current[ROSTER] or "") or next(iter(rosters.values()), None)
-    until = {one.id: one.not_after for one in listed.roster.members} if listed else {}
+    until = _key_dates(database, [*rosters.values(), *([listed] if listed else [])])
     sheets = []
     for one in standings:
         cells = _cells(one, people, times[one.id], until, now)
@@ -120,6 +120,17 @@ def presence_of(member: Member, now: datetime) -> str:
     if known.leaving_at is not None:
         return "left" if now >= known.leaving_at else f"leaves {known.leaving_at:%Y-%m-%d}"
     return "suspended" if known.suspended_since is not None else "here"
+
+
+def _key_dates(database: Database, rosters: Sequence[ParsedRoster]) -> dict[str, datetime]:
+    """Until when each key is good, as the last of these rosters that lists it says.
+
+    Whose signatures count for a roster stands in the one before, with keys renewed since.
+    """
+    with database.read() as db:
+        found = [Documents(db).get(one.roster.prev) for one in rosters if one.roster.prev]
+    before = [read_roster(parse_json(one.body, ROSTER), ROSTER) for one in found if one is not None]
+    return {one.id: one.not_after for epoch in (*before, *rosters) for one in epoch.roster.members}
 
 
 def _cells(

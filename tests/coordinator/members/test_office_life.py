@@ -448,3 +448,15 @@ def test_the_matrix_says_who_signed_when_and_what_runs_out(agreed: Office) -> No
     over = matrix(agreed.database, agreed.agreements, NOW + timedelta(days=800))
     assert any("ran out" in str(one) for one in over.warnings)
     assert {one.status for one in agreed.enrolment.members()} == {Status.ACTIVE}
+
+
+def test_the_matrix_knows_until_when_a_renewed_key_was_good(agreed: Office) -> None:
+    """The list that replaced it counts the signatures of the list before, which has the old key."""
+    agreed.now += DAY
+    agreed.life.take_succession(identity_of(MEMBERS[0].public), succession(agreed, MEMBERS[0], NEW))
+    roster = agreed.propose()["roster"]
+    agreed.sign(roster, *MEMBERS[1:])
+    found = matrix(agreed.database, agreed.agreements, agreed.now)
+    (sheet,) = [one for one in found.sheets if one.kind == "roster" and one.id == roster]
+    assert identity_of(MEMBERS[0].public) in {cell.member for cell in sheet.cells}
+    assert all(cell.key_until is not None for one in found.sheets for cell in one.cells)
