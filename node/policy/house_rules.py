@@ -164,9 +164,12 @@ class _Reader:
             and all(type(one) is int for one in value)
             and 0 <= value[0] <= 23
             and 1 <= value[1] <= 24
+            and value[0] != value[1]  # could mean always or never
         )
         if not good:
-            raise self._bad("hours_utc", "two hours in UTC are expected", "Like [20, 6].")
+            raise self._bad(
+                "hours_utc", "two hours in UTC that differ are expected", "Like [20, 6]."
+            )
         return Hours(from_hour=value[0], to_hour=value[1])
 
     def _manual(self) -> bool:

@@ -227,6 +227,15 @@ class Hours(Document):
     from_hour: Annotated[int, Field(ge=0, le=23)]
     to_hour: Annotated[int, Field(ge=1, le=24)]
 
+    @model_validator(mode="after")
+    def _lasts(self) -> Hours:
+        if self.from_hour == self.to_hour:
+            raise ValueError(
+                "the window begins and ends at the same hour, which could mean always or never; "
+                "always is from 0 to 24"
+            )
+        return self
+
     def holds(self, hour: int) -> bool:
         """Whether an hour (0 to 23) lies inside."""
         if self.from_hour < self.to_hour:

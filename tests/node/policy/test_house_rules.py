@@ -53,6 +53,7 @@ def test_the_example_is_valid_as_it_is_and_with_every_rule_on(tmp_path: Path) ->
         ("hours_utc = [8]\n", ":1", "two hours"),
         ("hours_utc = [8, 25]\n", ":1", "two hours"),
         ("hours_utc = [true, 5]\n", ":1", "two hours"),
+        ("hours_utc = [8, 8]\n", ":1", "that differ"),
         ('countries = ["fr"]\n', ":1", "two capitals"),
         ("countries = []\n", ":1", "two capitals"),
         ('countries = "FR"\n', ":1", "two capitals"),

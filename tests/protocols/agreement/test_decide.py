@@ -218,6 +218,11 @@ def test_automatic_approval_holds_within_its_hours_and_the_house_may_ask_anyway(
     assert denied(decide(automatic(day), request(), asks), "c16").pending
 
 
+def test_a_window_without_length_is_none() -> None:
+    with pytest.raises(ValueError, match="could mean always or never"):
+        Hours(from_hour=8, to_hour=8)
+
+
 def test_cohorts_of_earlier_runs_may_differ_by_a_few_only_so_often() -> None:
     full, fewer = frozenset(IDS), frozenset(IDS[:7])
     two = LedgerFacts(3, (full, fewer, full))  # two near changes are behind us
