@@ -88,7 +88,7 @@ _PATTERNS = {
     r"^[A-Z]{2}$": "a country of two capital letters, such as DE,",
     r"^[A-Z]{3}$": "a currency of three capital letters, such as EUR,",
     r"^[a-z]{2,3}(-[A-Z]{2})?$": "a language such as en or de-AT",
-    r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$": "a version such as 0.1.0",
+    r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$": "a version such as 1.2.3",
     r"^c(0[1-9]|[12][0-9]|30)$": "the id of a clause, c01 to c30,",
 }
 """What the patterns of ``base`` and ``duties`` mean, for people."""

@@ -129,10 +129,12 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "node"
 
 
-def join(house: House, home: Path, link: str = "", **more: object) -> channel.Joined:
+def join(
+    house: House, home: Path, link: str = "", profile: Profile = PROFILE, **more: object
+) -> channel.Joined:
     yes = more.pop("confirm", lambda offer: True)
     link = link or house.invite()
-    return channel.join(home, link, PROFILE, yes, Clock(), **more)  # type: ignore[arg-type]
+    return channel.join(home, link, profile, yes, Clock(), **more)  # type: ignore[arg-type]
 
 
 def hello(home: Path) -> bytes:
@@ -360,7 +362,7 @@ def test_a_certificate_that_does_not_fit_is_not_kept(
 ) -> None:
     other = tmp_path / "other"
     keys.create(other)
-    wrong = join(house, other)
+    wrong = join(house, other, profile=Profile("Bakery", "HRB 2", "bakery", "north"))
     pem = (other / keys.KEYS / keys.TLS_CERT).read_bytes()
     real = Enrolment.enrol
 

@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 
 import small_coop
 from coordinator.members import pki
-from coordinator.members.agreements import LATE, Agreements
+from coordinator.members.agreements import CURRENT, LATE, ROSTER, Agreements
 from coordinator.members.enrolment import Enrolment, Request, open_enrolment
 from coordinator.members.life import Life, away, ended
 from coordinator.members.matrix import matrix, presence_of
@@ -27,10 +27,17 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.store.documents import Documents
 from coordinator.store.mail import Letter, Mail
 from coordinator.store.members import Certificates, Members, Status
-from protocols.agreement.membership import make_notice, make_succession, make_termination
+from coordinator.store.settings import Settings
+from protocols.agreement.membership import (
+    make_notice,
+    make_succession,
+    make_termination,
+    signers_of_termination,
+)
 from protocols.agreement.parse import ParsedAgreement, read_agreement
-from protocols.agreement.roster import Departure, departures, read_roster
+from protocols.agreement.roster import Departure, departures, read_roster, replay
 from protocols.agreement.status import State
+from protocols.agreement.terms import Governance
 from protocols.canonical import Json, json_bytes, parse_json
 from protocols.errors import Code, CoopError, InputError, Refused, RemoteError
 from protocols.ids import MemberId
@@ -199,6 +206,23 @@ def test_a_late_signature_reaches_the_others_without_the_document(office: Office
     signed = {"payload": "x", "signatures": content["signatures"]}
     assert signed_by(signed, "letter") == (identity_of(MEMBERS[5].public),)
     assert all(one.kind != LATE for one in office.letters(MEMBERS[5]))
+
+
+def test_who_stands_in_no_list_signs_none(agreed: Office) -> None:
+    """Its signature would be a stranger's to everybody who checks the list: one newcomer could
+    make the chain of lists, and each release and pack with it, worthless."""
+    with agreed.database.read() as db:
+        current = Settings(db).get(CURRENT[ROSTER])
+    assert current is not None
+    me = agreed.join(NEW)
+    with pytest.raises(RemoteError, match="stands in neither"):
+        agreed.agreements.take_signature(me, agreed.signature(current, NEW))
+    governance = agreed.agreement().terms.block("c05", Governance)
+    assert governance is not None
+    replay(agreed.agreements.roster_chain(), governance, agreed.coop)
+    proposed = agreed.propose()["roster"]
+    agreed.sign(proposed, NEW, *MEMBERS[:4])  # a list that names it, it may sign
+    assert replay(agreed.agreements.roster_chain(), governance, agreed.coop)[-1].id == proposed
 
 
 def test_the_same_roster_is_proposed_once(office: Office) -> None:
@@ -418,6 +442,22 @@ def test_a_quorum_ends_the_agreement(agreed: Office) -> None:
     assert [len(parse_json(one.body, "x")["signatures"]) for one in letters] == [1, needed]
     found = matrix(agreed.database, agreed.agreements, agreed.now)
     assert {one.state for one in found.sheets if one.kind == "agreement"} == {State.TERMINATED}
+
+
+def test_the_end_goes_out_with_signatures_of_present_members_alone(agreed: Office) -> None:
+    agreement = agreed.agreement().id
+    gone = identity_of(MEMBERS[0].public)
+    agreed.life.take_termination(gone, ending(agreed, MEMBERS[0], agreement))
+    agreed.life.take_notice(gone, notice(agreed, MEMBERS[0], "leaving"))
+    agreed.now += 11 * DAY
+    agreed.sign(agreed.propose()["roster"], *MEMBERS[:5])
+    for key in MEMBERS[1:5]:
+        agreed.life.take_termination(identity_of(key.public), ending(agreed, key, agreement))
+    letter = [one for one in agreed.letters(MEMBERS[5]) if one.kind == "termination"][-1]
+    last = read_roster(jws_payload(agreed.agreements.roster_chain()[-1], "r"), "r")
+    # nodes refuse the whole letter for one signature of somebody who is no member any more
+    _, signers = signers_of_termination(parse_json(letter.body, "x"), last, agreed.coop, agreement)
+    assert len(signers) == 4
 
 
 def test_no_other_agreement_ends_and_nobody_ends_it_for_others(agreed: Office) -> None:

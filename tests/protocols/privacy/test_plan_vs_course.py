@@ -21,7 +21,7 @@ from protocols.privacy import noise
 from protocols.privacy.plan import Plan
 from protocols.secagg.params import MAX_BITS, RoundDescriptor, Task, sum_bits
 from protocols.workloads import churn, churn_metrics
-from small_coop import churn_order
+from small_coop import LOG, churn_order
 
 TASKS: tuple[Task, ...] = get_args(Task)
 CONFIG = {
@@ -55,7 +55,7 @@ def plan() -> Plan:
 def descriptor(task: Task) -> RoundDescriptor:
     here = course()
     number = 1 if task == "train" else here.last_round
-    return here.descriptor(number, 0, here.first_model(), bytes(32), bytes(32))
+    return here.descriptor(number, 0, here.first_model(), LOG, bytes(32))
 
 
 def norm_by_hand(task: Task) -> float:
@@ -123,7 +123,7 @@ def test_the_plan_counts_on_the_survivors_that_the_descriptor_demands(
     colluders: int, min_cohort: int
 ) -> None:
     here = course(3, colluders, min_cohort)
-    made = here.descriptor(1, 0, here.first_model(), bytes(32), bytes(32))
+    made = here.descriptor(1, 0, here.first_model(), LOG, bytes(32))
     found = here.privacy()
     assert found is not None
     assert found.least_survivors == made.least_survivors
@@ -183,5 +183,5 @@ def test_a_workload_without_a_promise_has_no_plan_and_no_noise() -> None:
     found = small_coop.coop()
     here = chart(found.order, found.agreement.terms, found.roster)
     assert here.privacy() is None
-    made = here.descriptor(1, 0, here.first_model(), bytes(32), bytes(32))
+    made = here.descriptor(1, 0, here.first_model(), LOG, bytes(32))
     assert made.sigma_local == 0.0

@@ -114,7 +114,7 @@ def round_digest(d: Any) -> bytes:
         d.order_hash, d.agreement, d.log_root, d.log_size, d.task_hash, d.roster_hash,
         b"".join(map(field, d.ids)), d.colluders, d.quorum, d.threshold, d.degree, d.min_cohort,
         d.dim, d.bits, d.scale, b64[0], d.w_max, b64[1], d.prev_transcript, d.max_dropout,
-        b"".join(map(field, d.stage_timeouts_s)),
+        b"".join(map(field, d.stage_timeouts_s)), d.spot_percent,
     )  # fmt: skip
 
 
