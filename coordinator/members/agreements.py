@@ -110,7 +110,8 @@ class Agreements:
         When the quorum is complete the document and its signatures go to every member.
 
         Raises:
-            RemoteError: not over a document of ours, not by this member, or does not verify.
+            RemoteError: not over a document of ours, not by this member, does not verify, or over
+                a list of members by somebody who stands neither in it nor in the one before.
         """
         now = self._clock()
         signed = parse_json(body, "signature")
@@ -129,6 +130,8 @@ class Agreements:
                     peer=member,
                     code=Code.TAMPERED,
                 )
+            if document.kind == ROSTER:
+                _listed(db, document, member)
             new = Signatures(db).add(Signature(document.id, member, json_bytes(signed), now))
             late = Settings(db).get(CURRENT[document.kind]) == document.id
             if new and late and document.kind == AGREEMENT:
@@ -425,6 +428,20 @@ def _body(db: Connection, name: str | None) -> bytes:
     if document is None:
         raise LocalError("a document is missing from the database.", where=str(name)[:16])
     return document.body
+
+
+def _listed(db: Connection, document: Document, member: MemberId) -> None:
+    """Refused if a member's signature under a list would be a stranger's: whoever checks the
+    list, or anything that carries it, would refuse it for that one signature."""
+    parsed = parsed_roster(document.body)
+    before = Documents(db).get(parsed.roster.prev) if parsed.roster.prev else None
+    known = parsed.keys.keys() | (parsed_roster(before.body).keys.keys() if before else set())
+    if member not in known:
+        raise RemoteError(
+            f"member {member[:16]} stands in neither this list of members nor the one before.",
+            peer=member,
+            where=member[:16],
+        )
 
 
 def signed_so_far(db: Connection, name: str) -> dict[str, Any]:

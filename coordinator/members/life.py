@@ -48,7 +48,7 @@ from protocols.agreement.terms import Governance
 from protocols.canonical import json_bytes, parse_json
 from protocols.errors import Code, InputError, RemoteError
 from protocols.ids import MemberId
-from protocols.signing import jws_payload, signed_by
+from protocols.signing import jws_only, jws_payload, signed_by
 
 NOTICE, TERMINATION, SUCCESSION = "membership", "termination", "succession"
 ENDED = "agreement.ended"  # setting: "<agreement> <document>" of the last one that was ended
@@ -153,7 +153,9 @@ class Life:
             if newly:
                 Settings(db).put(ENDED, f"{agreement} {name}")
             if first or newly:  # later ones change nothing any more
-                letter = json_bytes(signed_so_far(db, name) if complete else signed)
+                # who left since it signed is a stranger to those who check it with this list
+                whole = jws_only(signed_so_far(db, name), electorate.keys) if complete else None
+                letter = json_bytes(whole or signed)
                 active = [one.id for one in Members(db).list(Status.ACTIVE)]
                 Mail(db).post_all(active, kind=TERMINATION, document=name, body=letter, now=now)
         return Ending(agreement, name, complete)
