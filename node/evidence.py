@@ -34,7 +34,7 @@ from protocols.canonical import Json, parse_json
 from protocols.errors import Code, InputError, Refused
 from protocols.ids import MemberId
 from protocols.pack.form import Contents, make_pack
-from protocols.signing import jws_merge, jws_only, jws_payload
+from protocols.signing import jws_merge, jws_only, jws_payload, jws_verify
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -156,10 +156,19 @@ def _agreements(db: Connection, keys: Mapping[str, bytes]) -> list[Json]:
         parts = [parse_json(mine.jws, AGREEMENT)]
         parts += [parse_json(raw, AGREEMENT) for raw in Signatures(db).of(mine.agreement).values()]
         same = [one for one in parts if one["payload"] == parts[0]["payload"]]
-        kept = jws_only(jws_merge(*same), keys)
-        if kept is not None and Documents(db).get(mine.agreement) is not None:
-            out.append(kept)
+        good = [one for one in same if _verifies(one, keys)]
+        if good and Documents(db).get(mine.agreement) is not None:
+            out.append(jws_merge(*good))
     return out
+
+
+def _verifies(signed: Json, keys: Mapping[str, bytes]) -> bool:
+    """Signatures are kept when they come, also of members whose list comes later; not all of them
+    were ever verified."""
+    try:
+        return bool(jws_verify(signed, keys, AGREEMENT))
+    except InputError:
+        return False
 
 
 def _statements(db: Connection, rosters: list[ParsedRoster]) -> list[Any]:

@@ -24,6 +24,7 @@ from node.policy.journal import Journal
 from node.policy.subjects import SubjectDesk
 from node.settings import NodeSettings
 from node.store.consents import State
+from node.store.documents import Signatures, SignedAgreements
 from node.store.incidents import Incidents, StoredIncident
 from node.store.requests import RequestKind
 from protocols.agreement.incident import make_incident
@@ -35,7 +36,7 @@ from protocols.canonical import json_bytes
 from protocols.errors import Code, InputError, Refused
 from protocols.pack.check import verify_pack
 from protocols.pack.form import unpack
-from protocols.signing import identity_of, jws_sign
+from protocols.signing import identity_of, jws_sign, signed_by
 
 ALICE, BOB, NAME = "4711-0815", "4711-9999", "Alice Example"
 RUN, OTHER = run_name(0xAB << 120), run_name(0xCD << 120)
@@ -334,3 +335,18 @@ def test_a_forged_line_under_the_evidence_of_a_fork_spoils_no_pack(own: Any) -> 
     (path.parent / "2.note").write_bytes(b"nothing that anybody signed\n")
     report = verify_pack(evidence.evidence(own), "pack", software=VERSION)
     assert "forked" in report.fork
+
+
+def test_a_signature_that_never_verified_is_not_passed_on(own: Any) -> None:
+    # it came before the list that names its party, was kept, and counts for nothing here
+    party = identity_of(KEYS[1].public)
+    with own.database.write() as db:
+        (mine,) = SignedAgreements(db).list()
+        good = json.loads(Signatures(db).of(mine.agreement)[party])
+        (one,) = good["signatures"]
+        bad = {**good, "signatures": [{**one, "signature": "A" * len(one["signature"])}]}
+        Signatures(db).put(mine.agreement, party, json_bytes(bad), NOW)
+    archive = evidence.evidence(own)
+    (name,) = [one for one in unpack(archive, "pack") if one.startswith("agreements/")]
+    assert party not in signed_by(json.loads(unpack(archive, "pack")[name]), name)
+    verify_pack(archive, "pack", software=VERSION)
