@@ -117,7 +117,7 @@ def say_yes(demo: Demo) -> None:
         run(NODE, store.home, "notice", "adopt", NOTICE, "--yes")
         run(NODE, store.home, "approve", digest, "--always", "--yes")
 
-    everybody(demo, "Every store: its notice to customers, made-up answers, a yes to churn", one)
+    everybody(demo, "Every store: its notice, made-up answers, a yes to churn", one)
 
 
 def privacy_of(plan: Mapping[str, Any]) -> PrivacyResult:

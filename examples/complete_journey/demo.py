@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -327,6 +328,7 @@ def main() -> int:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     demo = Demo(out, args.rounds, Console(), churn=args.churn)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no process is left behind
     try:
         result = conduct(demo, args.stores)
         (out / "report.html").write_text(page(result), encoding="utf-8")
