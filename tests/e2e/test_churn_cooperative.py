@@ -71,6 +71,7 @@ def coop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cooperative]:
             agreed=(*agreed, "--set", f"epsilon={EPSILON}", "--set", f"delta={DELTA}"),
         )
         for number, shop in enumerate(made.shops):
+            run(NODE, shop.home, "notice", "adopt", "en", "--yes")
             run(NODE, shop.home, "consent", "import", str(write_answers(root, number)), "--yes")
         made.start_shops()
         yield made
