@@ -29,8 +29,8 @@ FILE = "node.db"
 WAY_OUT = (
     "Stop the node. Restore your newest backup into an empty folder: "
     "coop-node --home NEW restore FILE. Without one, move node.db to a safe place, save the rest "
-    "with 'coop-node backup FILE' and restore that: the node keeps its keys, and counts all that "
-    "it could have spent as spent."
+    "with 'coop-node backup FILE' and restore that: the node keeps its keys, and counts its "
+    "whole privacy budget as spent."
 )
 # What can stand in a journal before there is a database.
 _WITHOUT_DATABASE = frozenset(
