@@ -247,6 +247,26 @@ class Agreements:
                     fix="Make the new version with 'agreement new', which fills in the number.",
                 )
             _check_notice(self._governance(db), parsed, self._clock())
+            self._check_lists(db, parsed)
+
+    def _check_lists(self, db: Connection, parsed: ParsedAgreement) -> None:
+        """Every earlier list of members stands under the new rule too: nodes check the whole
+        chain by the clause 5 of the version that they signed, and a list went out to them with
+        the signatures that the old rule asked for and no more."""
+        old, new = self._governance(db), parsed.terms.block("c05", Governance)
+        name = Settings(db).get(CURRENT[ROSTER])
+        while new is not None and name:
+            voters = len(self._electorate(db, ROSTER, name))
+            had, needed = old.quorum_roster.needed(voters), new.quorum_roster.needed(voters)
+            roster = parsed_roster(_body(db, name)).roster
+            if had < needed:
+                raise InputError(
+                    f"under its rule for lists of members, list {roster.epoch} would need {needed} "
+                    f"signatures; it went out with {had}, and no node could follow the lists.",
+                    where="c05 quorum_roster",
+                    fix="Keep the rule for lists; the rule for versions may become stricter.",
+                )
+            name = roster.prev
 
     def _propose(self, db: Connection, kind: str, name: str, body: bytes, now: datetime) -> None:
         Documents(db).add(Document(name, kind, body, now))

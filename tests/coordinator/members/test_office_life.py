@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +29,7 @@ from coordinator.store.documents import Documents
 from coordinator.store.mail import Letter, Mail
 from coordinator.store.members import Certificates, Members, Status
 from coordinator.store.settings import Settings
+from protocols.agreement.base import utc_text
 from protocols.agreement.membership import (
     make_notice,
     make_succession,
@@ -258,6 +260,18 @@ def test_an_amendment_carries_the_number_that_follows(agreed: Office) -> None:
     odd = agreed.agreement(version=7, prev=first.id, title="Version seven")
     with pytest.raises(InputError, match="calls itself version 7, version 2 is next"):
         agreed.propose(odd.document)
+
+
+def test_the_rule_for_lists_of_members_does_not_become_stricter(agreed: Office) -> None:
+    now = agreed.agreement()
+    document = json.loads(json_bytes(now.document)) | {"version": 2, "prev": now.id}
+    clauses = {one["id"]: one["machine"] for one in document["clauses"] if "machine" in one}
+    clauses["c30"]["starts"] = utc_text(agreed.now + 15 * DAY)
+    clauses["c05"]["quorum_roster"] = {"numerator": 1, "denominator": 1}
+    with pytest.raises(InputError, match="list 1 would need 6 signatures; it went out with 4"):
+        agreed.propose(document)
+    clauses["c05"]["quorum_roster"] = {"numerator": 1, "denominator": 2}
+    agreed.propose(document)
 
 
 # ------------------------------------------------------------------- suspending and leaving
