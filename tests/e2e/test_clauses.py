@@ -34,7 +34,9 @@ def config() -> Fields:
 @pytest.fixture(scope="module")
 def coop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cooperative]:
     with cooperative(tmp_path_factory.mktemp("clauses")) as made:
-        made.found(SHOPS, agreed=("--set", "max_uses_per_day=3"))
+        made.found(
+            SHOPS, agreed=("--set", "max_uses_per_day=3", "--set", "recipients=contributors")
+        )
         made.start_shops()
         yield made
 
@@ -170,6 +172,6 @@ def test_who_did_not_take_part_cannot_open_the_model_and_uses_are_counted(
         assert ask(NODE, inside.home, "forecast")["method"] == "blend"
     stopped = run(NODE, inside.home, "forecast", expect=3)
     assert "c21" in stopped.stdout + stopped.stderr
-    with Sdk.local(inside.home) as shop_sdk, pytest.raises(Refused) as error:
-        shop_sdk.forecast(purpose="price_setting")
+    with pytest.raises(Refused) as error:
+        Sdk.local(inside.home).forecast(purpose="price_setting")
     assert "c07" in error.value.clauses

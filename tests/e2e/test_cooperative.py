@@ -108,7 +108,7 @@ def test_every_node_refuses_an_order_under_an_agreement_changed_by_one_figure(
     for shop in coop.shops:
         event = shop.wait(lambda e: e["event"] == "order" and e["run"] == forged.run)
         assert event["answer"] == "refused"
-        clause, sentence = lying.shown(event["reasons"])
+        clause, sentence = lying.shown(event["reasons"], "c14")
         assert clause == "c14" and "at least 5" in sentence
         assert "min_cohort: 5 -> 3" in event["reasons"]
 
