@@ -18,9 +18,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from node.data.batch import BadRow
 from node.data.columns import Column, Role
 from node.data.schema import AMOUNT, STAGED
-from node.data.source import BadRow, Chunk
+from node.data.source import Chunk
 from node.data.stages import RawRows
 from node.data.values import (
     EPOCH_ORDINAL,

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pyarrow.compute as pc
 
+from node.data.batch import BadRow
 from node.data.columns import Column, Fate, Role
 from node.data.convert import Converter, Format
 from node.data.sniff import (
@@ -28,7 +29,7 @@ from node.data.sniff import (
     decide_decimal,
     sniff_header,
 )
-from node.data.source import BadRow, Progress, Source, sniff_encoding
+from node.data.source import Progress, Source, sniff_encoding
 from node.data.stages import RawRows
 from node.data.values import ORDERS, DateOrder, DecimalSign, currency
 from node.data.vault import ImportNote, Vault

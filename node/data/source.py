@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from node.data.batch import BadRow
 from protocols.errors import InputError, LocalError
 
 MAX_RECORD_CHARS: Final = 100_000  # below the csv module's own limit for one cell
@@ -32,20 +33,6 @@ _ENCODING_NAMES: Final = (
 ENCODINGS: Final = frozenset(codecs.lookup(name).name for name in _ENCODING_NAMES.split())
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    """One record that cannot be used.
-
-    ``line`` and ``place`` count from 1 (place 0: the whole record); ``problem`` says what was
-    expected; ``kept`` are the cells that may be shown to the member again.
-    """
-
-    line: int
-    place: int
-    problem: str
-    kept: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(slots=True)

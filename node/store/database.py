@@ -20,7 +20,7 @@ from protocols.errors import Code, LocalError
 
 # Oldest first. A migration adds its id here; the last one is what this software needs. The row is
 # compared with this list so that alembic (0.8 s to import) is loaded only when there is work.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 BUSY_TIMEOUT_S = 15.0
 APPEND_ONLY = ("consent_events", "consent_imports", "legal_bases", "notices")
 _RESTORE = (

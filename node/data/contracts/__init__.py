@@ -1,0 +1,1 @@
+"""One ODCS contract for each canonical table."""

@@ -1,0 +1,1 @@
+"""The local HTTP door for shop systems: answers of customers come in, nothing goes out."""

@@ -1,0 +1,1 @@
+"""What a person in the data may ask for, carried out here."""

@@ -1,0 +1,12 @@
+"""Rights of people in the data."""
+
+from __future__ import annotations
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """To this version."""
