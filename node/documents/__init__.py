@@ -1,1 +1,1 @@
-"""Documents made from what actually ran: notice, processing record, impact assessment, reports, inventory."""
+"""Documents made from what actually ran: notice, records, assessment, reports, inventory."""
