@@ -26,13 +26,15 @@ class BadRow:
     """One record that cannot be used.
 
     ``line`` and ``place`` count from 1 (place 0: the whole record); ``problem`` says what was
-    expected; ``kept`` are the cells that may be shown to the member again.
+    expected; ``kept`` are the cells that may be shown to the member again. ``customer_key`` (64
+    hex digits, "" if there is none to be read) lets an erasure find the record.
     """
 
     line: int
     place: int
     problem: str
     kept: tuple[str, ...] = field(default=(), repr=False)
+    customer_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

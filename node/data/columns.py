@@ -35,6 +35,14 @@ class Role(StrEnum):
     LOCATION = "location"
     KIND = "kind"
     CUSTOMER = "customer"
+    # of the tables of customers and of stock
+    FIRST_SEEN = "first-seen"
+    COUNTRY = "country"
+    REGION = "region"
+    SOURCE = "source"
+    ON_HAND = "on-hand"
+    INCOMING = "incoming"
+    AS_OF = "as-of"
 
 
 class Fate(StrEnum):

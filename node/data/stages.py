@@ -83,10 +83,12 @@ class RawRows:
     """Typed lines of one stretch of an export file; personal columns are gone.
 
     ``table`` has the columns of ``node.data.schema.STAGED``: the canonical sales line, the line
-    of the file it came from, and the local time of day that its identity is made from.
+    of the file it came from, and the local time of day that its identity is made from. With
+    another ``name`` (``customer`` or ``stock``) it has that canonical table's columns and the line.
     """
 
     table: pa.Table = field(repr=False)
+    name: str = "sales_line"
 
 
 @dataclass(frozen=True, slots=True)
