@@ -279,8 +279,26 @@ customer_requests = Table(
     Column("extension_reason", Text, nullable=False, server_default=""),
     Column("closed_at", Utc),
     Column("how", Text, nullable=False, server_default=""),
-    CheckConstraint("kind IN ('access','rectify','erase','restrict','object')", name="kind"),
+    Column("identity_check", Text, nullable=False, server_default=""),
+    Column("checked_at", Utc),
+    Column("outcome", String(7), nullable=False, server_default=""),
+    Column("evidence", String(64), nullable=False, server_default=""),
+    CheckConstraint(
+        "kind IN ('access','export','rectify','erase','restrict','object','lift')", name="kind"
+    ),
+    CheckConstraint("outcome IN ('','done','refused')", name="outcome"),
     CheckConstraint("length(customer_key) = 32", name="key"),
+)
+
+# Who was erased, as a mark under this member's own secret: enough to erase them again when an old
+# copy of their rows comes back, too little to say who they were.
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("mark", LargeBinary(32), primary_key=True),
+    Column("request", String(8), nullable=False),
+    Column("at", Utc, nullable=False),
+    CheckConstraint("length(mark) = 32", name="mark"),
 )
 
 # Texts that this member shows to its customers; rows are added, never changed.
@@ -352,4 +370,18 @@ terminations = Table(
     Column("agreement", String(64), nullable=False, index=True),
     Column("jws", LargeBinary, nullable=False),
     Column("received_at", Utc, nullable=False),
+)
+
+# Health scores over time: what was found, and the digest of the rows that were looked at.
+quality_history = Table(
+    "quality_history",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("at", Utc, nullable=False),
+    Column("dataset", String(64), nullable=False, index=True),
+    Column("score", Integer, nullable=False),
+    Column("findings", Text, nullable=False),
+    Column("data", String(64), nullable=False),
+    CheckConstraint("score BETWEEN 0 AND 100", name="score"),
+    sqlite_autoincrement=True,
 )
