@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,29 @@ class Database:
             found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if found != "ok":
             raise _damaged(self.path)
+
+    def wipe(self) -> None:
+        """Rewrite the file without free pages and empty the log beside it.
+
+        For erasures: what was deleted or overwritten is in neither afterwards.
+
+        Raises:
+            LocalError: another process holds the database, or the disk is full.
+        """
+        try:
+            with closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S)) as raw:
+                raw.execute("VACUUM")
+                busy = raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            sentence, fix, code = _sentence(str(error), True) or (f"{error}.", "", Code.INTERNAL)
+            raise LocalError(sentence, code=code, where=str(self.path), fix=fix) from error
+        if busy:
+            raise LocalError(
+                "another process is reading the database, so its log could not be emptied.",
+                code=Code.UNAVAILABLE,
+                where=str(self.path),
+                fix="Close other coop-node commands and repeat the command.",
+            )
 
     def close(self) -> None:
         """Give all connections back."""
@@ -154,7 +178,12 @@ def _engine(path: Path, busy_timeout_s: float) -> Engine:
     def _connected(raw: sqlite3.Connection, _record: Any) -> None:
         # pysqlite would begin on its own, too late and without IMMEDIATE; we say BEGIN ourselves.
         raw.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "secure_delete=ON",  # what was erased leaves no bytes in free pages
+        ):
             raw.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -1,24 +1,50 @@
-"""What customers asked for, until it is closed. Nobody's name or number is here."""
+"""What customers asked for and how it was answered; marks of those who were erased.
+
+Nobody's name or number is here. A customer stands under a keyed hash; of one who was erased a
+mark remains (``mark_of``), under the same secret, so that neither rows, consent nor requests can
+be told apart from those of nobody.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import hmac
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
 from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
 
-from node.store.schema import customer_requests
+from node.store.schema import customer_requests, erasures
+
+_MARK = b"datacoop/erased/v1"
+
+
+def mark_of(secret: bytes, customer_key: str) -> str:
+    """What remains of an erased customer: HMAC-SHA256(secret, tag || key), 64 hex digits."""
+    return hmac.new(secret, _MARK + bytes.fromhex(customer_key), hashlib.sha256).hexdigest()
 
 
 class RequestKind(StrEnum):
-    """What a customer may ask for (GDPR art. 15, 16, 17, 18, 21)."""
+    """What a customer may ask for (GDPR art. 15 to 18, 20, 21); ``lift`` ends a restriction."""
 
     ACCESS = "access"
+    EXPORT = "export"
     RECTIFY = "rectify"
     ERASE = "erase"
     RESTRICT = "restrict"
     OBJECT = "object"
+    LIFT = "lift"
+
+
+class Outcome(StrEnum):
+    """How a request ended; empty while it waits, and for those of before this was kept."""
+
+    OPEN = ""
+    DONE = "done"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +55,25 @@ class CustomerRequest:
         id: 8 hex digits; ``customer_key``: 64, keyed as in the consent ledger.
         received_at: when the customer asked; ``entered_at``: when it was typed in here.
         extended_at, extension_reason: the one extension, and what the customer was told.
-        closed_at, how: the end, and what was done.
+        closed_at, how: the end, and what was done or why it was refused.
+        identity_check, checked_at: how the person was recognised, and when that was entered.
+        outcome: done or refused.
+        evidence: SHA-256 of the evidence's document (64 hex digits), or empty.
     """
 
     id: str
     kind: RequestKind
-    customer_key: str
+    customer_key: str = field(repr=False)
     received_at: datetime
     entered_at: datetime
     extended_at: datetime | None = None
     extension_reason: str = ""
     closed_at: datetime | None = None
     how: str = ""
+    identity_check: str = ""
+    checked_at: datetime | None = None
+    outcome: Outcome = Outcome.OPEN
+    evidence: str = ""
 
 
 class CustomerRequests:
@@ -74,13 +107,82 @@ class CustomerRequests:
         """Note the extension."""
         self._set(request, extended_at=at, extension_reason=reason)
 
-    def close(self, request: str, how: str, at: datetime) -> None:
+    def identify(self, request: str, note: str, at: datetime) -> None:
+        """Note how the person was recognised."""
+        self._set(request, identity_check=note, checked_at=at)
+
+    def close(
+        self,
+        request: str,
+        how: str,
+        at: datetime,
+        outcome: Outcome = Outcome.DONE,
+        evidence: str = "",
+    ) -> None:
         """Note the end."""
-        self._set(request, closed_at=at, how=how)
+        values = {"outcome": outcome.value, "evidence": evidence}
+        self._set(request, closed_at=at, how=how, **values)
+
+    def of(self, *keys: str) -> tuple[CustomerRequest, ...]:
+        """All requests under these keys or marks, oldest first."""
+        return tuple(one for one in self.list() if one.customer_key in keys)
+
+    def forget(self, customer_key: str, mark: str, keep: str) -> int:
+        """Put the mark in the place of the key, and nothing in the place of what people wrote.
+
+        What was asked for, when, and how it ended stay: the times of clause 12 hang on them. The
+        texts of the request ``keep`` stay as well; how many requests there were.
+        """
+        key, texts = bytes.fromhex(customer_key), customer_requests.c
+        mine = texts.customer_key == key
+        self._connection.execute(
+            update(customer_requests)
+            .where(mine, texts.id != keep)
+            .values(extension_reason="", how="", identity_check="")
+        )
+        done = self._connection.execute(
+            update(customer_requests).where(mine).values(customer_key=bytes.fromhex(mark))
+        )
+        return done.rowcount
 
     def _set(self, request: str, **values: object) -> None:
         self._connection.execute(
             update(customer_requests).where(customer_requests.c.id == request).values(**values)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erased customer: the mark, the request, when."""
+
+    mark: str
+    request: str
+    at: datetime
+
+
+class Erasures:
+    """Marks of erased customers; none is ever taken away."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, found: Iterable[Erasure]) -> int:
+        """Keep what is not here yet; how many those were."""
+        added = 0
+        for one in found:
+            done = self._connection.execute(
+                upsert(erasures)
+                .values(mark=bytes.fromhex(one.mark), request=one.request, at=one.at)
+                .on_conflict_do_nothing()
+            )
+            added += done.rowcount
+        return added
+
+    def list(self) -> tuple[Erasure, ...]:
+        """All, oldest first."""
+        query = select(erasures).order_by(erasures.c.at, erasures.c.mark)
+        return tuple(
+            Erasure(row.mark.hex(), row.request, row.at) for row in self._connection.execute(query)
         )
 
 
@@ -95,4 +197,8 @@ def _request(row: Row[tuple[object, ...]]) -> CustomerRequest:
         row.extension_reason,
         row.closed_at,
         row.how,
+        row.identity_check,
+        row.checked_at,
+        Outcome(row.outcome),
+        row.evidence,
     )
