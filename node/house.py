@@ -98,7 +98,7 @@ class Home:
         """The member's rows."""
         from node.data.vault import Vault
 
-        return Vault(self.folder / "vault")
+        return Vault(self.folder / "vault", self.keys.vault_key)
 
     @property
     def cache(self) -> Path:

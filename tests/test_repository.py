@@ -341,7 +341,9 @@ def test_a_field_that_holds_a_secret_is_not_printed() -> None:
 def test_secrets_do_not_print() -> None:
     seed, secret, token = b"\x5a" * 32, b"\xc3" * 32, "k3ep-this-t0ken"
     key = SigningKey(seed)
-    keys = NodeKeys(key, secret, b"-----BEGIN PRIVATE KEY-----", b"csr", secret, seed, (seed,))
+    keys = NodeKeys(
+        key, secret, b"-----BEGIN PRIVATE KEY-----", b"csr", secret, seed, secret, (seed,)
+    )
     invitation = Invitation(Address("office", 8801), "ab" * 32, token)
     text = repr((key, keys, invitation))
     for raw in (seed, secret):

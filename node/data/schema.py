@@ -28,6 +28,27 @@ SALES_LINE: Final = pa.schema(
     ]
 )
 
+# One row a customer, and one a product, place and day. Of a customer the earliest ``first_seen``
+# counts and the newest country, region and source; of a stock the newest row.
+CUSTOMER: Final = pa.schema(
+    [
+        pa.field("customer_key", pa.string(), nullable=False),
+        pa.field("first_seen", pa.date32()),
+        pa.field("country", pa.string()),
+        pa.field("region", pa.string()),
+        pa.field("source", pa.string()),
+    ]
+)
+STOCK: Final = pa.schema(
+    [
+        pa.field("sku", pa.string(), nullable=False),
+        pa.field("location", pa.string()),
+        pa.field("on_hand", AMOUNT),
+        pa.field("incoming", AMOUNT),
+        pa.field("as_of", pa.date32(), nullable=False),
+    ]
+)
+
 # While an import runs, each line also carries where it stood and what its clock showed.
 STAGED: Final = pa.schema(
     [

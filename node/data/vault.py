@@ -15,11 +15,11 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
@@ -85,10 +85,23 @@ class Summary:
 
 
 class Vault:
-    """One member's rows under ``root``. Opening it cleans up after a crash."""
+    """One member's rows under ``root``. Opening it cleans up after a crash.
 
-    def __init__(self, root: Path) -> None:
+    ``key`` are the 32 bytes of ``keys/vault.key``; ``categories`` maps a category as the till
+    prints it to a code of the shared taxonomy.
+    """
+
+    def __init__(
+        self, root: Path, key: bytes, categories: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        if len(key) != 32:
+            raise LocalError(
+                f"the vault's key has {len(key)} bytes; 32 are expected.",
+                fix="Restore the keys from your backup ('coop-node restore').",
+            )
         self.root = root.resolve()
+        self._key = key
+        self.categories = categories
         with duck.plain_disk_errors(self.root):
             for folder in (self.root, *(self.root / n for n in (ROWS, QUARANTINE, TMP))):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

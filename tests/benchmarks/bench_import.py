@@ -94,7 +94,11 @@ def snapshot(root: Path) -> int:
     from node.data.vault import Vault
     from protocols.workloads import churn
 
-    return len(read(Vault(root), desk(root).standing(SCOPE, NOW), churn.COLUMNS, None, None).lines)
+    return len(
+        read(
+            Vault(root, bytes(32)), desk(root).standing(SCOPE, NOW), churn.COLUMNS, None, None
+        ).lines
+    )
 
 
 def step(name: str, csv_path: Path, root: Path) -> dict[str, float]:
@@ -105,7 +109,7 @@ def step(name: str, csv_path: Path, root: Path) -> dict[str, float]:
     started = time.perf_counter()
     work: dict[str, Callable[[], int]] = {
         "preview": lambda: preview(csv_path, Options(timezone="Europe/Paris")).rows,
-        "weekly series": lambda: len(Vault(root).weekly_for_owner("monday")),
+        "weekly series": lambda: len(Vault(root, bytes(32)).weekly_for_owner("monday")),
         "consent import": lambda: enter(root, csv_path.with_name("answers.csv")),
         "customers' snapshot": lambda: snapshot(root),
     }
@@ -113,7 +117,7 @@ def step(name: str, csv_path: Path, root: Path) -> dict[str, float]:
         rows = work[name]()
     else:
         plan = preview(csv_path, Options(timezone="Europe/Paris"))
-        result = add(Vault(root), plan, SECRET, NOW)
+        result = add(Vault(root, bytes(32)), plan, SECRET, NOW)
         rows = result.rows_added + result.duplicates
     seconds = time.perf_counter() - started
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -90,7 +90,7 @@ def test_a_cold_store_has_twelve_weeks_before_the_cut(tmp_path: Path) -> None:
         (store for store in export.choose_stores(8) if store.cold),
         key=lambda store: len(export.till_export(store)),
     )
-    vault = Vault(tmp_path / "vault")
+    vault = Vault(tmp_path / "vault", bytes(32))
     (path,) = export.write_exports(tmp_path, [cold])
     plan = preview(path, Options(timezone=export.TIMEZONE))
     assert (plan.bad_rows, plan.dropped, plan.ignored) == (0, (), ())

@@ -64,7 +64,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
     ]
     path = folder / "sales.csv"
     path.write_text("\n".join(["date,category,qty,total,customer", *rows, ""]), encoding="utf-8")
-    made = Vault(folder / "vault")
+    made = Vault(folder / "vault", bytes(32))
     add(made, preview(path), SECRET, NOW)
     return made
 

@@ -18,7 +18,7 @@ HEADER = "Date,Time,Receipt no,SKU,Product,Category,Quantity,Unit price,Discount
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    return Vault(tmp_path / "vault")
+    return Vault(tmp_path / "vault", bytes(32))
 
 
 @pytest.fixture

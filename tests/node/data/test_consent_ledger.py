@@ -222,7 +222,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Vault:
     path = folder / "sales.csv"
     rows = [f"2026-01-{1 + k % 28:02d},A,1,2,{(*_NAMES, '')[k % 5]}" for k in range(50)]
     path.write_text("\n".join(["date,category,qty,total,customer", *rows, ""]), encoding="utf-8")
-    vault = Vault(folder / "vault")
+    vault = Vault(folder / "vault", bytes(32))
     add(vault, preview(path), SECRET, NOW)
     return vault
 

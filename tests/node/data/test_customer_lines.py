@@ -72,7 +72,7 @@ def sales(path: Path, rows: list[tuple[str, str, str]]) -> Path:
 
 
 def filled(root: Path, rows: list[tuple[str, str, str]]) -> Vault:
-    vault = Vault(root / "vault")
+    vault = Vault(root / "vault", bytes(32))
     add(vault, preview(sales(root / "sales.csv", rows)), SECRET, NOW)
     return vault
 
@@ -233,7 +233,7 @@ def test_the_root_names_exactly_these_lines(tmp_path: Path) -> None:
 def test_the_order_of_imports_does_not_matter(tmp_path: Path) -> None:
     rows = [(f"2017-01-{k + 1:02d}", f"r{k}", NAMES[k % 3]) for k in range(12)]
     one = filled(tmp_path, rows)
-    two = Vault(tmp_path / "other")
+    two = Vault(tmp_path / "other", bytes(32))
     for name, part in (("b", rows[6:]), ("a", rows[:8])):
         add(two, preview(sales(tmp_path / f"{name}.csv", part)), SECRET, NOW)
     assert root(one, *NAMES) == root(two, *NAMES)

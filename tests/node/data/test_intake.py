@@ -213,12 +213,12 @@ def test_the_customer_key_depends_on_the_secret(tmp_path: Path, take_in: TakeIn)
     path.write_text("date,category,qty,total,customer\n2017-01-01,A,1,1,c1\n")
     keys = set()
     for k in range(2):
-        vault = Vault(tmp_path / f"v{k}")
+        vault = Vault(tmp_path / f"v{k}", bytes(32))
         add(vault, preview(path), bytes([k]) * 32, NOW)
         keys.add(vault.query("SELECT customer_key FROM sales_line")[0][0])
     assert len(keys) == 2
     with pytest.raises(LocalError, match="at least 32"):
-        add(Vault(tmp_path / "v"), preview(path), b"short", NOW)
+        add(Vault(tmp_path / "v", bytes(32)), preview(path), b"short", NOW)
 
 
 def test_a_new_secret_does_not_import_lines_again(tmp_path: Path, vault: Vault) -> None:
@@ -249,7 +249,7 @@ def test_decimals_come_back_exactly(
         for value in values:
             text = f"{value:f}".replace(".", sign)
             writer.writerow(["2017-01-01", "A", 1, text, text])
-    vault = Vault(folder / "v")
+    vault = Vault(folder / "v", bytes(32))
     add(vault, preview(path, Options(decimal=sign)), SECRET, NOW)
     rows = vault.query("SELECT unit_price, net FROM sales_line")
     assert sorted(rows) == sorted((value, value) for value in values)
@@ -294,7 +294,7 @@ def test_bad_rows_are_set_aside_with_their_reason(
 
 def test_quarantine_lives_through_reopening(tmp_path: Path, vault: Vault, take_in: TakeIn) -> None:
     result = take_in(bad_file(tmp_path))
-    Vault(vault.root)
+    Vault(vault.root, bytes(32))
     assert result.quarantine is not None and result.quarantine.is_file()
 
 

@@ -168,7 +168,7 @@ def test_the_owner_sees_the_same_report(tmp_path: Path) -> None:
     path = tmp_path / "sales.csv"
     rows = [f"2017-{1 + k % 12:02d}-01,A,1,2,{'c1' if k % 2 else ''}" for k in range(48)]
     path.write_text("\n".join(["date,category,qty,total,customer", *rows, ""]), encoding="utf-8")
-    vault = Vault(tmp_path / "vault")
+    vault = Vault(tmp_path / "vault", bytes(32))
     add(vault, preview(path), bytes(32), NOW)
     everybody = replace(STANDING, basis=Basis.LEGITIMATE_INTEREST, assessment="LIA-1")
     report, customers = owner_report(vault, everybody)

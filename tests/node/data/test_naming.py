@@ -65,7 +65,7 @@ def test_customers_are_filled_in(vault: Vault, take_in: TakeIn, tmp_path: Path) 
     digest = vault.data_digest()
     assert take_in(path, MAPPED).named == take_in(path).named == 0
     assert vault.data_digest() == digest and keys(vault) == expected()
-    assert len(list((Vault(vault.root).root / "rows").iterdir())) == 1
+    assert len(list((Vault(vault.root, bytes(32)).root / "rows").iterdir())) == 1
 
 
 def test_over_several_files_together_with_new_lines(
@@ -127,7 +127,7 @@ def test_a_crash_leaves_all_customers_or_none(
                 crashed = False
             except Crash:
                 crashed = True
-        again = Vault(vault.root)
+        again = Vault(vault.root, bytes(32))
         again.verify()
         assert len(list((again.root / "rows").iterdir())) == 2
         if again.data_digest() == digest:

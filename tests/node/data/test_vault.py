@@ -85,7 +85,7 @@ def test_overlapping_exports_add_each_line_once(vault: Vault, till: Till, take_i
     take_in(till(sales(0, 10), "a.csv"))
     result = take_in(till(sales(5, 15), "b.csv"))
     assert (result.rows_added, result.duplicates) == (15, 15)
-    whole = Vault(vault.root.parent / "whole")
+    whole = Vault(vault.root.parent / "whole", bytes(32))
     add(whole, preview(till(sales(0, 15), "c.csv")), SECRET, NOW)
     assert contents(vault) == contents(whole)
     assert [r.rows_added for r in vault.imports()] == [30, 15]
@@ -106,7 +106,7 @@ def test_a_line_more_of_the_same_is_one_line_more(
 def test_the_vault_is_the_union_of_its_files(
     till: Till, tmp_path_factory: pytest.TempPathFactory, files: list[list[int]]
 ) -> None:
-    vault = Vault(tmp_path_factory.mktemp("u") / "vault")
+    vault = Vault(tmp_path_factory.mktemp("u") / "vault", bytes(32))
     for k, file in enumerate(files):
         rows = [(day(item), "r", "A", "1") for item in file]
         add(vault, preview(till(rows, f"{k}.csv")), SECRET, NOW)
@@ -134,11 +134,15 @@ def test_an_import_is_recorded(vault: Vault, till: Till, take_in: TakeIn) -> Non
 
 
 def test_the_digest_is_of_the_contents(tmp_path: Path, till: Till) -> None:
-    vaults = [Vault(tmp_path / f"v{k}") for k in range(2)]
+    vaults = [Vault(tmp_path / f"v{k}", bytes(32)) for k in range(2)]
     assert vaults[0].data_digest() == vaults[1].data_digest()
     for vault in vaults:
         add(vault, preview(till(sales(0, 5))), SECRET, NOW)
-    assert vaults[0].data_digest() == vaults[1].data_digest() == Vault(vaults[0].root).data_digest()
+    assert (
+        vaults[0].data_digest()
+        == vaults[1].data_digest()
+        == Vault(vaults[0].root, bytes(32)).data_digest()
+    )
     add(vaults[1], preview(till(sales(0, 6))), SECRET, NOW)
     assert vaults[0].data_digest() != vaults[1].data_digest()
 
@@ -254,7 +258,7 @@ def test_duckdb_reaches_the_vault_and_nothing_else(vault: Vault, tmp_path: Path)
 
 
 def test_folders_with_odd_names(tmp_path: Path, till: Till) -> None:
-    vault = Vault(tmp_path / "Jane's shop [1] *" / "ünï")
+    vault = Vault(tmp_path / "Jane's shop [1] *" / "ünï", bytes(32))
     add(vault, preview(till(sales(0, 3))), SECRET, NOW)
     assert vault.summary().lines == 9 and len(vault.weekly_for_owner("monday")) == 4
 
@@ -267,7 +271,7 @@ def test_two_imports_do_not_interleave(vault: Vault, till: Till, take_in: TakeIn
         with pytest.raises(LocalError, match="another import") as caught:
             take_in(till(sales(0, 2)))
         assert caught.value.kind.exit_code == 75
-        Vault(vault.root)  # opening does not disturb the one that runs
+        Vault(vault.root, bytes(32))  # opening does not disturb the one that runs
         assert list((vault.root / "tmp").iterdir())
     assert take_in(till(sales(0, 2))).rows_added == 6
 
@@ -304,7 +308,7 @@ def test_leftovers_of_a_crash_are_removed(vault: Vault, till: Till, take_in: Tak
         (vault.root / name).write_bytes(b"half")
     (vault.root / "tmp" / "import-dead").mkdir()
     (vault.root / "tmp" / "import-dead" / "staged.parquet").write_bytes(b"half")
-    again = Vault(vault.root)
+    again = Vault(vault.root, bytes(32))
     assert contents(again) == before
     assert sorted(p.name for p in vault.root.rglob("*") if p.is_file()) == sorted(
         ["lock", "manifest.json", again.manifest().files[0].name]
@@ -331,7 +335,7 @@ def test_a_full_disk_changes_nothing(
         with pytest.raises(LocalError, match=r"the disk is full\. Nothing was changed") as caught:
             take_in(till(sales(5, 9), "b.csv"))
         assert caught.value.code is Code.UNAVAILABLE and "Free some space" in caught.value.fix
-    again = Vault(vault.root)
+    again = Vault(vault.root, bytes(32))
     assert (contents(again), again.data_digest(), again.imports()) == before
     assert take_in(till(sales(5, 9), "b.csv")).rows_added == 12
 
@@ -346,7 +350,8 @@ from protocols.errors import LocalError
 limit = int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
-    add(Vault(Path(sys.argv[2])), preview(Path(sys.argv[1])), bytes(32), datetime.now(UTC))
+    vault = Vault(Path(sys.argv[2]), bytes(32))
+    add(vault, preview(Path(sys.argv[1])), bytes(32), datetime.now(UTC))
 except LocalError as error:
     print(error.problem)
 """
@@ -367,7 +372,7 @@ def test_files_that_may_not_grow_are_a_full_disk(
         check=True,
     )
     assert done.stdout.strip() == "the disk is full. Nothing was changed."
-    assert contents(Vault(vault.root)) == before
+    assert contents(Vault(vault.root, bytes(32))) == before
 
 
 # --- damage ------------------------------------------------------------------------------------
@@ -386,7 +391,7 @@ def test_damage_is_found(vault: Vault, till: Till, take_in: TakeIn) -> None:
         vault.weekly_for_owner("monday")
     path.unlink()
     with pytest.raises(LocalError, match="Restore the vault"):
-        Vault(vault.root)
+        Vault(vault.root, bytes(32))
 
 
 @pytest.mark.parametrize(
@@ -407,4 +412,4 @@ def test_a_damaged_manifest_is_found(
     assert old in text
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(LocalError, match=says):
-        Vault(vault.root)
+        Vault(vault.root, bytes(32))

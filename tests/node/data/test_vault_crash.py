@@ -44,7 +44,7 @@ def dying(real, left):
     return step
 
 def take_in(steps):
-    vault, plan, left = Vault(root), preview(path), [steps]
+    vault, plan, left = Vault(root, bytes(32)), preview(path), [steps]
     if steps:
         os.fsync = dying(os.fsync, left)
         Path.replace = dying(Path.replace, left)
@@ -98,7 +98,7 @@ def test_killed_at_every_durable_step(
     with importer(path, vault.root) as child:
         for steps in range(1, 60):
             ended = ask(child, steps)
-            again = Vault(vault.root)
+            again = Vault(vault.root, bytes(32))
             again.verify()
             assert not list((vault.root / "tmp").iterdir())
             assert len(list((vault.root / "rows").iterdir())) == len(again.manifest().files)
@@ -120,7 +120,7 @@ def test_killed_at_any_moment(
     take_in(till(rows(0, 50), "a.csv"))
     path = till(rows(0, 15_000), "b.csv")
     before = state(vault)
-    whole = Vault(vault.root.parent / "whole")
+    whole = Vault(vault.root.parent / "whole", bytes(32))
     plan = preview(path)
     started = time.monotonic()
     add(whole, plan, SECRET, NOW)
@@ -130,7 +130,7 @@ def test_killed_at_any_moment(
             assert ask(child, 0) == "go"
             time.sleep(part * usual_s)
             child.kill()
-        again = Vault(vault.root)
+        again = Vault(vault.root, bytes(32))
         again.verify()
         if again.summary().lines != 50:
             assert again.summary().lines == 15_000

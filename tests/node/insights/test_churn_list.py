@@ -170,7 +170,7 @@ def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
         writer.writerow(["date", "category", "qty", "total", "customer"])
         for key, day, net, category in frame.itertuples(index=False):
             writer.writerow([day.date(), category, 1, f"{net:.2f}", NUMBERS[int(key, 16)]])
-    made_vault = Vault(folder / "vault")
+    made_vault = Vault(folder / "vault", bytes(32))
     add(made_vault, preview(path), SECRET, NOW)
     return made_vault
 

@@ -37,7 +37,7 @@ def rows(folder: Path, name: str, days: int, last: date) -> Path:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
-    made = Vault(tmp_path / "vault")
+    made = Vault(tmp_path / "vault", bytes(32))
     add(made, preview(rows(tmp_path, "sales.csv", 200, LAST)), SECRET, NOW)
     return made
 
@@ -94,7 +94,7 @@ def test_customers_lines_have_a_score_of_their_own(vault: Vault, desk: ConsentDe
 def test_what_cannot_be_looked_at_is_unknown(
     vault: Vault, desk: ConsentDesk, tmp_path: Path
 ) -> None:
-    assert data_age_days(Vault(tmp_path / "other"), NOW) is None
+    assert data_age_days(Vault(tmp_path / "other", bytes(32)), NOW) is None
     for file in (tmp_path / "vault" / "rows").iterdir():
         file.unlink()
     assert health(vault, desk.database, desk, order().order, NOW) is None
