@@ -90,6 +90,7 @@ class Reading:
         confidence: 0 to 1, that this is the right reading; ``why`` in words.
         fixed: what the format itself says and nobody needs to sniff or ask, of ``date_order``,
             ``decimal``, ``currency``, ``timezone``.
+        notes: what the member should know of this format before saying yes.
         digest: names this reading (64 hex digits): the same file read in the same way again
             changes nothing.
     """
@@ -103,4 +104,5 @@ class Reading:
     confidence: float = 1.0
     why: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     digest: str = ""

@@ -50,7 +50,9 @@ class Fate(StrEnum):
 
     KEPT = "kept"
     CUSTOMER = "customer"
+    USED = "used"  # read to work something out or to leave rows out, not stored
     PERSONAL = "personal"
+    BLOCKED = "blocked"  # health, religion and the like (GDPR art. 9): never taken in
     IGNORED = "ignored"
 
 
