@@ -1,7 +1,8 @@
 """Requests of customers about their own data (clause 12): entered, extended once, closed.
 
-Only that somebody asked is kept, under the same keyed hash as in the consent ledger, and until
-when an answer is due. While one is overdue this node takes part in no run.
+Only that somebody asked is kept, under the same keyed hash as in the consent ledger, how they
+were recognised, and until when an answer is due. While one is overdue this node takes part in no
+run. What is asked for is carried out by ``node.rights``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,18 @@ from datetime import datetime, timedelta
 from node.data.values import customer_key
 from node.policy.facts import due
 from node.store.database import Database
-from node.store.requests import CustomerRequest, CustomerRequests, RequestKind
+from node.store.requests import (
+    CustomerRequest,
+    CustomerRequests,
+    Outcome,
+    RequestKind,
+)
 from protocols.agreement.terms import Rights, Terms
 from protocols.errors import Code, InputError
 
 Journal = Callable[[str, Mapping[str, object]], None]
 MAX_TEXT = 200
+SOON_DAYS = 7
 _SKEW = timedelta(minutes=5)
 
 
@@ -30,6 +37,25 @@ class Waiting:
     request: CustomerRequest
     due: datetime
     late: bool
+    days: int = 0  # until it is due, rounded down; since then, if it is late
+
+    @property
+    def stands(self) -> str:
+        """For people."""
+        one = self.request
+        if one.closed_at is not None:
+            end = "refused" if one.outcome is Outcome.REFUSED else "closed"
+            return f"{end} on {one.closed_at:%Y-%m-%d}"
+        if self.late:
+            by = f"{_days(self.days)} late" if self.days else "late since today"
+            return f"OVERDUE, {by}: no run until it is answered"
+        left = f"{_days(self.days)} left" if self.days else "due today"
+        return f"open, {left}" + (", extended" if one.extended_at is not None else "")
+
+    @property
+    def pressing(self) -> bool:
+        """Whether it waits and is late, or due within a week."""
+        return self.request.closed_at is None and (self.late or self.days < SOON_DAYS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +81,7 @@ class SubjectDesk:
     def open(
         self, kind: RequestKind, customer: str, received_at: datetime | None = None
     ) -> Waiting:
-        """Enter a request.
+        """Enter a request; the times of clause 12 count from the day on which it was made.
 
         Args:
             kind: what is asked for.
@@ -65,9 +91,7 @@ class SubjectDesk:
         Raises:
             InputError: no identifier, or the date lies in the future.
         """
-        key, now = customer_key(self.secret, customer), self.clock()
-        if key is None:
-            raise InputError("the customer is empty.", where="--customer", code=Code.USAGE)
+        key, now = self.key(customer), self.clock()
         received = now if received_at is None else received_at
         if received > now + _SKEW:
             raise InputError(
@@ -75,8 +99,8 @@ class SubjectDesk:
                 where="--received",
                 fix="Give the day on which the customer asked, as YYYY-MM-DD.",
             )
-        one = CustomerRequest(self.entropy(4).hex(), kind, key, received, now)
         with self.database.write() as connection:
+            one = CustomerRequest(self.entropy(4).hex(), kind, key, received, now)
             CustomerRequests(connection).add(one)
         shown = self._shown(one)
         self._write(one, "opened", due=f"{shown.due:%Y-%m-%d}")
@@ -95,7 +119,7 @@ class SubjectDesk:
             InputError: no such open request, extended before or overdue already, no reason, or
                 the clause gives no more time.
         """
-        text, one = _text(reason, "--extend"), self._find(request)
+        text, one = _text(reason, "--reason"), self.find(request)
         block = self.terms.block("c12", Rights) if self.terms is not None else None
         if one.extended_at is not None:
             raise InputError(
@@ -111,23 +135,58 @@ class SubjectDesk:
             )
         with self.database.write() as connection:
             CustomerRequests(connection).extend(one.id, text, self.clock())
-        shown = self._shown(self._find(one.id))
+        shown = self._shown(self.find(one.id))
         self._write(one, "extended", due=f"{shown.due:%Y-%m-%d}")
         return shown
 
-    def close(self, request: str, how: str) -> None:
-        """Close a request, with what was done; the text stays on this node.
+    def identify(self, request: str, note: str) -> Waiting:
+        """Write down how the person was recognised; the text stays on this node.
 
         Raises:
             InputError: no such open request, or no text.
         """
-        text, one = _text(how, "--how"), self._find(request)
+        text, one = _text(note, "--identified"), self.find(request)
+        with self.database.write() as connection:
+            CustomerRequests(connection).identify(one.id, text, self.clock())
+        self._write(one, "identified")
+        return self._shown(self.find(one.id))
+
+    def close(
+        self,
+        request: str,
+        how: str,
+        *,
+        outcome: Outcome = Outcome.DONE,
+        evidence: str = "",
+    ) -> None:
+        """Close a request, with what was done; the text stays on this node.
+
+        Args:
+            request: first digits of its id.
+            how: what was done, or why it was refused.
+            outcome: done or refused.
+            evidence: SHA-256 of the signed statement about it, or empty if there is none.
+
+        Raises:
+            InputError: no such open request, or no text.
+        """
+        text, one = _text(how, "--how"), self.find(request)
         late = self._shown(one).late
         with self.database.write() as connection:
-            CustomerRequests(connection).close(one.id, text, self.clock())
-        self._write(one, "closed", late=late)
+            CustomerRequests(connection).close(one.id, text, self.clock(), outcome, evidence)
+        facts = {"evidence": evidence} if evidence else {}
+        what = "refused" if outcome is Outcome.REFUSED else "closed"
+        self._write(one, what, late=late, **facts)
 
-    def _find(self, prefix: str) -> CustomerRequest:
+    def key(self, customer: str) -> str:
+        """The keyed hash of a customer's number; InputError if there is none."""
+        found = customer_key(self.secret, customer)
+        if found is None:
+            raise InputError("the customer is empty.", where="--customer", code=Code.USAGE)
+        return found
+
+    def find(self, prefix: str) -> CustomerRequest:
+        """The open request whose id begins so; InputError if there is none, or several."""
         with self.database.read() as connection:
             waiting = CustomerRequests(connection).list(only_open=True)
         found = [one for one in waiting if prefix and one.id.startswith(prefix)]
@@ -142,10 +201,16 @@ class SubjectDesk:
 
     def _shown(self, one: CustomerRequest) -> Waiting:
         until = due(one, self.terms)
-        return Waiting(one, until, one.closed_at is None and until < self.clock())
+        now = self.clock()
+        late = one.closed_at is None and until < now
+        return Waiting(one, until, late, abs(until - now).days)
 
     def _write(self, one: CustomerRequest, what: str, **facts: object) -> None:
         self.journal("request", {"request": one.id, "what": what, "asks": one.kind.value, **facts})
+
+
+def _days(count: int) -> str:
+    return f"{count} days" if count != 1 else "1 day"
 
 
 def _text(text: str, where: str) -> str:

@@ -51,6 +51,7 @@ class Kind(StrEnum):
     CONSENT = "consent"
     PERSON = "person"  # somebody of this house or office was given a role, or lost it
     REQUEST = "request"  # a customer asked for access, rectification, erasure, restriction
+    RIGHTS = "rights"  # what a customer asked for was carried out, or told to the office as a count
     NOTICE = "notice"  # a text for customers was taken into use
     SNAPSHOT = "snapshot"
     RUN = "run"
@@ -81,6 +82,7 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.SUM: ("run", "round"),
     Kind.CHECK: ("run", "round", "transcript"),
     Kind.WITNESS: ("log_size", "log_root"),
+    Kind.RIGHTS: ("what",),
     Kind.RELEASE: ("model", "card"),
     Kind.PULL: ("model",),
     Kind.MEMBERSHIP: ("member", "state"),
