@@ -70,13 +70,20 @@ def setup() -> None:
     STAMP.write_text(wanted() + "\n")
 
 
+def compiled() -> None:
+    """Compile our own packages once: hundreds of short processes start sooner for it."""
+    run(PYTHON, "-m", "compileall", "-q", "protocols", "node", "coordinator", "examples")
+
+
 def demo(rest: list[str]) -> None:
     """Real stores become a cooperative on this machine."""
+    compiled()
     run(PYTHON, "-m", "examples.complete_journey.demo", *rest)
 
 
 def test(rest: list[str]) -> None:
     """Every check: format, lint, types, import contracts, tests."""
+    compiled()
     run(PYTHON, "-m", "ruff", "format", "--check", "--quiet", ".")
     run(PYTHON, "-m", "ruff", "check", "--quiet", ".")
     run(PYTHON, "-m", "mypy")

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 def coop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cooperative]:
     with cooperative(tmp_path_factory.mktemp("coop")) as made:
         made.found(SHOPS)
-        made.start_shops()
+        made.start_shops(fresh=True)
         yield made
 
 

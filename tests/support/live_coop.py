@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import zygote
 from examples.complete_journey import export
 
 COORDINATOR, NODE = "coordinator.cli", "node.cli"
@@ -30,7 +31,6 @@ def environment(**extra: str) -> dict[str, str]:
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         **extra,
     }
 
@@ -39,15 +39,18 @@ def run(
     module: str, home: Path, *words: str, expect: int = 0, stdin: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """One command to its end; AssertionError with its output if the exit code is another."""
-    done = subprocess.run(
-        [sys.executable, "-m", module, "--home", str(home), *words],
-        capture_output=True,
-        text=True,
-        env=environment(),
-        input=stdin,
-        check=False,
-        timeout=180,
-    )
+    if zygote.AVAILABLE:
+        done = zygote.run(module, ["--home", str(home), *words], environment(), stdin, 180)
+    else:
+        done = subprocess.run(
+            [sys.executable, "-m", module, "--home", str(home), *words],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            input=stdin,
+            check=False,
+            timeout=180,
+        )
     said = f"{module} {' '.join(words)}\n{done.stdout}{done.stderr}"
     assert done.returncode == expect, f"exit {done.returncode}, expected {expect}: {said}"
     return done
@@ -62,23 +65,28 @@ class Process:
     """One daemon; its events come as JSON lines."""
 
     def __init__(self, name: str, module: str, home: Path, *words: str) -> None:
-        self.name, self._command = name, [sys.executable, "-m", module, "--home", str(home), *words]
+        self.name, self._module = name, module
+        self._words = ["--home", str(home), *words]
         self.home = home
         self.events: list[Event] = []
         self._changed = threading.Condition()
         self.on_event: Callable[[Process, Event], None] = lambda process, event: None
-        self.process: subprocess.Popen[str]
+        self.process: subprocess.Popen[str] | zygote.Forked
 
-    def start(self) -> Process:
-        errors = (self.home / "stderr.log").open("a")
-        self.process = subprocess.Popen(
-            self._command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
-        )
-        errors.close()
+    def start(self, *, fresh: bool = not zygote.AVAILABLE) -> Process:
+        """Start it; ``fresh``: in an interpreter of its own, as a member would."""
+        with (self.home / "stderr.log").open("a") as errors:
+            if fresh:
+                command = [sys.executable, "-m", self._module, *self._words]
+                self.process = subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment()
+                )
+            else:
+                self.process = zygote.popen(self._module, self._words, environment(), errors)
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         return self
 
-    def _read(self, process: subprocess.Popen[str]) -> None:
+    def _read(self, process: subprocess.Popen[str] | zygote.Forked) -> None:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("{"):
@@ -198,10 +206,10 @@ class Cooperative:
         """The id of the version in force."""
         return str(ask(COORDINATOR, self.office_home, "agreement", "show")["id"])
 
-    def start_shops(self) -> None:
+    def start_shops(self, *, fresh: bool = not zygote.AVAILABLE) -> None:
         for shop in self.shops:
             run(NODE, shop.home, "approve", self.digest(), "--always", "--yes")
-            shop.start()
+            shop.start(fresh=fresh)
         for shop in self.shops:
             shop.wait(lambda e: e["event"] == "connected")
 
