@@ -1,29 +1,32 @@
 """An export file as records with line numbers, read once, exactly and in bounded memory.
 
-Nothing of a file is trusted: it may be a folder, a pipe, several gigabytes of one cell, cut off
-in the middle, or still being written. Each of these is one sentence and a refusal.
+Proper stretches are read by ``fastcsv``, everything else by the csv module, record by record, so
+that each broken record has its own line and reason.
 """
 
 from __future__ import annotations
 
 import codecs
 import csv
-import hashlib
-import io
 import os
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from node.data.batch import BadRow
-from protocols.errors import InputError, LocalError
+import numpy as np
+import pyarrow as pa
 
-MAX_RECORD_CHARS: Final = 100_000  # below the csv module's own limit for one cell
-BLOCK_CHARS: Final = 2_000_000
-READ_BYTES: Final = 1 << 20
+from node.data import fastcsv
+from node.data.batch import BadRow, TextBatch
+from node.data.lines import Lines, Utf8Blocks
+from node.data.rawfile import RawFile, open_regular
+from protocols.errors import InputError
+
+SLOW_LINES: Final = 64
+MAX_SLOW_LINES: Final = 8192
+READ_ON_BYTES: Final = 400_000  # four bytes for each character that a record may have
 
 _ENCODING_NAMES: Final = (
     "utf-8 utf-8-sig utf-16 utf-16-le utf-16-be latin-1 iso8859-2 iso8859-5 iso8859-7 iso8859-9 "
@@ -45,17 +48,17 @@ class Chunk:
 
 
 class Source:
-    """An open export file. Use as a context manager; read ``chunks`` once, then ``finish``."""
+    """An open export file. Use as a context manager; read ``chunks`` or ``batches``, ``finish``.
+
+    Either may be read again from the beginning.
+    """
 
     def __init__(self, path: Path, encoding: str, delimiter: str) -> None:
         self.name = path.name
         self._path = path
         self._encoding = encoding
         self._delimiter = delimiter
-        self._raw = _Raw(path)
-        self._text = io.TextIOWrapper(
-            io.BufferedReader(self._raw, READ_BYTES), encoding=encoding, newline=""
-        )
+        self._raw = RawFile(path)
 
     def __enter__(self) -> Source:
         return self
@@ -66,7 +69,7 @@ class Source:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._text.close()
+        self._raw.close()
 
     @property
     def size_bytes(self) -> int:
@@ -79,12 +82,12 @@ class Source:
         return self._raw.read_bytes
 
     def chunks(self) -> Iterator[Chunk]:
-        """All records from the header on. The first chunk holds the header alone.
+        """All records from the header on, all cells. The first chunk holds the header alone.
 
         Raises:
             InputError: not decodable, a NUL, an endless cell, an open quotation mark at the end.
         """
-        lines = _Lines(self._text, self.name, self._delimiter)
+        lines = self._lines()
         try:
             header = self._header(lines)
             if header is None:
@@ -101,7 +104,80 @@ class Source:
         except UnicodeDecodeError as error:
             raise _not_decodable(self._path, self._encoding) from error
 
-    def _header(self, lines: _Lines) -> Chunk | None:
+    def batches(self, places: Sequence[int]) -> Iterator[TextBatch]:
+        """All records behind the header; only the columns at ``places`` (from 0) become cells.
+
+        Raises:
+            InputError: as ``chunks``.
+        """
+        lines = self._lines()
+        try:
+            header = self._header(lines)
+            if header is None:
+                return
+            names = header.rows[0]
+            slow_lines = SLOW_LINES
+            while piece := lines.piece():
+                found = fastcsv.records(piece, self._delimiter)
+                if len(found):
+                    slow_lines = SLOW_LINES
+                    yield from self._proper(lines, piece, found, names, places)
+                elif not lines.ended and len(piece) < READ_ON_BYTES:
+                    lines.extend()  # the first record may end in the next block
+                else:
+                    yield self._exact(lines, lines.number + slow_lines, names, places)
+                    slow_lines = min(2 * slow_lines, MAX_SLOW_LINES)
+        except UnicodeDecodeError as error:
+            raise _not_decodable(self._path, self._encoding) from error
+
+    def _lines(self) -> Lines:
+        self._raw.rewind()
+        return Lines(Utf8Blocks(self._raw, self._encoding), self.name, self._delimiter)
+
+    def _proper(
+        self,
+        lines: Lines,
+        piece: bytes,
+        found: fastcsv.Records,
+        names: Sequence[str],
+        places: Sequence[int],
+    ) -> Iterator[TextBatch]:
+        """Batches of the proper records of a piece, halved until each stretch is clean or short.
+
+        A ragged or blank record makes its stretch unclean; the exact reader says what it is.
+        """
+        before = lines.number
+        todo = [(0, len(found))]
+        while todo:
+            first, last = todo.pop()
+            start, end = int(found.starts[first]), int(found.starts[last])
+            cells = None
+            if not found.blank[first:last].any():
+                cells = fastcsv.parse(
+                    piece[start:end], last - first, self._delimiter, len(names), places
+                )
+            if cells is not None:
+                lines.drop(end - start, int(found.lines[last] - found.lines[first]))
+                at = before + 1 + found.lines[first:last]
+                columns = dict(zip((names[place] for place in places), cells, strict=True))
+                yield TextBatch(columns, at)
+            elif last - first > SLOW_LINES:
+                middle = (first + last) // 2
+                todo += [(middle, last), (first, middle)]
+            else:
+                yield self._exact(lines, before + int(found.lines[last]), names, places)
+
+    def _exact(
+        self, lines: Lines, until: int, names: Sequence[str], places: Sequence[int]
+    ) -> TextBatch:
+        chunk = self._one_by_one(lines, until, len(names))
+        columns = {
+            names[place]: pa.array([row[place] for row in chunk.rows], pa.string())
+            for place in places
+        }
+        return TextBatch(columns, np.asarray(chunk.lines, np.int64), tuple(chunk.broken))
+
+    def _header(self, lines: Lines) -> Chunk | None:
         """The first record that is not blank; None if there is none."""
         while lines.block():
             chunk = self._one_by_one(lines, lines.number + 1, None)
@@ -131,7 +207,7 @@ class Source:
             return None  # it may be a blank record
         return Chunk(rows, list(range(before + 1, before + 1 + len(rows))))
 
-    def _one_by_one(self, lines: _Lines, until: int, width: int | None) -> Chunk:
+    def _one_by_one(self, lines: Lines, until: int, width: int | None) -> Chunk:
         """Records up to line ``until``, each with its own line, its own reason if it is broken."""
         chunk = Chunk()
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
@@ -142,7 +218,7 @@ class Source:
             except StopIteration:
                 break
             except csv.Error as error:
-                if lines.ended:
+                if lines.exhausted:
                     raise lines.never_closed() from error
                 problem = f"the record is not proper CSV ({error})"
                 chunk.broken.append(BadRow(lines.first_number, 0, problem))
@@ -156,7 +232,7 @@ class Source:
                 chunk.broken.append(self._ragged(row, width, lines))
         return chunk
 
-    def _ragged(self, row: list[str], width: int, lines: _Lines) -> BadRow:
+    def _ragged(self, row: list[str], width: int, lines: Lines) -> BadRow:
         problem = f"expected {width} columns as in the header, found {len(row)}"
         if len(row) < width and not lines.ends_with_newline:
             raise InputError(
@@ -168,206 +244,7 @@ class Source:
 
     def finish(self) -> str:
         """SHA-256 of what was read (hex), once everything was; the file must not have changed."""
-        self._raw.require_unchanged()
-        return self._raw.digest.hexdigest()
-
-
-class _Raw(io.RawIOBase):
-    """The bytes of one regular file, hashed as they are read, never past the first size."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._name = path.name
-        self._fd = open_regular(path)
-        self._before = os.fstat(self._fd)
-        self.size_bytes = self._before.st_size
-        self.read_bytes = 0
-        self.digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        wanted = min(len(buffer), self.size_bytes - self.read_bytes)
-        try:
-            block = os.read(self._fd, wanted) if wanted else b""
-        except OSError as error:
-            raise LocalError(
-                f"the file could not be read: {error.strerror}.",
-                where=self._name,
-                fix="Copy it to this computer's own disk and try again.",
-            ) from error
-        buffer[: len(block)] = block
-        self.digest.update(block)
-        self.read_bytes += len(block)
-        return len(block)
-
-    def require_unchanged(self) -> None:
-        after = os.fstat(self._fd)
-        same = (after.st_size, after.st_mtime_ns) == (
-            self._before.st_size,
-            self._before.st_mtime_ns,
-        )
-        if not same or self.read_bytes != self.size_bytes:
-            raise InputError(
-                "the file changed while it was being read; a finished file is expected.",
-                where=self._name,
-                fix="Wait until the program that writes it is done, then add it again.",
-            )
-
-    def close(self) -> None:
-        if not self.closed:
-            os.close(self._fd)
-        super().close()
-
-
-def open_regular(path: Path) -> int:
-    """A file descriptor for reading, for a regular and non-empty file only."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    choose = "Give the path of a CSV file that your till or shop exported."
-    try:
-        if path.is_dir():
-            raise InputError("this is a folder; expected a file.", where=str(path), fix=choose)
-        fd = os.open(path, flags)
-    except FileNotFoundError as error:
-        raise InputError("there is no such file.", where=str(path), fix=choose) from error
-    except PermissionError as error:
-        raise InputError(
-            "this file may not be read by you.",
-            where=str(path),
-            fix="Change its permissions, or copy it to a folder of yours.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"this file cannot be opened: {getattr(error, 'strerror', None) or error}.",
-            where=str(path),
-            fix=choose,
-        ) from error
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(fd)
-        raise InputError(
-            "this is a pipe or a device; expected a regular file.", where=str(path), fix=choose
-        )
-    if status.st_size == 0:
-        os.close(fd)
-        raise InputError(
-            "the file is empty; expected a header line and sales lines.",
-            where=f"{path.name}:1:1",
-            fix="Export it again, and choose a period in which there were sales.",
-        )
-    return fd
-
-
-class _Lines:
-    """Physical lines, in bounded blocks or one by one for the csv reader."""
-
-    def __init__(self, text: io.TextIOWrapper, name: str, delimiter: str) -> None:
-        self._text = text
-        self._name = name
-        self._delimiter = delimiter
-        self._pending: list[str] = []
-        self._at = 0
-        self._rest = ""
-        self._first_line = ""
-        self._record_chars = 0
-        self.number = 0  # lines handed out so far
-        self.first_number = 1
-        self.ended = False
-        self.ends_with_newline = True
-
-    def block(self) -> list[str]:
-        """The lines that are read but not handed out; reads more if there are none."""
-        while self._at >= len(self._pending) and not self.ended:
-            self._refill()
-        return self._pending[self._at :]
-
-    def skip(self, count: int) -> None:
-        """Count lines of the block as handed out."""
-        self._at += count
-        self.number += count
-
-    def start_record(self) -> None:
-        """The next line begins a record."""
-        self._record_chars = 0
-        self.first_number = self.number + 1
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        while self._at >= len(self._pending):
-            if self.ended:
-                raise StopIteration
-            self._refill()
-        line = self._pending[self._at]
-        self.skip(1)
-        if not self._record_chars:
-            self._first_line = line
-        self._record_chars += len(line)
-        if self._record_chars > MAX_RECORD_CHARS:
-            raise self._too_long()
-        self.ends_with_newline = line[-1] in "\r\n"
-        return line
-
-    def _refill(self) -> None:
-        """Read one block; an unfinished last line waits for its rest."""
-        block = self._text.read(BLOCK_CHARS)
-        self.ended = not block
-        text = self._rest + block
-        found = io.StringIO(text, newline="").readlines()
-        self._rest = ""
-        if found and not self.ended and not found[-1].endswith("\n"):
-            self._rest = found.pop()
-        self._pending, self._at = found, 0
-        if "\0" in block:
-            self._refuse_nul(text)
-        if max(map(len, found), default=0) > MAX_RECORD_CHARS or (
-            len(self._rest) > MAX_RECORD_CHARS
-        ):
-            place = next((k for k, x in enumerate(found) if len(x) > MAX_RECORD_CHARS), len(found))
-            self._first_line = [*found, self._rest][place]
-            self.first_number = self.number + 1 + place
-            raise self._too_long()
-
-    def _refuse_nul(self, text: str) -> None:
-        before = io.StringIO(text[: text.index("\0") + 1], newline="").readlines()
-        raise InputError(
-            "a NUL character stands here; expected text.",
-            where=f"{self._name}:{self.number + len(before)}:{len(before[-1])}",
-            fix="The file is damaged or not a CSV file: export it again as CSV (UTF-8).",
-        )
-
-    def _too_long(self) -> InputError:
-        place = _open_quote(self._first_line, self._delimiter)
-        hint = " A quotation mark opens here and is not closed." if place else ""
-        return InputError(
-            f"one record runs on for more than {MAX_RECORD_CHARS} characters.{hint}",
-            where=f"{self._name}:{self.first_number}:{place or 1}",
-            fix="Open the file at this line; export it again if the line is damaged.",
-        )
-
-    def never_closed(self) -> InputError:
-        place = _open_quote(self._first_line, self._delimiter) or 1
-        return InputError(
-            "a quotation mark opens here and the file ends before it is closed.",
-            where=f"{self._name}:{self.first_number}:{place}",
-            fix="The file was cut off: export it again and check that the download was complete.",
-        )
-
-
-def _open_quote(line: str, delimiter: str) -> int:
-    """Character position (from 1) of the quotation mark left open in a line; 0 if none is."""
-    opened, at_start = 0, True
-    for place, char in enumerate(line, start=1):
-        if char == '"' and opened:
-            opened = 0
-            at_start = True  # a doubled mark opens again at once
-        elif char == '"' and at_start:
-            opened = place
-        elif not opened:
-            at_start = char == delimiter
-    return opened
+        return self._raw.finish()
 
 
 def _not_decodable(path: Path, encoding: str) -> InputError:

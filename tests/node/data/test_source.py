@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from node.data import source as source_module
+from node.data import lines as lines_module
 from node.data.intake import preview
-from node.data.source import BLOCK_CHARS, MAX_RECORD_CHARS, Chunk, Source
+from node.data.lines import BLOCK_BYTES, MAX_RECORD_CHARS
+from node.data.source import Chunk, Source
 from protocols.errors import InputError
 
 HEADER = "date,category,qty,total\n"
@@ -76,7 +77,7 @@ def test_a_gigantic_cell_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "sparse.csv"
     with path.open("wb") as file:
         file.write((HEADER + ROW + "2017-01-01,").encode())
-        file.seek(6 * 1024**3)
+        file.seek(3 * 1024**3)
         file.write(b"\n")
     said, growth_mb = peak_of_preview(path)
     assert said == "sparse.csv:3:12 | a NUL character stands here; expected text."
@@ -139,7 +140,7 @@ def test_blocks_join_without_a_seam(
     text = newline.join(["a,b", *(f'{k},"v {k}"' for k in range(500)), '500,"two\nlines"', "501,x"])
     (tmp_path / "f.csv").write_bytes(text.encode())
     for size in (7, 64, 1000):
-        monkeypatch.setattr(source_module, "BLOCK_CHARS", size)
+        monkeypatch.setattr(lines_module, "BLOCK_BYTES", size)
         found = chunks(tmp_path / "f.csv")[1:]
         rows = [row for chunk in found for row in chunk.rows]
         lines = [line for chunk in found for line in chunk.lines]
@@ -170,7 +171,7 @@ def test_the_bad_byte_is_found_far_down(tmp_path: Path) -> None:
 
 
 def test_the_bounds_fit_each_other() -> None:
-    assert MAX_RECORD_CHARS < BLOCK_CHARS
+    assert MAX_RECORD_CHARS < BLOCK_BYTES
     import csv
 
     assert csv.field_size_limit() > MAX_RECORD_CHARS
