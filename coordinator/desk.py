@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from coordinator.log.append import AuditLog
 from coordinator.log.witness import Witnesses
+from coordinator.members.corrections import Corrections
 from coordinator.store.mail import Mail
 from coordinator.store.runs import Answer, RunMember, RunMembers, Runs
 from coordinator.wire.services import Letter
@@ -56,6 +57,7 @@ class Desk:
             "membership": self._take_notice,
             "termination": self._take_termination,
             "succession": self._take_succession,
+            "correction": self._take_correction,
             "cosignature": lambda member, name, body: self._witnesses.take(member, body),
         }
         self.givers: Mapping[str, Giver] = {
@@ -164,6 +166,15 @@ class Desk:
         self._log.append(Kind.RENEWAL, {"member": member, "successor": change.member})
         self._house.propose_roster(self._log)
         self._emit("succession", name=self._name(member), member=change.member)
+        return False
+
+    def _take_correction(self, member: MemberId, name: str, body: bytes) -> bool:
+        taken = Corrections(self._database, self._house.clock).take(member, name, body)
+        if taken is None:
+            return True
+        facts = {"member": member, "what": taken.what, "count": taken.count, "runs": taken.runs}
+        self._log.append(Kind.RIGHTS, facts)
+        self._emit("correction", name=self._name(member), what=taken.what, count=taken.count)
         return False
 
     def _take_answer(self, member: MemberId, name: str, body: bytes) -> bool:

@@ -19,6 +19,7 @@ SENTENCES: Mapping[str, str] = {
     "membership": "{name} says: {state}.",
     "succession": "{name} has a new key ({member}); the members are asked to sign the roster.",
     "termination": "{name} signed the end of the agreement. Complete: {complete}.",
+    "correction": "{name} corrected data of past runs: {count} {what}.",
     "departed": "The notice of {count} members is over; a roster without them is proposed.",
     "answer": "{name} {answer} run {run}. {reasons}",
     "run": "Run {run}: {state}. {detail}",

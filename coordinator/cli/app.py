@@ -10,6 +10,7 @@ import typer
 
 from coordinator.cli import (
     agreement,
+    corrections,
     exchange,
     incident,
     log,
@@ -34,6 +35,7 @@ app.add_typer(agreement.app, name="agreement")
 app.add_typer(runs.app, name="run")
 app.add_typer(release.app, name="release")
 app.add_typer(incident.app, name="incident")
+app.add_typer(corrections.app, name="corrections")
 app.add_typer(people.app, name="people")
 app.add_typer(log.app, name="log")
 office.register(app)

@@ -34,6 +34,7 @@ SEE = {
     ("agreement", "show"),
     ("agreement", "status"),
     ("agreement", "templates"),
+    ("corrections", "list"),
     ("costs",),
     ("incident", "list"),
     ("member", "list"),

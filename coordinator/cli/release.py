@@ -26,7 +26,8 @@ ApproverKey = Annotated[
 ]
 
 
-def _cards(releases: Path) -> dict[str, dict[str, Any]]:
+def cards_of(releases: Path) -> dict[str, dict[str, Any]]:
+    """Model -> card, of every release that is kept."""
     return {
         folder.name: json.loads((folder / "card.json").read_bytes())
         for folder in sorted(releases.glob("*"))
@@ -43,7 +44,7 @@ def _states(house: House) -> dict[str, str]:
 
 def _one(house: House, model: str) -> dict[str, Any]:
     """The card of the one release whose id begins so; InputError otherwise."""
-    found = [card for name, card in _cards(house.releases).items() if name.startswith(model)]
+    found = [card for name, card in cards_of(house.releases).items() if name.startswith(model)]
     if len(found) != 1:
         raise InputError(
             f"{len(found)} releases begin with {model!r}.",
@@ -86,7 +87,7 @@ def list_releases(context: typer.Context, as_json: Json = False) -> None:
     from coordinator.wiring import open_house
 
     house = open_house(state(context).home)
-    cards, states = _cards(house.releases), _states(house)
+    cards, states = cards_of(house.releases), _states(house)
     rows = [
         [
             name[:16],
