@@ -53,6 +53,7 @@ class Kind(StrEnum):
     REQUEST = "request"  # a customer asked for access, rectification, erasure, restriction
     RIGHTS = "rights"  # what a customer asked for was carried out, or told to the office as a count
     NOTICE = "notice"  # a text for customers was taken into use
+    DOCUMENT = "document"  # a document for people or authorities was made from what is here
     SNAPSHOT = "snapshot"
     RUN = "run"
     COHORT = "cohort"
