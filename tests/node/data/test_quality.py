@@ -114,7 +114,7 @@ def test_too_few_weeks_is_an_error(report: Callable[..., QualityReport]) -> None
 def test_every_rule_has_words_and_the_worst_comes_first(
     report: Callable[..., QualityReport],
 ) -> None:
-    assert len({rule.name for rule in RULES}) == len(RULES) == 10
+    assert len({rule.name for rule in RULES}) == len(RULES) == 22
     assert all(rule.fix.endswith(".") or "=" in rule.fix for rule in RULES)
     result = report(year(category="") + line(3, currency="USD"))
     penalties = [finding.penalty for finding in result.findings]
