@@ -385,3 +385,22 @@ quality_history = Table(
     CheckConstraint("score BETWEEN 0 AND 100", name="score"),
     sqlite_autoincrement=True,
 )
+
+# Documents that were made from what is here: ``text`` is the SHA-256 of ``body``, the plain text,
+# which names a notice; ``document`` is the id of the whole document. Rows are added, never changed.
+made_documents = Table(
+    "made_documents",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(80), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("locale", String(16), nullable=False),
+    Column("document", String(64), nullable=False),
+    Column("text", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("files", Text, nullable=False),
+    Column("made_from", Text, nullable=False),
+    Column("missing", Integer, nullable=False),
+    Column("at", Utc, nullable=False),
+    sqlite_autoincrement=True,
+)
