@@ -126,6 +126,26 @@ NAMES: Final[Mapping[Role, str]] = {
         "loyalty number|card|card id|card no|member no|member number|membership no|"
         "membership number|club card|client id|kundennummer|kundenkarte|numero client|cliente"
     ),
+    Role.FIRST_SEEN: "first seen|customer since|member since|kunde seit|client depuis",
+    Role.COUNTRY: "country|country code|land|pays|pais",
+    Role.REGION: "region|province|state|bundesland",
+    Role.ON_HAND: (
+        "on hand|quantity on hand|qty on hand|stock on hand|in stock|stock level|stock|bestand|"
+        "lagerbestand|en stock"
+    ),
+    Role.INCOMING: "incoming|on order|quantity on order|im zulauf",
+    Role.AS_OF: "as of|stock date|count date|stand",
+}
+
+# The roles that each canonical table has a column for.
+ROLES: Final[Mapping[str, frozenset[Role]]] = {
+    "sales_line": frozenset(
+        set(Role)
+        - {Role.FIRST_SEEN, Role.COUNTRY, Role.REGION, Role.SOURCE}
+        - {Role.ON_HAND, Role.INCOMING, Role.AS_OF}
+    ),
+    "customer": frozenset({Role.CUSTOMER, Role.FIRST_SEEN, Role.COUNTRY, Role.REGION, Role.SOURCE}),
+    "stock": frozenset({Role.SKU, Role.LOCATION, Role.ON_HAND, Role.INCOMING, Role.AS_OF}),
 }
 
 # A header with one of these words speaks about a person, unless it has a known name above.

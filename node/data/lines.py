@@ -109,6 +109,10 @@ class Lines:
 
     # --- text -------------------------------------------------------------------------------
 
+    def more(self) -> bool:
+        """Whether any line is left; reads on if there is none at hand."""
+        return self._at < len(self._text) or bool(self.piece())
+
     def block(self) -> list[str]:
         """The lines at hand as text; reads on if there are none."""
         if self._at >= len(self._text):

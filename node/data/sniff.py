@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from node.data.columns import Column, recognise, required_roles_missing
+import numpy as np
+
+from node.data.batch import Reading, RoleBatch
+from node.data.cells import Headers
+from node.data.columns import Role
 from node.data.source import Chunk, Source
 from node.data.values import (
     ORDERS,
@@ -35,6 +39,18 @@ DELIMITERS: Final[Mapping[str, str]] = {
 _NAMED: Final = {name: sign for sign, name in DELIMITERS.items()} | {"\\t": "\t"}
 NEARLY_ALL: Final = 0.98
 MAX_DISTINCT: Final = 100_000
+SAMPLE_ROWS: Final = 20
+
+Choose = Callable[[Sequence[str], Sequence[Sequence[str]]], Reading]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A CSV file as it is to be read: ``head`` is the header and the first rows."""
+
+    delimiter: str
+    head: Chunk
+    reading: Reading
 
 
 def parse_delimiter(text: str) -> str:
@@ -49,34 +65,35 @@ def parse_delimiter(text: str) -> str:
     return sign
 
 
-def sniff_header(
-    path: Path, encoding: str, wanted: str | None, chosen: Mapping[str, str]
-) -> tuple[str, list[Column]]:
-    """The delimiter, and what each column of the header becomes.
+def open_csv(path: Path, encoding: str, wanted: str | None, choose: Choose) -> Opened:
+    """The delimiter, the header and first rows, and how they are read.
+
+    Args:
+        path: the file.
+        encoding: from ``sniff_encoding``.
+        wanted: the delimiter that the member named, if any.
+        choose: what reads a header and its first rows, or refuses them.
 
     Raises:
-        InputError: no delimiter (or not the wanted one) gives a header with what a sales line
-            needs, or two of them do.
+        InputError: no delimiter (or not the wanted one) gives a header that can be read, or two
+            of them do.
     """
     candidates = [parse_delimiter(wanted)] if wanted is not None else list(DELIMITERS)
-    headers: dict[str, list[str]] = {}
+    heads: dict[str, Chunk] = {}
+    problems: dict[str, InputError] = {}
+    usable: dict[str, Reading] = {}
     for sign in candidates:
         try:
-            headers[sign] = read_header(path, encoding, sign)
+            heads[sign] = read_head(path, encoding, sign)
+            header, *sample = heads[sign].rows
+            usable[sign] = choose(header, sample)
         except csv.Error:
             continue
-    usable = {}
-    problems: dict[str, InputError] = {}
-    for sign, header in headers.items():
-        try:
-            columns = recognise(header, chosen, path.name)
         except InputError as error:
             problems[sign] = error
-            continue
-        if not required_roles_missing(columns):
-            usable[sign] = columns
     if len(usable) == 1:
-        return next(iter(usable.items()))
+        sign, reading = next(iter(usable.items()))
+        return Opened(sign, heads[sign], reading)
     if len(usable) > 1:
         names = " and ".join(DELIMITERS[sign] for sign in usable)
         raise InputError(
@@ -84,14 +101,15 @@ def sniff_header(
             where=f"{path.name}:1:1",
             fix=f"Say which one: --delimiter {DELIMITERS[next(iter(usable))]}",
         )
-    raise _no_header(path, headers, problems, chosen, wanted, encoding)
+    raise _no_header(path, heads, problems, wanted)
 
 
-def read_header(path: Path, encoding: str, delimiter: str) -> list[str]:
-    """The cells of the first record that is not blank."""
+def read_head(path: Path, encoding: str, delimiter: str) -> Chunk:
+    """The first record that is not blank, and the first rows behind it."""
     with Source(path, encoding, delimiter) as source:
-        for chunk in source.chunks():
-            return chunk.rows[0] if chunk.rows else []
+        head = source.head(SAMPLE_ROWS)
+    if head.rows:
+        return head
     raise InputError(
         "the file holds blank lines only; expected a header line and sales lines.",
         where=f"{path.name}:1:1",
@@ -101,41 +119,33 @@ def read_header(path: Path, encoding: str, delimiter: str) -> list[str]:
 
 def _no_header(
     path: Path,
-    headers: Mapping[str, list[str]],
+    heads: Mapping[str, Chunk],
     problems: Mapping[str, InputError],
-    chosen: Mapping[str, str],
     wanted: str | None,
-    encoding: str,
 ) -> InputError:
-    if not headers:
+    if not heads:
+        if problems:
+            return next(iter(problems.values()))
         return InputError(
             "the header line is not proper CSV: a quotation mark stands in the wrong place.",
             where=f"{path.name}:1:1",
             fix="Export the file again as CSV.",
         )
-    sign = max(headers, key=lambda s: len(headers[s]))
-    if sign in problems:
+    sign = max(heads, key=lambda s: len(heads[s].rows[0]))
+    header = heads[sign].rows[0]
+    if len(header) > 1 and sign in problems:
         return problems[sign]
-    header = headers[sign]
-    if len(header) == 1:
-        other = ""
-        if wanted is not None:
-            text = header[0]
-            better = max(DELIMITERS, key=text.count)
-            if text.count(better):
-                other = f"Leave --delimiter out, or try --delimiter {DELIMITERS[better]}."
-        return InputError(
-            f"the first line is one single column {header[0][:60]!r}; expected the names of the "
-            "columns, separated by comma, semicolon, tab or pipe.",
-            where=f"{path.name}:1:1",
-            fix=other or "Export the file as CSV with a header line.",
-        )
-    missing = required_roles_missing(recognise(header, chosen, path.name))
-    shown = ", ".join(repr(name.strip()[:40]) for name in header[:30])
+    other = ""
+    if wanted is not None:
+        text = header[0]
+        better = max(DELIMITERS, key=text.count)
+        if text.count(better):
+            other = f"Leave --delimiter out, or try --delimiter {DELIMITERS[better]}."
     return InputError(
-        f"no column was recognised as {'; nor as '.join(missing)}. The header reads: {shown}.",
+        f"the first line is one single column {header[0][:60]!r}; expected the names of the "
+        "columns, separated by comma, semicolon, tab or pipe.",
         where=f"{path.name}:1:1",
-        fix="Say which column it is, for example --column total='Net sales'.",
+        fix=other or "Export the file as CSV with a header line.",
     )
 
 
@@ -146,29 +156,39 @@ def _no_header(
 class Evidence:
     """Distinct texts of day and number cells: how often each occurs, and (line, place) of one."""
 
+    headers: Headers
     days: Counter[str] = field(default_factory=Counter)
     numbers: Counter[str] = field(default_factory=Counter)
     seen_at: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def add(self, chunk: Chunk, day_place: int, number_places: list[int]) -> None:
-        """Count the cells of a chunk; the places given count from 0."""
-        days = [row[day_place] for row in chunk.rows]
-        parts = {text: split_moment(text)[0] for text in set(days)}
-        self._count(self.days, [parts[text] for text in days], chunk.lines, day_place)
-        for place in number_places:
-            self._count(self.numbers, [row[place] for row in chunk.rows], chunk.lines, place)
+    def add(self, batch: RoleBatch, days: Sequence[Role], numbers: Sequence[Role]) -> None:
+        """Count the cells of a batch under these roles."""
+        for role in days:
+            for text, times, line in _counted(batch, role):
+                self._count(self.days, split_moment(text)[0], times, line, role)
+        for role in numbers:
+            for text, times, line in _counted(batch, role):
+                self._count(self.numbers, text, times, line, role)
 
-    def _count(self, counter: Counter[str], texts: list[str], lines: list[int], place: int) -> None:
-        first = dict(zip(reversed(texts), reversed(lines), strict=True))
-        for text, times in Counter(texts).items():
-            if len(counter) < MAX_DISTINCT or text in counter:
-                counter[text] += times
-                self.seen_at.setdefault(text, (first[text], place + 1))
+    def _count(self, counter: Counter[str], text: str, times: int, line: int, role: Role) -> None:
+        if len(counter) < MAX_DISTINCT or text in counter:
+            counter[text] += times
+            self.seen_at.setdefault(text, (line, self.headers.place(role)))
 
     def where(self, text: str, file_name: str) -> str:
         """file:line:column of the first cell with this text."""
         line, place = self.seen_at[text]
         return f"{file_name}:{line}:{place}"
+
+
+def _counted(batch: RoleBatch, role: Role) -> Iterator[tuple[str, int, int]]:
+    """Distinct texts of a column, how often each occurs, and the line of the first."""
+    if role not in batch.columns or not len(batch.lines):
+        return
+    encoded = batch.columns[role].dictionary_encode()
+    _, first, times = np.unique(encoded.indices.to_numpy(), return_index=True, return_counts=True)
+    lines = batch.lines[first].tolist()
+    yield from zip(encoded.dictionary.to_pylist(), times.tolist(), lines, strict=True)
 
 
 def decide_date_order(evidence: Evidence, file_name: str) -> tuple[DateOrder, bool]:

@@ -7,6 +7,7 @@ that each broken record has its own line and reason.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -179,7 +180,7 @@ class Source:
 
     def _header(self, lines: Lines) -> Chunk | None:
         """The first record that is not blank; None if there is none."""
-        while lines.block():
+        while lines.more():
             chunk = self._one_by_one(lines, lines.number + 1, None)
             if chunk.broken:
                 raise InputError(
@@ -190,6 +191,23 @@ class Source:
             if chunk.rows:
                 return chunk
         return None
+
+    def head(self, count: int) -> Chunk:
+        """The header, and up to ``count`` records behind it that are whole; empty if blank."""
+        lines = self._lines()
+        try:
+            head = self._header(lines)
+            if head is None:
+                return Chunk()
+            rest = Chunk()
+            with contextlib.suppress(InputError):  # reading it all will say what and where
+                while len(rest.rows) < count and lines.more():
+                    more = self._one_by_one(lines, lines.number + 1, len(head.rows[0]))
+                    rest.rows += more.rows
+                    rest.lines += more.lines
+            return Chunk(head.rows + rest.rows, head.lines + rest.lines)
+        except UnicodeDecodeError as error:
+            raise _not_decodable(self._path, self._encoding) from error
 
     def _at_once(self, block: list[str], before: int, width: int) -> Chunk | None:
         """A whole block at the csv module's own speed, if every line of it is one good record.
