@@ -1,0 +1,397 @@
+"""A layout as a TOML text: read whole, every key known, every mistake with its line.
+
+The built-in dialects and the mapping files of members are the same kind of text. It holds names
+and rules, never a path, a secret or a row, so that it can be passed on to another shop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from node.data.columns import Role, is_personal, plain
+from node.data.connectors.layout import (
+    Formats,
+    Layout,
+    Orders,
+    Returns,
+    Rule,
+    Signature,
+    Version,
+    Words,
+)
+from node.data.values import ORDERS, Unreadable, currency
+from protocols.agreement.source import Source
+from protocols.agreement.source_toml import read_toml
+from protocols.errors import InputError
+
+FORMAT: Final = "datacoop-mapping/1"
+MAX_BYTES: Final = 65_536
+MAX_TEXT: Final = 300
+MAX_LIST: Final = 200
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,59}")
+TABLES: Final = ("sales_line", "customer", "stock")
+QUIRKS: Final = ("square-moments", "woo-products", "woo-line-items", "payments", "stock-by-place")
+_STOCK: Final = frozenset(
+    [Role.SKU, Role.LOCATION, Role.ON_HAND, Role.INCOMING, Role.AS_OF, Role.PRODUCT]
+)
+_CUSTOMER: Final = frozenset(
+    [Role.CUSTOMER, Role.FIRST_SEEN, Role.COUNTRY, Role.REGION, Role.SOURCE]
+)
+ROLES: Final[Mapping[str, frozenset[Role]]] = {
+    "sales_line": frozenset(Role) - (_STOCK | _CUSTOMER)
+    | {Role.SKU, Role.LOCATION, Role.PRODUCT, Role.CUSTOMER},
+    "customer": _CUSTOMER,
+    "stock": _STOCK - {Role.PRODUCT},
+}
+# Roles whose columns speak of a person: one becomes a keyed hash, the others are coarse.
+_OF_PEOPLE: Final = (Role.CUSTOMER, Role.COUNTRY, Role.REGION)
+# What a table cannot do without: one role of each group.
+NEEDED: Final[Mapping[str, tuple[tuple[Role, ...], ...]]] = {
+    "sales_line": ((Role.DATE,), (Role.QUANTITY,), (Role.UNIT_PRICE, Role.TOTAL)),
+    "customer": ((Role.CUSTOMER,),),
+    "stock": ((Role.SKU,), (Role.ON_HAND,)),
+}
+
+
+def parse_layout(data: bytes, where: str) -> Layout:
+    """The layout that a TOML text describes.
+
+    Args:
+        data: the file's bytes.
+        where: its name, for messages.
+
+    Raises:
+        InputError: too long, not TOML, an unknown key, a value that cannot be; names
+            file:line:column.
+    """
+    if len(data) > MAX_BYTES:
+        raise InputError(
+            f"the file has {len(data)} bytes; a mapping has at most {MAX_BYTES}.",
+            where=where,
+            fix="Is this the right file? A mapping is made with: coop-node mapping new FILE.csv",
+        )
+    return _Reader(read_toml(data, where)).layout(hashlib.sha256(data).hexdigest())
+
+
+class _Reader:
+    """Looks at one document; every method raises InputError with the place of what is wrong."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._top = cast("dict[str, Any]", source.document)
+
+    def wrong(self, path: tuple[str | int, ...], problem: str, fix: str = "") -> InputError:
+        return InputError(problem, where=self._source.at(path), fix=fix or "Correct this line.")
+
+    # --- values -----------------------------------------------------------------------------
+
+    def keys(self, path: tuple[str | int, ...], value: Any, allowed: Sequence[str]) -> Any:
+        """A table that has only known keys."""
+        if not isinstance(value, dict):
+            raise self.wrong(path, f"{_last(path)} is not a table of settings.")
+        for name in value:
+            if name not in allowed:
+                raise self.wrong(
+                    (*path, name),
+                    f"{name!r} is not a setting here; expected one of {', '.join(allowed)}.",
+                )
+        return value
+
+    def text(self, path: tuple[str | int, ...], value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise self.wrong(path, f"{_last(path)} is not a text; expected one in quotes.")
+        if len(value) > MAX_TEXT or not value.isprintable():
+            raise self.wrong(
+                path, f"{_last(path)} is too long or has characters that do not print."
+            )
+        return value.strip()
+
+    def texts(self, path: tuple[str | int, ...], value: Any) -> tuple[str, ...]:
+        """One text, or a list of some."""
+        if isinstance(value, str):
+            return (self.text(path, value),)
+        if not isinstance(value, list) or not value or len(value) > MAX_LIST:
+            raise self.wrong(
+                path, f"{_last(path)} is neither a text nor a list of 1 to {MAX_LIST} texts."
+            )
+        return tuple(self.text((*path, at), one) for at, one in enumerate(value))
+
+    def values(self, path: tuple[str | int, ...], value: Any) -> frozenset[str]:
+        """Values of cells for comparison; a blank one may be among them."""
+        if not isinstance(value, list) or len(value) > MAX_LIST:
+            raise self.wrong(path, f"{_last(path)} is not a list of at most {MAX_LIST} texts.")
+        return frozenset(
+            _folded(self.text((*path, at), one)) if one != "" else ""
+            for at, one in enumerate(value)
+        )
+
+    def optional(self, path: tuple[str | int, ...], held: Mapping[str, Any]) -> str:
+        name = str(path[-1])
+        return self.text(path, held[name]) if name in held else ""
+
+    def several(self, path: tuple[str | int, ...], held: Mapping[str, Any]) -> tuple[str, ...]:
+        name = str(path[-1])
+        return self.texts(path, held[name]) if name in held else ()
+
+    def one_of(
+        self, path: tuple[str | int, ...], held: Mapping[str, Any], allowed: Sequence[str]
+    ) -> str:
+        found = self.optional(path, held)
+        if found and found not in allowed:
+            raise self.wrong(
+                path, f"{found!r} is not possible here; expected one of {', '.join(allowed)}."
+            )
+        return found
+
+    # --- parts ------------------------------------------------------------------------------
+
+    def layout(self, digest: str) -> Layout:
+        top = self.keys(
+            (),
+            self._top,
+            [
+                "format",
+                "name",
+                "title",
+                "table",
+                "needs",
+                "derived",
+                "notes",
+                "columns",
+                "constants",
+                "formats",
+                "rule",
+                "returns",
+                "orders",
+                "signature",
+                "version",
+                "quirk",
+                "also",
+            ],
+        )
+        if top.get("format") != FORMAT:
+            raise self.wrong(
+                ("format",),
+                f"this is not a mapping file of a known version; expected format = {FORMAT!r}.",
+                "Make one with: coop-node mapping new FILE.csv",
+            )
+        name = self.optional(("name",), top)
+        if not NAME.fullmatch(name):
+            raise self.wrong(
+                ("name",),
+                f"{name!r} is not a name; expected 2 to 60 lower-case letters, digits and hyphens.",
+            )
+        table = self.one_of(("table",), top, TABLES)
+        if not table:
+            raise self.wrong(("table",), f"the table is missing; expected one of {TABLES}.")
+        quirk = self.one_of(("quirk",), top, QUIRKS)
+        columns = self._columns(top.get("columns", {}), table)
+        constants = self._constants(top.get("constants", {}), table)
+        self._enough(table, columns, constants, quirk)
+        return Layout(
+            name=name,
+            table=table,
+            words=Words(
+                self.optional(("title",), top) or name,
+                self.optional(("needs",), top),
+                self.several(("derived",), top),
+                self.several(("notes",), top),
+            ),
+            signature=self._signature(top, columns),
+            columns=columns,
+            constants=constants,
+            formats=self._formats(top.get("formats", {})),
+            rules=self._rules(top.get("rule", [])),
+            returns=self._returns(top.get("returns")),
+            orders=self._orders(top.get("orders")),
+            quirk=quirk,
+            also=self.several(("also",), top),
+            digest=digest,
+        )
+
+    def _role(self, path: tuple[str | int, ...], name: str, table: str) -> Role:
+        role = next((one for one in ROLES[table] if one == name), None)
+        if role is None:
+            allowed = ", ".join(sorted(ROLES[table]))
+            raise self.wrong(
+                path, f"{name!r} is nothing that a {table} has; expected one of {allowed}."
+            )
+        return role
+
+    def _columns(self, held: Any, table: str) -> dict[Role, tuple[str, ...]]:
+        out: dict[Role, tuple[str, ...]] = {}
+        seen: dict[str, str] = {}
+        if not isinstance(held, dict):
+            raise self.wrong(("columns",), "columns is not a table of settings.")
+        for name, value in held.items():
+            path = ("columns", name)
+            role = self._role(path, name, table)
+            out[role] = self.texts(path, value)
+            for column in out[role]:
+                if seen.setdefault(column, name) != name:
+                    raise self.wrong(
+                        path, f"the column {column!r} is both the {seen[column]} and the {name}."
+                    )
+                if role not in _OF_PEOPLE and _about_people(column):
+                    raise self.wrong(
+                        path,
+                        f"{column!r} looks like a column about a person; it cannot be the {name}.",
+                        "Personal columns are dropped; only a customer's number or e-mail address "
+                        "may be named, as customer, and it is kept as a keyed hash.",
+                    )
+        return out
+
+    def _constants(self, held: Any, table: str) -> dict[Role, str]:
+        if not isinstance(held, dict):
+            raise self.wrong(("constants",), "constants is not a table of settings.")
+        return {
+            self._role(("constants", name), name, table): self.text(("constants", name), value)
+            for name, value in held.items()
+        }
+
+    def _enough(
+        self, table: str, columns: Mapping[Role, Any], constants: Mapping[Role, str], quirk: str
+    ) -> None:
+        if quirk:
+            return  # the quirk makes what is missing; its own test sees to that
+        for group in NEEDED[table]:
+            if not any(role in columns or role in constants for role in group):
+                raise self.wrong(
+                    ("columns",),
+                    f"no column is named for the {' or the '.join(group)}; a {table} needs one.",
+                    f"Add a line such as {group[0]} = 'Name of the column' under [columns].",
+                )
+
+    def _signature(self, top: Mapping[str, Any], columns: Mapping[Role, Any]) -> Signature:
+        held = self.keys(
+            ("signature",), top.get("signature", {}), ["required", "absent", "personal"]
+        )
+        versions = []
+        for at, one in enumerate(self.items(("version",), top.get("version", []))):
+            path = ("version", at)
+            self.keys(path, one, ["name", "header", "shapes"])
+            shapes = one.get("shapes", {})
+            if not isinstance(shapes, dict):
+                raise self.wrong((*path, "shapes"), "shapes is not a table of settings.")
+            for name, shape in shapes.items():
+                self._pattern((*path, "shapes", name), shape)
+            versions.append(
+                Version(
+                    self.optional((*path, "name"), one),
+                    self.texts((*path, "header"), one.get("header", [])),
+                    {name: str(shape) for name, shape in shapes.items()},
+                )
+            )
+        required = self.several(("signature", "required"), held)
+        return Signature(
+            required or tuple("|".join(names) for names in columns.values()),
+            self.several(("signature", "absent"), held),
+            tuple(versions),
+            self.several(("signature", "personal"), held),
+        )
+
+    def _pattern(self, path: tuple[str | int, ...], shape: Any) -> None:
+        """Patterns of a shared file could run for ever, so only built-in ones may have them."""
+        if self._source.where != "built in":
+            raise self.wrong(path, "shapes are for the built-in formats only.", "Take it out.")
+        re.compile(self.text(path, shape))
+
+    def items(self, path: tuple[str | int, ...], value: Any) -> list[Any]:
+        if not isinstance(value, list) or len(value) > MAX_LIST:
+            raise self.wrong(path, f"{_last(path)} is not a list of tables ([[{_last(path)}]]).")
+        return value
+
+    def _formats(self, held: Any) -> Formats:
+        self.keys(("formats",), held, ["date_order", "decimal", "timezone", "currency", "unit"])
+        zone = self.optional(("formats", "timezone"), held)
+        if zone:
+            try:
+                ZoneInfo(zone)
+            except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+                raise self.wrong(
+                    ("formats", "timezone"),
+                    f"{zone!r} is not a time zone; expected a name such as Europe/Paris.",
+                ) from error
+        money = self.optional(("formats", "currency"), held)
+        try:
+            currency(money)
+        except Unreadable as error:
+            raise self.wrong(("formats", "currency"), f"{error}.") from error
+        return Formats(
+            self.one_of(("formats", "date_order"), held, ORDERS),
+            self.one_of(("formats", "decimal"), held, (".", ",")),
+            zone,
+            money.upper(),
+            self.one_of(("formats", "unit"), held, ("major", "minor")) or "major",
+        )
+
+    def _rules(self, held: Any) -> tuple[Rule, ...]:
+        out = []
+        for at, one in enumerate(self.items(("rule",), held)):
+            path = ("rule", at)
+            self.keys(path, one, ["column", "keep", "leave_out", "filled", "zero", "other"])
+            column = self.optional((*path, "column"), one)
+            if not column:
+                raise self.wrong(path, "a rule needs the name of a column.")
+            reasons = one.get("leave_out", {})
+            if not isinstance(reasons, dict):
+                raise self.wrong((*path, "leave_out"), "expected leave_out = { value = 'why' }.")
+            rule = Rule(
+                column,
+                self.values((*path, "keep"), one.get("keep", [])),
+                {
+                    _folded(value): self.text((*path, "leave_out", value), why)
+                    for value, why in reasons.items()
+                },
+                self.optional((*path, "filled"), one),
+                self.optional((*path, "zero"), one),
+                self.optional((*path, "other"), one) or "keep",
+            )
+            if not (rule.keep or rule.leave_out or rule.filled or rule.zero):
+                raise self.wrong(path, "the rule says neither what to keep nor what to leave out.")
+            out.append(rule)
+        return tuple(out)
+
+    def _returns(self, held: Any) -> Returns | None:
+        if held is None:
+            return None
+        self.keys(("returns",), held, ["column", "values"])
+        column = self.optional(("returns", "column"), held)
+        values = self.several(("returns", "values"), held)
+        if not column or not values:
+            raise self.wrong(("returns",), "returns needs a column and its values.")
+        return Returns(column, frozenset(map(_folded, values)))
+
+    def _orders(self, held: Any) -> Orders | None:
+        if held is None:
+            return None
+        self.keys(("orders",), held, ["by", "fill", "discount", "subtotal", "total", "refund"])
+        by = self.optional(("orders", "by"), held)
+        if not by:
+            raise self.wrong(("orders",), "orders needs the column that names the order (by).")
+        return Orders(
+            by,
+            self.several(("orders", "fill"), held),
+            *(
+                self.optional(("orders", n), held)
+                for n in ["discount", "subtotal", "total", "refund"]
+            ),
+        )
+
+
+def _about_people(column: str) -> bool:
+    """Whether a column may hold people's data; a bare "Name" may be an order's or a product's."""
+    return is_personal(column) and plain(column) not in ("name", "names")
+
+
+def _folded(value: str) -> str:
+    return value.strip().casefold()
+
+
+def _last(path: tuple[str | int, ...]) -> str:
+    names = [str(step) for step in path if isinstance(step, str)]
+    return names[-1] if names else "the file"

@@ -1,0 +1,216 @@
+"""One pass over one file with a layout: whole orders together, rules first, then roles.
+
+However a file is cut into stretches, the same rows come out: an order whose last row may not have
+been seen yet is held back until the next stretch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from node.data.batch import RoleBatch, TextBatch
+from node.data.columns import Role
+from node.data.connectors.amounts import major
+from node.data.connectors.arrays import (
+    Int64s,
+    blank,
+    by_distinct,
+    filled_from_above,
+    first_filled,
+    repeated,
+    shows_amount,
+    starts_of,
+    unguarded,
+)
+from node.data.connectors.layout import Layout, Orders, Returns, Rule, key
+from node.data.connectors.made import Cells, Made
+from node.data.connectors.orders import REFUND, settle
+from node.data.connectors.quirks import QUIRKS
+from node.data.values import Unreadable
+from protocols.errors import InputError
+
+MAX_ORDER_ROWS: Final = 20_000
+_CODES: Final = (Role.ORDER, Role.SKU, Role.CUSTOMER)
+_MONEY: Final = (Role.UNIT_PRICE, Role.DISCOUNT, Role.TOTAL)
+_KEEP, _BAD = 0, 1
+
+
+class LayoutPass:
+    """Reads one file, stretch by stretch.
+
+    Args:
+        layout: the format.
+        names: key of the layout -> header as written in this file.
+        places: key -> place of that column, from 1.
+        said: what the member said: ``date_order``, ``currency``, ``as_of``; may be empty.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        names: Mapping[str, str],
+        places: Mapping[str, int],
+        said: Mapping[str, str],
+    ) -> None:
+        self._layout = layout
+        self._names = names
+        self._places = places
+        self._memory = dict(said)
+        self._held: tuple[Cells, Int64s] | None = None
+
+    def take(self, batch: TextBatch) -> RoleBatch:
+        """The next stretch; what belongs to an order that may go on is held back."""
+        cells: Cells = {name: batch.columns[text] for name, text in self._names.items()}
+        lines = np.asarray(batch.lines, np.int64)
+        if self._layout.orders is None:
+            return self._made(cells, lines)
+        if self._held is not None:
+            old, old_lines = self._held
+            cells = {name: pa.concat_arrays([old[name], cells[name]]) for name in cells}
+            lines = np.concatenate((old_lines, lines))
+        starts = starts_of(cells[key(self._layout.orders.by)])
+        lengths = np.diff(np.append(starts, len(lines)))
+        if len(lengths) and lengths.max() > MAX_ORDER_ROWS:
+            raise InputError(
+                f"more than {MAX_ORDER_ROWS} rows in a row have the same "
+                f"{self._names[key(self._layout.orders.by)].strip()!r}; no order has that many.",
+                where=f"line {lines[starts[lengths.argmax()]]}",
+                fix="Sort nothing and change nothing in the export, or read the file with a "
+                "mapping of its own: coop-node mapping new FILE.csv",
+            )
+        cut = int(starts[-1]) if len(starts) else 0
+        self._held = ({n: a.slice(cut) for n, a in cells.items()}, lines[cut:])
+        return self._made({n: a.slice(0, cut) for n, a in cells.items()}, lines[:cut])
+
+    def finish(self) -> RoleBatch | None:
+        """The last order."""
+        if self._held is None or not len(self._held[1]):
+            return None
+        cells, lines = self._held
+        self._held = None
+        return self._made(cells, lines)
+
+    # --- one stretch of whole orders --------------------------------------------------------
+
+    def _made(self, cells: Cells, lines: Int64s) -> RoleBatch:
+        layout = self._layout
+        starts = np.zeros(0, np.int64)
+        if layout.orders is not None:
+            starts = starts_of(cells[key(layout.orders.by)])
+            for name in map(key, layout.orders.fill):
+                if name in cells and len(lines):
+                    cells[name] = filled_from_above(cells[name], starts)
+        made = Made({}, cells, lines, starts, self._places, self._memory)
+        for rule in layout.rules:
+            _apply(rule, made)
+        made.roles = self._roles(made)
+        if layout.formats.unit == "minor":
+            _to_major(
+                made, self._memory.get("currency", "") or layout.formats.currency, layout.orders
+            )
+        if layout.quirk:
+            QUIRKS[layout.quirk](made)
+        if layout.orders is not None:
+            settle(made, layout.orders)
+        for role in _CODES:
+            if role in made.roles:
+                made.roles[role] = unguarded(made.roles[role])
+        return made.batch()
+
+    def _roles(self, made: Made) -> dict[Role, pa.StringArray]:
+        out = {}
+        for role, names in self._layout.columns.items():
+            found = [made.cells[key(name)] for name in names if key(name) in made.cells]
+            if found:
+                out[role] = first_filled(found)
+        for role, text in self._layout.constants.items():
+            out.setdefault(role, repeated(text, made.count))
+        if self._layout.returns is not None:
+            out[Role.KIND] = _kinds(self._layout.returns, made)
+        return out
+
+
+def _kinds(returns: Returns, made: Made) -> pa.StringArray:
+    cells = made.cells.get(key(returns.column))
+    if cells is None:
+        return repeated("", made.count)
+    return by_distinct(cells, lambda t: REFUND if t.strip().casefold() in returns.values else "")
+
+
+def _apply(rule: Rule, made: Made) -> None:
+    """Leave out or set aside the rows that a rule is about."""
+    cells = made.cells.get(key(rule.column))
+    if cells is None or not made.count:
+        return
+    for reason, out in ((rule.filled, ~blank(cells)), (rule.zero, ~shows_amount(cells))):
+        if reason:
+            if out.any():
+                made.left_out[reason] += int(out.sum())
+            made.keep(~out)
+            return
+    encoded = cells.dictionary_encode()
+    verdicts = ["", ""]  # keep, bad, then reasons
+    known: dict[str, int] = {}
+    codes = []
+    for text in encoded.dictionary.to_pylist():
+        verdict = _verdict(rule, text.strip().casefold())
+        if verdict in ("keep", "bad"):
+            codes.append(_KEEP if verdict == "keep" else _BAD)
+            continue
+        if verdict not in known:
+            known[verdict] = len(verdicts)
+            verdicts.append(verdict)
+        codes.append(known[verdict])
+    per_row = np.asarray(codes, np.int64)[encoded.indices.to_numpy()]
+    made.left_out.update(_counts(per_row, verdicts))
+    for row in np.flatnonzero(per_row == _BAD):
+        shown = cells[int(row)].as_py().strip()[:40]
+        made.set_aside(
+            [int(row)],
+            key(rule.column),
+            f"{rule.column!r}: {shown!r} is not a known value; expected one of "
+            f"{', '.join(sorted(rule.keep))}",
+        )
+    made.keep(per_row == _KEEP)
+
+
+def _verdict(rule: Rule, value: str) -> str:
+    if value in rule.leave_out:
+        return rule.leave_out[value]
+    if value in rule.keep:
+        return "keep"
+    return rule.other
+
+
+def _counts(per_row: Int64s, verdicts: list[str]) -> Counter[str]:
+    counts = np.bincount(per_row, minlength=len(verdicts)).tolist()
+    return Counter({why: n for why, n in zip(verdicts[2:], counts[2:], strict=True) if n})
+
+
+def _to_major(made: Made, fallback: str, orders: Orders | None) -> None:
+    """Amounts in a currency's smallest unit become ordinary ones."""
+    money = made.roles.get(Role.CURRENCY, repeated(fallback, made.count))
+    held = (orders.discount, orders.subtotal, orders.total, orders.refund) if orders else ()
+    for name in map(key, held):
+        if name in made.cells:
+            pairs = pc.binary_join_element_wise(made.cells[name], money, "\x1f")
+            made.cells[name] = by_distinct(pairs, _major)
+    for role in _MONEY:
+        if role in made.roles:
+            pairs = pc.binary_join_element_wise(made.roles[role], money, "\x1f")
+            made.roles[role] = by_distinct(pairs, _major)
+
+
+def _major(pair: str) -> str:
+    amount, _, currency = pair.partition("\x1f")
+    try:
+        return major(amount, currency)
+    except Unreadable:
+        # no number for the converter either, so that the row is set aside with its reason
+        return f"{amount.strip()} (not a whole number of the smallest unit)"
