@@ -144,8 +144,7 @@ def opened(vault: Vault, today: date) -> Iterator[SalesView | None]:
             "SELECT count(*), min(business_date), max(business_date), "  # noqa: S608
             f"{counts} FROM sales_line",
             {"latest": latest(today)},
-        ).fetchone()
-        assert row is not None
+        ).fetchall()[0]
         if not row[0]:
             yield None
             return

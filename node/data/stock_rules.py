@@ -45,8 +45,7 @@ class TableView:
             f"SELECT count(*) FILTER (({bad}) AND ({among})), "  # noqa: S608
             f"count(*) FILTER ({among}) FROM {self._source(source)}"
         )
-        row = self.db.execute(asked, _days(asked, self.today)).fetchone()
-        assert row is not None
+        row = self.db.execute(asked, _days(asked, self.today)).fetchall()[0]
         return Seen(row[0], row[1])
 
     def failing(self, bad: str, source: str = "") -> Rows:
@@ -72,15 +71,11 @@ def _days(sql: str, today: date) -> dict[str, date]:
 def over(vault: Vault, facts: TableFacts, today: date) -> Iterator[TableView | None]:
     """The view over a table; None if it has no row."""
     with vault.reader() as db:
-        row = (
-            db.execute(f"SELECT count(*) FROM {facts.name}").fetchone()  # noqa: S608
-            if db is not None
-            else None
-        )
-        if db is None or row is None or not row[0]:
+        lines = db.execute(f"SELECT count(*) FROM {facts.name}").fetchall()[0][0]  # noqa: S608
+        if not lines:
             yield None
             return
-        yield TableView(db, facts, today, row[0], shapes.look(db, facts))
+        yield TableView(db, facts, today, lines, shapes.look(db, facts))
 
 
 def _rule(
@@ -114,8 +109,7 @@ def _impossible_rows(view: TableView) -> Rows:
 
 
 def _stale(view: TableView) -> Seen:
-    row = view.db.execute("SELECT max(as_of) FROM stock").fetchone()
-    assert row is not None
+    row = view.db.execute("SELECT max(as_of) FROM stock").fetchall()[0]
     age = (view.today - row[0]).days
     return Seen(age, age, row[0].isoformat()) if age > STALE_AFTER_DAYS else Seen(0, 1)
 
