@@ -1,1 +1,1 @@
-"""The shared categories of goods and services that members' models have in common."""
+"""A shared list of categories, so that members' models mean the same by a name (SPEC.md)."""
