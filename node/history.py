@@ -116,7 +116,7 @@ def of_customer(home: Home, database: Database, customer: str) -> History:
         raise InputError("the customer is empty.", where="--customer", code=Code.USAGE)
     with database.read() as db:
         ledger = Consents(db)
-        said = [(one, at) for one, at in ledger.events() if one.customer_key == key]
+        said = list(ledger.events(key))
         stood = dict(_stood(ledger, _entries(home), key))
         asked = [one for one in CustomerRequests(db).list() if one.customer_key == key]
         models = {one.model: one.run for one in Releases(db).list()}
@@ -203,9 +203,9 @@ def _stood(ledger: Consents, entries: Iterator[Entry], key: str) -> Iterator[tup
         scope, position = entry.facts.get("scope"), entry.facts.get("position")
         if entry.kind not in _SNAPSHOTS or not isinstance(scope, str) or type(position) is not int:
             continue
-        state = ledger.latest(scope, position).get(key)
-        granted = state is State.GRANTED
-        refused = state is not None and not granted
+        newest = ledger.newest_at(scope, key, position)
+        granted = newest is not None and newest.state is State.GRANTED
+        refused = newest is not None and not granted
         by_consent = entry.facts.get("basis") == Basis.CONSENT.value
         if granted if by_consent else not refused:
             yield entry.seq, str(entry.facts["run"])

@@ -29,6 +29,7 @@ from node.policy.ledgers import open_whole, require_whole
 from node.policy.life import Life
 from node.policy.people import Actor, PeopleDesk
 from node.policy.results import Results
+from node.policy.run_books import RunBooks
 from node.policy.witnessed import Witnessed
 from node.store.database import Database
 from protocols.audit.entries import Kind
@@ -92,7 +93,18 @@ class Home:
             clock=self.clock,
             restored_at=keys.restored_at(self.folder),
             others=frozenset(one.purpose for one in catalogue.CATALOGUE.values()),
+            max_age_days=self._consent_max_age_days(),
         )
+
+    def _consent_max_age_days(self) -> int | None:
+        """The stricter of the setting and the house rule; None if neither is set."""
+        rules = house_rules.load(self.folder / house_rules.FILE_NAME)
+        given = (self.settings.consent_max_age_days, rules.consent_max_age_days)
+        return min((days for days in given if days is not None), default=None)
+
+    def run_books(self, database: Database) -> RunBooks:
+        """What runs have read, kept and proven."""
+        return RunBooks(database, self.folder, self.journal)
 
     def vault(self) -> Vault:
         """The member's rows."""

@@ -1,11 +1,13 @@
 """THE DATA'S WAY, on one page: from the vault to a bounded update, under one permit.
 
-    demand  Permit -> ConsentedRows  -> CheckedRows  -> TrainingTable -> delta -> BoundedUpdate
+    demand  Permit + Standing -> ConsentedRows -> CheckedRows -> TrainingTable -> BoundedUpdate
     churn   Permit + Standing -> ConsentedLines -> CheckedLines -> CustomerTable -> WholeUnits
 
 Each arrow is a function that takes the type before and makes the type after, so a step that is
-left out does not type-check. Masking itself is the machine of ``protocols.secagg``, which adds
-the noise to whole units; neither leaves this process in any other way.
+left out does not type-check. Before each round ``again`` asks the ledger whether somebody has
+spoken: whoever said no is not in the next step. Masking itself is the machine of
+``protocols.secagg``, which adds the noise to whole units; neither leaves this process in any
+other way.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +27,10 @@ from node import files
 from node.data import consent, customers, features, line_quality, quality
 from node.data.customers import CustomerTable
 from node.data.features import TrainingTable
-from node.data.stages import CheckedRows, Standing
+from node.data.stages import CheckedRows, ConsentedLines, ConsentedRows, Standing
 from node.data.vault import Vault
 from node.training import churn_evaluate, churn_fit, clip, evaluate, fit
 from node.training.clip import BoundedUpdate
-from protocols.audit.entries import Kind
 from protocols.course import Course
 from protocols.errors import InputError, LocalError, Refused
 from protocols.ids import MemberId
@@ -38,9 +39,55 @@ from protocols.workloads.churn import Churn, ChurnConfig
 from protocols.workloads.demand import Demand, DemandConfig
 from protocols.workloads.server import ServerState
 
-Journal = Callable[[str, Mapping[str, object]], None]
 Entropy = Callable[[int], bytes]
-Stands = Callable[[str, datetime], Standing]  # purpose, now -> who of the customers stands in it
+T = TypeVar("T")
+
+
+class Ledger(Protocol):
+    """What customers said; ``node.policy.consents.ConsentDesk``."""
+
+    def standing(self, scope: str, now: datetime) -> Standing:
+        """Who stands in a purpose now."""
+
+    def holds(self, standing: Standing, now: datetime) -> bool:
+        """Whether it would be read the same now: nobody has spoken and nothing has run out."""
+
+
+class Books(Protocol):
+    """Where it is written down what was read; ``node.policy.run_books.RunBooks``."""
+
+    def keep(
+        self, run: str, round: int, read: Read, *, customers: int, lines: int, vault: str = ""
+    ) -> None:
+        """On the disk, in the ledger and in the journal when this returns."""
+
+
+class Read(Protocol):
+    """Rows with the standing under which they were read, and their root."""
+
+    @property
+    def standing(self) -> Standing: ...
+
+    @property
+    def snapshot_root(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a run reads in, and where that is written down."""
+
+    vault: Vault
+    ledger: Ledger
+    books: Books
+    cache: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Generic[T]):
+    """Where prepared rows came from, and as what; None where rows were not read in a house."""
+
+    house: House
+    read: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +101,7 @@ class PreparedDemand:
     now: datetime
     known_until: date | None
     cache: Path
+    source: Source[ConsentedRows] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +112,7 @@ class PreparedChurn:
     config: ChurnConfig
     table: CustomerTable = field(repr=False)
     held_out: CustomerTable = field(repr=False)
+    source: Source[ConsentedLines] | None = None
 
 
 Prepared = PreparedDemand | PreparedChurn
@@ -76,15 +125,7 @@ class WholeUnits:
     values: NDArray[np.int64] = field(repr=False)
 
 
-def prepare(
-    permit: Permit,
-    vault: Vault,
-    course: Course,
-    now: datetime,
-    journal: Journal,
-    cache: Path,
-    stands: Stands,
-) -> Prepared:
+def prepare(permit: Permit, course: Course, now: datetime, house: House) -> Prepared:
     """Permit -> consented -> checked -> table; and the own baseline, so that no round waits.
 
     Raises:
@@ -92,15 +133,47 @@ def prepare(
         InputError: too few or too poor rows, with the fix.
     """
     _require(permit, course, now)
+    standing = house.ledger.standing(permit.purpose, now)
+    return _prepared(permit, course, now, house, standing, 0)
+
+
+def _prepared(
+    permit: Permit, course: Course, now: datetime, house: House, standing: Standing, number: int
+) -> Prepared:
     if isinstance(course.recipe, Churn):
-        config = course.recipe.config
-        return _churn(permit, vault, course, config, now, journal, stands(permit.purpose, now))
+        return _churn(permit, house, course, course.recipe.config, now, standing)
     if isinstance(course.recipe, Demand):
-        return _demand(permit, vault, course, course.recipe.config, now, journal, cache)
+        return _demand(permit, house, course, course.recipe.config, now, standing, number)
     raise LocalError(
         f"this node knows no way from its rows to {course.recipe.workload.id}.",
         fix="Install the version of datacoop that the agreement names.",
     )
+
+
+def again(permit: Permit, prepared: Prepared, number: int, now: datetime) -> Prepared:
+    """The same, but without the rows of whoever said no since: before each round.
+
+    Nobody comes in while a run goes on, whoever says yes: the next run reads them. Nothing is
+    read again while nobody has spoken. What was read anew is written down with the round.
+
+    Args:
+        permit: of this run.
+        prepared: of this run.
+        number: of the round that begins, from 1.
+        now: the instant at which the ledger is asked.
+
+    Raises:
+        Refused, InputError: as ``prepare``.
+    """
+    source = prepared.source
+    if source is None or source.house.ledger.holds(source.read.standing, now):
+        return prepared
+    _require(permit, prepared.course, now)
+    house = source.house
+    standing = house.ledger.standing(permit.purpose, now)
+    if isinstance(prepared, PreparedDemand):
+        return _prepared(permit, prepared.course, now, house, standing, number)
+    return _fewer(permit, prepared, house, standing, number)
 
 
 def _require(permit: Permit, course: Course, now: datetime) -> None:
@@ -112,35 +185,38 @@ def _require(permit: Permit, course: Course, now: datetime) -> None:
 
 def _demand(
     permit: Permit,
-    vault: Vault,
+    house: House,
     course: Course,
     config: DemandConfig,
     now: datetime,
-    journal: Journal,
-    cache: Path,
+    standing: Standing,
+    number: int,
 ) -> PreparedDemand:
-    consented = consent.consented_rows(vault, permit, now, week_start=config.week_start)
-    _note(journal, permit, consented.snapshot_root, "no-customers")
-    checked = quality.checked_rows(consented)
+    vault, cache = house.vault, house.cache
+    read = consent.consented_rows(vault, permit, now, standing, week_start=config.week_start)
+    lines = int(read.weekly["lines"].sum())
+    house.books.keep(permit.run, number, read, customers=0, lines=lines, vault=read.vault_digest)
+    checked = quality.checked_rows(read)
     table = features.training_table(checked, now, config)
     known_until = vault.last_day()
     seen = features.run_panel(checked, now, config, known_until)
     with contextlib.suppress(InputError):  # no held-out weeks: the report will say so with zeros
         evaluate.warm_baseline(seen, config, cache)
-    return PreparedDemand(course, config, checked, table, now, known_until, cache)
+    source = Source(house, read)
+    return PreparedDemand(course, config, checked, table, now, known_until, cache, source)
 
 
 def _churn(
     permit: Permit,
-    vault: Vault,
+    house: House,
     course: Course,
     config: ChurnConfig,
     now: datetime,
-    journal: Journal,
     standing: Standing,
 ) -> PreparedChurn:
+    vault = house.vault
     customers.require_days(vault.first_day(), vault.last_day(), config)
-    consented = consent.consented_lines(
+    read = consent.consented_lines(
         vault,
         permit,
         now,
@@ -148,24 +224,30 @@ def _churn(
         since=config.snapshot_days[0] - timedelta(weeks=config.history_weeks),
         until=config.train_until + timedelta(weeks=config.horizon_weeks),
     )
-    _note(journal, permit, consented.snapshot_root, standing.basis.value, standing)
-    checked = line_quality.checked_lines(consented)
+    house.books.keep(permit.run, 0, read, customers=read.customers, lines=len(read.lines))
+    checked = line_quality.checked_lines(read)
     return PreparedChurn(
         course,
         config,
         customers.training_table(checked, now, config),
         customers.held_out_table(checked, now, config),
+        Source(house, read),
     )
 
 
-def _note(
-    journal: Journal, permit: Permit, root: str, basis: str, standing: Standing | None = None
-) -> None:
-    facts: dict[str, object] = {"run": permit.run, "root": root, "basis": basis}
-    if standing is not None:  # with the ledger's position it can be told later who was in it
-        facts |= {"scope": standing.scope, "position": standing.position}
-        facts |= {"assessment": standing.assessment} if standing.assessment else {}
-    journal(Kind.SNAPSHOT, facts)
+def _fewer(
+    permit: Permit, prepared: PreparedChurn, house: House, standing: Standing, number: int
+) -> PreparedChurn:
+    """Without the customers who do not stand any more; the lines of the others are not read."""
+    assert prepared.source is not None
+    read = consent.still_consented(prepared.source.read, standing)
+    house.books.keep(permit.run, number, read, customers=read.customers, lines=len(read.lines))
+    return replace(
+        prepared,
+        table=prepared.table.only(standing.lets_in),
+        held_out=prepared.held_out.only(standing.lets_in),
+        source=Source(house, read),
+    )
 
 
 def update(

@@ -34,6 +34,12 @@ class NodeSettings(BaseSettings):
     reconnect_min_s: float = Field(default=0.5, gt=0, le=60)
     reconnect_max_s: float = Field(default=60.0, ge=1, le=3600)
     renew_before_days: int = Field(default=30, ge=1, le=60, description="before expiry")
+    consent_max_age_days: int | None = Field(
+        default=None, ge=1, le=3650, description="an older yes does not stand until given again"
+    )
+    endpoint_port: int | None = Field(
+        default=None, ge=1024, le=65535, description="of the local HTTP door for shop systems"
+    )
 
 
 def read(file: Path, environ: Mapping[str, str]) -> NodeSettings:

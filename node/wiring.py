@@ -246,12 +246,14 @@ class Daemon:
         home = self._member.home
         return way.prepare(
             ticket.permit,
-            home.vault(),
             ticket.course,
             home.clock(),
-            home.journal,
-            home.cache,
-            home.consents(self._member.database).standing,
+            way.House(
+                home.vault(),
+                home.consents(self._member.database),
+                home.run_books(self._member.database),
+                home.cache,
+            ),
         )
 
     def _going(self, run: str) -> None:

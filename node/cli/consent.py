@@ -76,7 +76,7 @@ def import_answers(
     answers = desk.preview(file, timezone=timezone, wording=seen)
     counts = answers.counts()
     if not as_json:
-        say(f"{answers.name}: {len(answers.events)} answers.")
+        say(f"{answers.name}: {len(answers.rows)} answers.")
         for (scope, what), number in sorted(counts.items()):
             say(f"  {scope}: {number} {what}")
     document: dict[str, Any] = {
@@ -95,7 +95,7 @@ def import_answers(
         {"added": added, **document},
         as_json,
         lambda: [
-            f"{added} answers entered, {len(answers.events) - added} were here already.",
+            f"{added} answers entered, {len(answers.rows) - added} were here already.",
             "Next: coop-node consent status",
         ],
     )
@@ -126,26 +126,26 @@ def export(
 def status(context: typer.Context, as_json: Json = False) -> None:
     """How many customers said what, and whose purchases a run would read."""
     from node.data.line_quality import owner_report
+    from node.data.stages import Basis
 
     home, desk = _desk(context)
     vault, whole, scopes = home.vault(), desk.is_whole(), desk.status()
+    about_customers = {one.scope for one in scopes if one.basis is not Basis.NONE and whole}
     seen = {
-        one.scope: owner_report(vault, desk.standing(one.scope, home.clock()))
-        for one in scopes
-        if whole
+        scope: owner_report(vault, desk.standing(scope, home.clock()))
+        for scope in sorted(about_customers)
     }
     document = {
         "complete": whole,
         "scopes": [
             {
                 "scope": one.scope,
-                "basis": one.basis.basis,
-                "assessment": one.basis.assessment,
+                "basis": one.basis.value,
+                "assessment": one.legal.assessment,
+                "history": [asdict(legal) for legal in one.history],
                 "counts": {str(what): number for what, number in one.counts.items()},
                 "grants_without_wording": one.without_wording,
-                "customers_read": seen[one.scope][1] if whole else 0,
-                "health": seen[one.scope][0].score if whole else None,
-                "findings": [asdict(f) for f in seen[one.scope][0].findings] if whole else [],
+                **_seen(seen.get(one.scope)),
             }
             for one in scopes
         ],
@@ -165,10 +165,25 @@ def status(context: typer.Context, as_json: Json = False) -> None:
     answer(document, as_json, lines)
 
 
+def _seen(seen: tuple[QualityReport, int] | None) -> dict[str, Any]:
+    """What a run would read for one purpose; nothing where it reads no customer's lines."""
+    if seen is None:
+        return {"customers_read": 0, "health": None, "findings": []}
+    report, customers = seen
+    findings = [asdict(finding) for finding in report.findings]
+    return {"customers_read": customers, "health": report.score, "findings": findings}
+
+
 def _in_words(one: ScopeStatus, seen: tuple[QualityReport, int] | None) -> list[str]:
+    if one.basis == "no-customers":
+        said_no = sum(number for what, number in one.counts.items() if what != "granted")
+        return [
+            f"{one.scope}: sums over all your sales, nothing about a customer; what the {said_no} "
+            "customers bought who said no is left out."
+        ]
     basis = (
-        f"a legitimate interest (assessment {one.basis.assessment})"
-        if one.basis.assessment
+        f"a legitimate interest (assessment {one.legal.assessment})"
+        if one.legal.assessment
         else "consent"
     )
     read = seen[1] if seen is not None else 0

@@ -1,24 +1,29 @@
 """Consent: which rows a run may see, fixed at one instant.
 
 The demand workload reads the day, the category and the quantity of each line and nothing about
-customers, so no customer's consent is asked for. A run that reads customers' lines gets those of
-the customers who stand in its purpose, and no line of anybody else.
+customers, so no customer's consent is asked for; but a customer who objected, withdrew or is
+restricted is left out of the sums even so. A run that reads customers' lines gets those of the
+customers who stand in its purpose, and no line of anybody else.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 
 from node.data import snapshot
+from node.data.snapshot import who_is_left_out
 from node.data.stages import (
     CUSTOMER_COLUMNS,
     CUSTOMER_LINE_COLUMNS,
+    WEEKLY_COLUMNS,
     Basis,
     ConsentedLines,
     ConsentedRows,
     Standing,
 )
 from node.data.vault import Vault, WeekStart
+from protocols.audit.consent import RowBook, weekly_root
 from protocols.errors import Refused
 from protocols.permit import Gate, Permit
 
@@ -27,6 +32,7 @@ def consented_rows(
     vault: Vault,
     permit: Permit,
     now: datetime,
+    standing: Standing,
     *,
     week_start: WeekStart,
     since: date | None = None,
@@ -34,16 +40,20 @@ def consented_rows(
 ) -> ConsentedRows:
     """The weekly series that a run may see, with the root of the snapshot they come from.
 
+    Lines that name no customer count; those of customers who do not stand are left out.
+
     Args:
         vault: the member's rows.
         permit: from the gate; must open ``Gate.ADMIT`` and the columns of a weekly series.
         now: the instant at which the permit is judged.
+        standing: of the permit's purpose, read from the ledger at ``now``.
         week_start: "monday" or "sunday", from the order.
         since: first business day to read, None for all.
         until: last business day to read, None for all.
 
     Raises:
-        Refused: the permit does not open these rows, or names a customer column.
+        Refused: the permit does not open these rows, or names a customer column, or the standing
+            is for another purpose or instant.
     """
     customers = sorted(CUSTOMER_COLUMNS & set(permit.columns))
     if customers:
@@ -52,11 +62,21 @@ def consented_rows(
             clauses=("c08",),
             fix="Order the run with the columns of its workload and no other.",
         )
+    permit.require(Gate.ADMIT, now, columns=WEEKLY_COLUMNS)
+    _require_of_this_run(permit, now, standing)
     while True:
-        root = vault.data_digest()
-        weekly = vault.weekly_for_run(permit, now, week_start, since=since, until=until)
-        if vault.data_digest() == root:  # an import that committed in between: read again
-            return ConsentedRows(permit=permit, snapshot_root=root, weekly=weekly)
+        digest = vault.data_digest()
+        weekly = vault.weekly_for_run(
+            permit,
+            now,
+            week_start,
+            since=since,
+            until=until,
+            without=who_is_left_out(vault, standing),
+        )
+        if vault.data_digest() == digest:  # an import that committed in between: read again
+            root = weekly_root(bytes.fromhex(digest), bytes.fromhex(standing.root))
+            return ConsentedRows(permit, standing, digest, root.hex(), weekly)
 
 
 def consented_lines(
@@ -86,6 +106,25 @@ def consented_lines(
     """
     permit.require(Gate.ADMIT, now, columns=CUSTOMER_LINE_COLUMNS[:2])
     return _of_those_who_stand(vault, permit, now, standing, permit.columns, since, until)
+
+
+def still_consented(read: ConsentedLines, standing: Standing) -> ConsentedLines:
+    """Of lines that a run has read those of the customers who stand in a later standing too."""
+    held, lines = read.book, read.lines
+    places = [k for k, leaf in enumerate(held.leaves) if standing.lets_in_leaf(leaf)]
+    book = RowBook(
+        tuple(held.leaves[k] for k in places),
+        tuple(held.lines[k] for k in places),
+        tuple(held.digests[k] for k in places),
+    )
+    keys = lines["customer_key"].cat.categories
+    stay = {key for key in keys if standing.lets_in(key)}
+    fewer = lines[lines["customer_key"].isin(stay)].reset_index(drop=True)
+    fewer["customer_key"] = fewer["customer_key"].cat.remove_unused_categories()
+    left_out = replace(
+        read.left_out, not_standing=read.left_out.not_standing + len(lines) - len(fewer)
+    )
+    return ConsentedLines(read.permit, standing, book.root().hex(), left_out, fewer, book)
 
 
 def lines_to_score(
@@ -124,6 +163,23 @@ def _of_those_who_stand(
     since: date | None,
     until: date | None,
 ) -> ConsentedLines:
+    _require_of_this_run(permit, now, standing)
+    while True:
+        before = vault.data_digest()
+        found = snapshot.read(vault, standing, columns, since, until)
+        if vault.data_digest() == before:  # an import that committed in between: read again
+            return ConsentedLines(
+                permit=permit,
+                standing=standing,
+                snapshot_root=found.book.root().hex(),
+                book=found.book,
+                left_out=found.left_out,
+                lines=found.lines,
+            )
+
+
+def _require_of_this_run(permit: Permit, now: datetime, standing: Standing) -> None:
+    """Refused unless the ledger was read for this purpose, at this instant, with a basis."""
     if standing.scope != permit.purpose:
         raise Refused(
             f"the run is for {permit.purpose!r}, the customers were asked about "
@@ -142,14 +198,3 @@ def _of_those_who_stand(
             "is named.",
             fix=f"coop-node consent basis {standing.scope} legitimate-interest --assessment REF",
         )
-    while True:
-        before = vault.data_digest()
-        found = snapshot.read(vault, standing, columns, since, until)
-        if vault.data_digest() == before:  # an import that committed in between: read again
-            return ConsentedLines(
-                permit=permit,
-                standing=standing,
-                snapshot_root=found.root,
-                left_out=found.left_out,
-                lines=found.lines,
-            )

@@ -25,7 +25,7 @@ from protocols.permit import Gate
 from protocols.workloads import churn
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from node.data.stages import CheckedLines
 
@@ -88,6 +88,21 @@ class CustomerTable:
     def customers(self) -> int:
         """How many different customers have a row."""
         return len(_firsts(self.customer))
+
+    def only(self, lets_in: Callable[[str], bool]) -> CustomerTable:
+        """The table without the customers whose key is not let in."""
+        keep = np.array([lets_in(key) for key in self.keys], bool)
+        if keep.all():
+            return self
+        rows = keep[self.customer]
+        return CustomerTable(
+            tuple(key for key, one in zip(self.keys, keep, strict=True) if one),
+            self.inputs[rows],
+            (np.cumsum(keep) - 1)[self.customer[rows]],
+            self.snapshot[rows],
+            self.left[rows],
+            self.known,
+        )
 
 
 @dataclass(frozen=True, slots=True)

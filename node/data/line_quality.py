@@ -76,7 +76,7 @@ def checked_lines(consented: ConsentedLines) -> CheckedLines:
     amounts = consented.lines.select_dtypes("float64").to_numpy()
     if not np.isfinite(amounts).all():
         raise InputError("the customers' lines hold amounts that are not numbers.")
-    found = Snapshot(consented.snapshot_root, consented.left_out, consented.lines)
+    found = Snapshot(consented.book, consented.left_out, consented.lines)
     return CheckedLines(
         permit=consented.permit,
         standing=consented.standing,

@@ -1,7 +1,7 @@
 """The lines of the customers who stand in a scope, and the root that names exactly these lines.
 
-Root: RFC 9162 tree hash over one leaf per customer, in the order of the keys; a leaf is the
-canonical encoding of (customer key, count of lines, SHA-256 over the lines), where a line is its
+Root: that of a ``protocols.audit.consent.RowBook``: one leaf per customer, in the order of the
+customers' own leaves; over the count of lines and the SHA-256 of the lines, where a line is its
 hash (16 bytes) and its number among equals (4 bytes), in the order of the frame. A line hash
 covers everything the till printed (``schema.IDENTITY``), so the root changes exactly when a line
 or a customer comes or goes.
@@ -20,37 +20,23 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from node.data.stages import CUSTOMER_LINE_COLUMNS, LeftOut, Standing
+from node.data.stages import CUSTOMER_LINE_COLUMNS, Basis, LeftOut, Standing
 from node.data.vault import Vault
-from protocols import canonical
-from protocols.audit.merkle import EMPTY_ROOT, leaf_hash, node_hash
+from protocols.audit.consent import RowBook, leaves
 
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
 LINE_HASH_BYTES: Final = 16
-_TAG: Final = "datacoop/customer-lines/v1"
 _AMOUNTS: Final = frozenset({"net", "qty"})
-_LINES: Final = pa.schema(
-    [
-        ("code", pa.int32()),
-        ("business_date", pa.date32()),
-        ("order_ref", pa.string()),
-        ("net", pa.float64()),
-        ("qty", pa.float64()),
-        ("category_code", pa.string()),
-        ("line_hash", pa.binary()),
-        ("copy", pa.int32()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was read: the root, what was left out, and the frame of ``ConsentedLines``."""
+    """What was read: who and which lines as hashes, what was left out, and the frame."""
 
-    root: str
+    book: RowBook = field(repr=False)
     left_out: LeftOut
     lines: pd.DataFrame = field(repr=False)
 
@@ -83,19 +69,31 @@ def read(
         "until": min(until or date.max, last_readable_day(standing)),
     }
     with vault.reader() as db:
-        if db is None:
-            return Snapshot(
-                EMPTY_ROOT.hex(), LeftOut(0, 0, 0, 0), _frame(_LINES.empty_table(), [], wanted)
-            )
-        known = db.execute(
+        found = db.execute(
             "SELECT DISTINCT customer_key FROM sales_line "
             "WHERE customer_key IS NOT NULL AND business_date BETWEEN $since AND $until",
             days,
         ).fetchall()
-        keys = sorted(key for (key,) in known if standing.lets_in(key))
+        every = sorted(key for (key,) in found)
+        known = zip(every, leaves(standing.scope, map(bytes.fromhex, every)), strict=True)
+        stand = [(key, leaf) for key, leaf in known if standing.lets_in_leaf(leaf)]
+        keys = [key for key, _ in stand]
         table = _lines(db, keys, wanted, days)
         left_out = _left_out(db, days, last_readable_day(standing), table.num_rows)
-    return Snapshot(_root(table, keys), left_out, _frame(table, keys, wanted))
+    book = _book(table, [leaf for _, leaf in stand])
+    return Snapshot(book, left_out, _frame(table, keys, wanted))
+
+
+def who_is_left_out(vault: Vault, standing: Standing) -> frozenset[str]:
+    """Keys of the customers in the vault who do not stand."""
+    if standing.basis is not Basis.CONSENT and not standing.named:
+        return frozenset()
+    rows = vault.query(
+        "SELECT DISTINCT customer_key FROM sales_line WHERE customer_key IS NOT NULL"
+    )
+    keys = [key for (key,) in rows]
+    known = zip(keys, leaves(standing.scope, map(bytes.fromhex, keys)), strict=True)
+    return frozenset(key for key, leaf in known if not standing.lets_in_leaf(leaf))
 
 
 def _lines(
@@ -131,19 +129,20 @@ def _left_out(
     return LeftOut(lines, without, lines - without - kept, future)
 
 
-# --- the root ----------------------------------------------------------------------------------
+# --- the book ----------------------------------------------------------------------------------
 
 
-def _root(table: pa.Table, keys: Sequence[str]) -> str:
-    """Root over the customers of a sorted table, 64 hex digits."""
+def _book(table: pa.Table, known: Sequence[bytes]) -> RowBook:
+    """One record for each customer of a sorted table; ``known``: leaf by code."""
     lines = _line_digests(table)
-    bounds = np.searchsorted(table["code"].to_numpy(), np.arange(len(keys) + 1))
-    leaves = []
-    for place, key in enumerate(keys):
-        mine = lines[bounds[place] : bounds[place + 1]]
-        digest = hashlib.sha256(mine.data).digest()
-        leaves.append(leaf_hash(canonical.encode(_TAG, key, len(mine), digest)))
-    return tree_hash(leaves).hex()
+    bounds = np.searchsorted(table["code"].to_numpy(), np.arange(len(known) + 1))
+    order = sorted(range(len(known)), key=known.__getitem__)
+    mine = [lines[bounds[code] : bounds[code + 1]] for code in order]
+    return RowBook(
+        tuple(known[code] for code in order),
+        tuple(map(len, mine)),
+        tuple(hashlib.sha256(one.data).digest() for one in mine),
+    )
 
 
 def _line_digests(table: pa.Table) -> npt.NDArray[np.uint8]:
@@ -155,15 +154,6 @@ def _line_digests(table: pa.Table) -> npt.NDArray[np.uint8]:
     copies = table["copy"].to_numpy().astype("<u4")
     out[:, LINE_HASH_BYTES:] = copies.view(np.uint8).reshape(-1, 4)
     return out
-
-
-def tree_hash(leaves: Sequence[bytes]) -> bytes:
-    """RFC 9162 root of leaf hashes, level by level: an odd one moves up as it is."""
-    level = list(leaves)
-    while len(level) > 1:
-        pairs = [node_hash(a, b) for a, b in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + level[len(pairs) * 2 :]
-    return level[0] if level else EMPTY_ROOT
 
 
 # --- the frame ---------------------------------------------------------------------------------

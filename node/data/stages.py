@@ -14,11 +14,13 @@ Customers' lines go the same way beside it, and only of those who stand in the p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from protocols.audit.consent import RowBook, leaf, tree_hash
 from protocols.permit import Permit
 
 if TYPE_CHECKING:
@@ -45,25 +47,30 @@ CUSTOMER_LINE_COLUMNS: Final[tuple[str, ...]] = (
 
 
 class Basis(StrEnum):
-    """Why customers' lines may be read for a purpose (GDPR art. 6(1)(a) and (f))."""
+    """Why lines may be read for a purpose (GDPR art. 6(1)(a) and (f))."""
 
     CONSENT = "consent"
     LEGITIMATE_INTEREST = "legitimate-interest"
+    NONE = "no-customers"  # nothing about a customer is read; who objected is left out even so
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
     """Who stands in one scope at one instant, as the shell read it from the consent ledger.
 
+    Made by ``Standing.of``; customers are known by their leaves (``protocols.audit.consent``).
+
     Args:
         scope: the purpose, for example ``train:churn``.
-        basis: with consent nobody stands but ``named``; with a legitimate interest everybody
-            stands but ``named``, who objected, withdrew or restricted.
-        assessment: reference of the legitimate-interest assessment; empty with consent.
+        basis: with consent nobody stands but ``named``; with any other everybody stands but
+            ``named``, who objected, withdrew or restricted.
+        assessment: reference of the legitimate-interest assessment; empty with any other basis.
         at: the instant of reading the ledger, UTC.
         position: number of the last event in the ledger then; with it the same standing can be
             found again.
-        named: customer keys (64 hex digits).
+        named: leaves, 32 bytes each.
+        root: of the tree over ``named`` in ascending order, 64 hex digits.
+        oldest: with consent, the instant before which a yes does not count; None for none.
     """
 
     scope: str
@@ -71,11 +78,37 @@ class Standing:
     assessment: str
     at: datetime
     position: int
-    named: frozenset[str] = field(repr=False)
+    named: frozenset[bytes] = field(repr=False)
+    root: str
+    oldest: datetime | None = None
+
+    @classmethod
+    def of(
+        cls,
+        scope: str,
+        basis: Basis,
+        assessment: str,
+        at: datetime,
+        position: int,
+        ordered: Sequence[bytes],
+        oldest: datetime | None = None,
+    ) -> Standing:
+        """With the root over ``ordered``: the leaves of ``named``, ascending."""
+        root = tree_hash(ordered).hex()
+        return cls(scope, basis, assessment, at, position, frozenset(ordered), root, oldest)
+
+    @property
+    def count(self) -> int:
+        """How many leaves the tree has."""
+        return len(self.named)
 
     def lets_in(self, customer_key: str) -> bool:
-        """Whether this customer's lines may be read."""
-        return (customer_key in self.named) is (self.basis is Basis.CONSENT)
+        """Whether this customer's lines may be read; key of 64 hex digits."""
+        return self.lets_in_leaf(leaf(self.scope, customer_key))
+
+    def lets_in_leaf(self, leaf: bytes) -> bool:
+        """The same of a customer known by its leaf."""
+        return (leaf in self.named) is (self.basis is Basis.CONSENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +128,14 @@ class RawRows:
 class ConsentedRows:
     """Weekly series that a run may see, with the permit that opened them.
 
-    ``snapshot_root`` is the vault's digest (64 hex digits) at the instant of reading; it goes to
-    the journal. ``weekly`` has the columns category_code, week_start, units, lines.
+    ``vault_digest`` (64 hex digits) names all rows of the vault at the instant of reading,
+    ``snapshot_root`` those without the customers whom ``standing`` leaves out; both go to the
+    journal. ``weekly`` has the columns category_code, week_start, units, lines.
     """
 
     permit: Permit
+    standing: Standing
+    vault_digest: str
     snapshot_root: str
     weekly: pd.DataFrame = field(repr=False)
 
@@ -139,7 +175,8 @@ class ConsentedLines:
     customer and day: customer_key (category: the keys that have lines, sorted), business_date
     (datetime64[s]), order_ref (category; null where the till printed no receipt number), net and
     qty (float64), category_code (category; null where there is none). ``snapshot_root`` (64 hex
-    digits) is a Merkle root over (customer key, line digests); it goes to the journal.
+    digits) is the root of ``book``, which has hashes of who was read and of which lines; it goes
+    to the journal.
     """
 
     permit: Permit
@@ -147,6 +184,7 @@ class ConsentedLines:
     snapshot_root: str
     left_out: LeftOut
     lines: pd.DataFrame = field(repr=False)
+    book: RowBook = field(repr=False)
 
     @property
     def customers(self) -> int:

@@ -379,8 +379,10 @@ class Participant:
         )
 
     def _masked(self, member: MemberMachine, number: int) -> Any:
-        prepared, course, entropy = self.ready(), self.ticket.course, self._tools.entropy
-        permit = self.ticket.permit
+        course, entropy, permit = self.ticket.course, self._tools.entropy, self.ticket.permit
+        # whoever of the customers said no since the round before is not in this one
+        prepared = way.again(permit, self.ready(), number, self._tools.clock())
+        self._prepared = prepared
         if course.task(number) == "train":
             me, now = self._tools.member, self._tools.clock()
             bounded = way.update(permit, prepared, self._trace.state, number, me, entropy, now)

@@ -6,13 +6,10 @@ names its assessment and leaves out everybody who objected.
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,8 +18,9 @@ from node.data.stages import Basis, Standing
 from node.data.values import customer_key
 from node.policy.consent_file import COLUMNS, KEYED, WORDING, Answers, Reading
 from node.policy.consent_file import read as read_file
-from node.store.consents import Consents, Event, LegalBasis, State
+from node.store.consents import Consents, Event, LegalBasis, State, stored
 from node.store.database import Database
+from protocols.audit.consent import leaf
 from protocols.errors import Code, InputError, Refused
 
 Journal = Callable[[str, Mapping[str, object]], None]
@@ -36,15 +34,18 @@ class ScopeStatus:
 
     Args:
         scope: the purpose.
-        basis: why lines may be read.
+        legal: what was decided about why lines may be read.
+        basis: what that means here: ``Basis.NONE`` where no customer's lines are read.
         counts: customers by the state that counts for each.
         without_wording: grants that do not say which text the customer saw.
     """
 
     scope: str
-    basis: LegalBasis
+    legal: LegalBasis
+    basis: Basis
     counts: Mapping[State, int]
     without_wording: int
+    history: tuple[LegalBasis, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +55,14 @@ class ConsentDesk:
     Args:
         database: the node's.
         secret: this member's own, for customer keys.
-        scopes: purposes of the installed workloads that read customers' lines.
+        scopes: purposes of the installed workloads that read customers' lines; all off until a
+            customer says yes.
         journal: appends one entry (kind, facts); counts only, never who.
         clock: aware UTC time.
         restored_at: when the keys came back from a backup, or None.
-        others: purposes that read no customer's lines, for which a legal basis may be recorded.
+        others: purposes of which some read no customer's lines: a customer who says no is left
+            out of their sums even so, and a legal basis may be recorded.
+        max_age_days: a yes that is older does not stand until it is given again; None: for ever.
     """
 
     database: Database
@@ -68,6 +72,12 @@ class ConsentDesk:
     clock: Callable[[], datetime]
     restored_at: datetime | None = None
     others: frozenset[str] = frozenset()
+    max_age_days: int | None = None
+
+    @property
+    def purposes(self) -> frozenset[str]:
+        """Every purpose about which a customer can say something here."""
+        return self.scopes | self.others
 
     # --- entering ---------------------------------------------------------------------------
 
@@ -84,7 +94,7 @@ class ConsentDesk:
         """
         return read_file(
             path,
-            Reading(self.secret, self.scopes, _zone(timezone), self.clock(), wording),
+            Reading(self.secret, self.purposes, _zone(timezone), self.clock(), wording),
         )
 
     def record(self, answers: Answers) -> int:
@@ -92,8 +102,8 @@ class ConsentDesk:
         now = self.clock()
         with self.database.write() as connection:
             ledger = Consents(connection)
-            added = ledger.add(answers.events, now)
-            ledger.note_import(answers.sha256, len(answers.events), added, now)
+            added = ledger.add_rows(answers.rows, now)
+            ledger.note_import(answers.sha256, len(answers.rows), added, now)
             position = ledger.position()
         self.journal("consent", {"file": answers.sha256, "events": added, "position": position})
         return added
@@ -120,9 +130,9 @@ class ConsentDesk:
         now = self.clock()
         with self.database.write() as connection:
             ledger = Consents(connection)
-            before = ledger.last_instant(key, scope)
+            before = ledger.newest(scope, leaf(scope, key))
             # never earlier than what was said before, even if a clock was set back
-            at = now if before is None else max(now, before)
+            at = now if before is None else max(now, before.at)
             added = ledger.add([Event(key, scope, state, at, "", BY_HAND)], now)
             position = ledger.position()
         facts = {"scope": scope, "state": state.value, "events": added, "position": position}
@@ -136,8 +146,7 @@ class ConsentDesk:
             InputError: a legitimate interest without the reference of its assessment, or consent
                 with one, or no such purpose.
         """
-        if scope not in self.others:
-            self._require_scope(scope)
+        self._require_scope(scope)
         if basis is Basis.LEGITIMATE_INTEREST and not _REFERENCE.fullmatch(assessment):
             raise InputError(
                 "a legitimate interest needs an assessment: a short reference without blanks.",
@@ -158,16 +167,45 @@ class ConsentDesk:
 
         Raises:
             Refused: the node came back from a backup and answers given since are unknown.
+            LocalError: the newest answers are not those of the ledger.
         """
         with self.database.read() as connection:
             ledger = Consents(connection)
-            self._require_whole(ledger)
-            legal, position = ledger.basis(scope), ledger.position()
-            latest = ledger.latest(scope, position)
-        basis = Basis(legal.basis)
-        granted = basis is Basis.CONSENT
-        named = frozenset(k for k, s in latest.items() if (s is State.GRANTED) is granted)
-        return Standing(scope, basis, legal.assessment, now, position, named)
+            legal, basis = self._basis(ledger, scope)
+            position = ledger.position()
+            if basis is not Basis.NONE or position:  # a shop that never asked has nothing to lose
+                self._require_whole(ledger)
+            granted = basis is Basis.CONSENT
+            oldest = self._oldest(now) if granted else None
+            text = stored(oldest) if oldest is not None else ""
+            ordered = ledger.standing(scope, granted=granted, oldest=text)
+        return Standing.of(scope, basis, legal.assessment, now, position, ordered, oldest)
+
+    def holds(self, standing: Standing, now: datetime) -> bool:
+        """Whether a standing would be read the same now; asks for one number, not for customers."""
+        with self.database.read() as connection:
+            ledger = Consents(connection)
+            legal, basis = self._basis(ledger, standing.scope)
+            position = ledger.position()
+        oldest = self._oldest(now) if basis is Basis.CONSENT else None
+        return (position, basis, legal.assessment, oldest) == (
+            standing.position,
+            standing.basis,
+            standing.assessment,
+            standing.oldest,
+        )
+
+    def _basis(self, ledger: Consents, scope: str) -> tuple[LegalBasis, Basis]:
+        legal = ledger.basis(scope)
+        undecided = legal.at is None and scope not in self.scopes
+        return legal, Basis.NONE if undecided else Basis(legal.basis)
+
+    def _oldest(self, now: datetime) -> datetime | None:
+        if self.max_age_days is None:
+            return None
+        # whole days, so that who stands does not change with every second
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return day - timedelta(days=self.max_age_days)
 
     def status(self) -> tuple[ScopeStatus, ...]:
         """Every purpose of this node, by name."""
@@ -177,31 +215,52 @@ class ConsentDesk:
                 ScopeStatus(
                     scope,
                     ledger.basis(scope),
-                    Counter(ledger.latest(scope).values()),
+                    self._basis(ledger, scope)[1],
+                    ledger.counts(scope),
                     ledger.without_wording(scope),
+                    ledger.bases(scope),
                 )
-                for scope in sorted(self.scopes | set(ledger.scopes()))
+                for scope in sorted(self.purposes | set(ledger.scopes()))
             )
+
+    def verify(self) -> int:
+        """Hold what counts now against every event; how many events there are.
+
+        Raises:
+            LocalError: something differs.
+        """
+        with self.database.read() as connection:
+            return Consents(connection).verify()
 
     def export(self) -> Iterator[str]:
         """The whole ledger as lines of CSV, without line ends; ``preview`` reads it again."""
-        header = (KEYED, *COLUMNS[1:], WORDING, "recorded_at")
-        yield ",".join(header)
+        yield ",".join((KEYED, *COLUMNS[1:], WORDING, "recorded_at"))
         with self.database.read() as connection:
-            for event, recorded_at in Consents(connection).events():
-                row = io.StringIO()
-                csv.writer(row, lineterminator="").writerow(
-                    (
-                        event.customer_key,
-                        event.scope,
-                        event.state.value,
-                        event.at.isoformat(),
-                        event.source,
-                        event.wording,
-                        recorded_at.isoformat(),
-                    )
-                )
-                yield row.getvalue()
+            for key, *cells in Consents(connection).rows():  # no cell holds a comma or a quote
+                yield ",".join((key.hex(), *cells))
+
+    # --- erasure ----------------------------------------------------------------------------
+
+    def forget(self, customer_key: str, tombstone: bytes) -> int:
+        """Put a tombstone where a person's key stood in the ledger; every yes ends.
+
+        The leaves of the person stay in the ledger and in what runs have read: hashes under
+        which it can be verified later, and under which older files do not bring the person back.
+
+        Args:
+            customer_key: 64 hex digits.
+            tombstone: 32 random bytes.
+
+        Returns:
+            How many events had the key; none of them has it any more.
+        """
+        now = self.clock()
+        with self.database.write() as connection:
+            changed = Consents(connection).forget(customer_key, tombstone, self.purposes, now)
+            position = Consents(connection).position()
+        self.database.empty_log()  # the old pages, out of the write-ahead log too
+        self.journal("consent", {"what": "forgotten", "events": changed, "position": position})
+        return changed
 
     def is_whole(self) -> bool:
         """Whether every answer is known: False after a restore until a file was imported."""
@@ -224,10 +283,10 @@ class ConsentDesk:
             )
 
     def _require_scope(self, scope: str) -> None:
-        if scope not in self.scopes:
-            known = ", ".join(sorted(self.scopes)) or "none"
+        if scope not in self.purposes:
+            known = ", ".join(sorted(self.purposes)) or "none"
             raise InputError(
-                f"{scope[:40]!r} is not a purpose for which this node reads customers' lines.",
+                f"{scope[:40]!r} is not a purpose of this node.",
                 where="scope",
                 fix=f"Purposes here: {known}.",
             )

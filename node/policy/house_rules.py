@@ -32,11 +32,22 @@ EXAMPLE = """\
 # max_epsilon = 2.0                  # privacy spent with each run, over the period of its budget
 # countries = ["FR", "DE"]           # where the coordinator may run
 # max_uses_per_day = 20              # of one result on this node
+# consent_max_age_days = 730         # a customer's yes counts for so long, then ask again
 """
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_:.-]{0,127}")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _COUNTS = ("min_cohort", "min_colluders", "max_rounds", "max_runs", "max_uses_per_day")
-KEYS = ("purposes", "columns_never", "hours_utc", "approval", "max_epsilon", "countries", *_COUNTS)
+_DAYS = "consent_max_age_days"
+KEYS = (
+    "purposes",
+    "columns_never",
+    "hours_utc",
+    "approval",
+    "max_epsilon",
+    "countries",
+    _DAYS,
+    *_COUNTS,
+)
 
 
 def load(file: Path) -> HouseRules:
@@ -111,6 +122,7 @@ class _Reader:
             max_epsilon=self._epsilon(),
             countries=self._countries(),
             max_uses_per_day=self._count("max_uses_per_day"),
+            consent_max_age_days=self._days(),
         )
 
     def _names(self, key: str) -> frozenset[str] | None:
@@ -143,6 +155,12 @@ class _Reader:
         value = self._values[key]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 1_000_000:
             raise self._bad(key, "a whole number from 0 to 1000000 is expected", "")
+        return value
+
+    def _days(self) -> int | None:
+        value = self._count(_DAYS)
+        if value is not None and not 1 <= value <= 3650:
+            raise self._bad(_DAYS, "a whole number of days from 1 to 3650 is expected", "")
         return value
 
     def _epsilon(self) -> float | None:

@@ -6,24 +6,58 @@ files were imported. Of two events of one instant the one that forbids counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import Connection, func, insert, select, text
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, func, insert, select
 
 from node.store.schema import consent_events, consent_imports, legal_bases
+from protocols.audit.consent import leaf as leaf_of
+from protocols.audit.consent import leaves
+from protocols.errors import Code, InputError, LocalError
 
-_BATCH = 10_000
-_LATEST = """
-SELECT customer_key, state FROM (
-    SELECT customer_key, state, row_number() OVER (
-        PARTITION BY customer_key ORDER BY at DESC, state = 'granted', seq DESC
-    ) AS place FROM consent_events WHERE scope = :scope AND seq <= :position
-) WHERE place = 1
+# customer key (32 bytes), scope, state, at, wording, source, as they are stored
+Row = tuple[bytes, str, str, str, str, str]
+
+_BATCH = 50_000
+_ADD = """
+INSERT INTO consent_events (customer_key, scope, state, at, wording, source, recorded_at, leaf)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
+# of one instant the answer that forbids counts, and of two such the one that was learned last
+_BY_WEIGHT = "at DESC, state = 'granted', seq DESC"
+_KEEP_NEWEST = """
+INSERT INTO consent_now (scope, leaf, state, at, seq)
+SELECT scope, leaf, state, at, seq FROM consent_events WHERE seq > ? ORDER BY scope, leaf
+ON CONFLICT (scope, leaf) DO UPDATE
+SET state = excluded.state, at = excluded.at, seq = excluded.seq
+WHERE excluded.at > at OR (excluded.at = at AND (
+    (excluded.state = 'granted') < (state = 'granted')
+    OR ((excluded.state = 'granted') = (state = 'granted') AND excluded.seq > seq)
+))
+"""
+_NEWEST = f"""
+SELECT scope, leaf, state, at, seq FROM (
+    SELECT scope, leaf, state, at, seq, row_number() OVER (
+        PARTITION BY scope, leaf ORDER BY {_BY_WEIGHT}
+    ) AS place FROM consent_events
+) WHERE place = 1
+"""  # noqa: S608
+_LATEST = f"""
+SELECT leaf, state, at FROM (
+    SELECT leaf, state, at, row_number() OVER (
+        PARTITION BY leaf ORDER BY {_BY_WEIGHT}
+    ) AS place FROM consent_events WHERE scope = ? AND seq <= ?
+) WHERE place = 1
+"""  # noqa: S608
+_NOW = "SELECT scope, leaf, state, at, seq FROM consent_now"
+_ONE = f"""
+SELECT state, at FROM consent_events WHERE scope = ? AND customer_key = ? AND seq <= ?
+ORDER BY {_BY_WEIGHT} LIMIT 1
+"""  # noqa: S608
 
 
 class State(StrEnum):
@@ -68,71 +102,204 @@ class LegalBasis:
 NOTHING_DECIDED = LegalBasis("consent", "", None)
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The answer of one customer about one scope that counts."""
+
+    state: State
+    at: datetime
+
+
 class Consents:
-    """Events, imports and legal bases; nothing here changes a row."""
+    """Events, imports and legal bases; nothing here changes a row, but ``forget``."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def add(self, events: Sequence[Event], recorded_at: datetime) -> int:
-        """Append what is not in the ledger yet; returns how many events that was."""
-        before = self._count()
-        statement = upsert(consent_events).on_conflict_do_nothing()
-        for first in range(0, len(events), _BATCH):
-            self._connection.execute(
-                statement,
-                [
-                    {
-                        "customer_key": bytes.fromhex(event.customer_key),
-                        "scope": event.scope,
-                        "state": event.state.value,
-                        "at": event.at,
-                        "wording": event.wording,
-                        "source": event.source,
-                        "recorded_at": recorded_at,
-                    }
-                    for event in events[first : first + _BATCH]
-                ],
-            )
-        return self._count() - before
+    # --- adding -----------------------------------------------------------------------------
 
-    def _count(self) -> int:
-        return int(
-            self._connection.execute(select(func.count()).select_from(consent_events)).scalar_one()
+    def add(self, events: Iterable[Event], recorded_at: datetime) -> int:
+        """Append what is not in the ledger yet; returns how many events that was."""
+        rows = [
+            (
+                bytes.fromhex(event.customer_key),
+                event.scope,
+                event.state.value,
+                stored(event.at),
+                event.wording,
+                event.source,
+            )
+            for event in events
+        ]
+        return self.add_rows(rows, recorded_at)
+
+    def add_rows(self, rows: Sequence[Row], recorded_at: datetime) -> int:
+        """``add`` for many: the events as they are stored, without an object for each.
+
+        What is said of an erased person from before the erasure stays out.
+        """
+        raw, before, at = self._raw(), self.position(), stored(recorded_at)
+        gone = self._forgotten()
+        added = 0
+        for first in range(0, len(rows), _BATCH):
+            batch = rows[first : first + _BATCH]
+            full = [
+                (*row, at, leaf)
+                for row, leaf in zip(batch, _leaves(batch), strict=True)
+                if not gone or row[3] > gone.get((row[1], leaf), "")
+            ]
+            added += raw.executemany(_ADD, full).rowcount if full else 0
+        raw.execute(_KEEP_NEWEST, (before,))
+        raw.execute("UPDATE consent_head SET position = ?", (self.position(),))
+        return added
+
+    def forget(
+        self, customer_key: str, tombstone: bytes, scopes: Iterable[str], at: datetime
+    ) -> int:
+        """Put a tombstone where a person's key stood; the only change that the ledger allows.
+
+        A yes ends here, in every scope. What is said of the person in older files stays out from
+        now on. The leaves stay, so that what runs have read can still be verified.
+
+        Args:
+            customer_key: 64 hex digits.
+            tombstone: 32 bytes, random, never used before.
+            scopes: purposes of this node; those that the person spoke about count in any case.
+            at: the instant of the erasure.
+
+        Returns:
+            How many events there were.
+        """
+        raw, key = self._raw(), bytes.fromhex(customer_key)
+        if len(tombstone) != 32 or tombstone == key:
+            raise InputError("a tombstone is 32 bytes of its own.")
+        spoken = raw.execute(
+            "SELECT DISTINCT scope FROM consent_events WHERE customer_key = ?", (key,)
+        ).fetchall()
+        wanted = sorted({*scopes, *(scope for (scope,) in spoken)})
+        ended = []
+        for scope in wanted:
+            newest = self.newest(scope, leaf_of(scope, customer_key))
+            if newest is not None and newest.state is State.GRANTED:
+                moment = max(at, newest.at)
+                ended.append(Event(customer_key, scope, State.WITHDRAWN, moment, "", "erasure"))
+        self.add(ended, at)
+        raw.executemany(
+            "INSERT INTO consent_forgotten (scope, leaf, at, tombstone) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            [(one, leaf_of(one, customer_key), stored(at), tombstone) for one in wanted],
         )
+        raw.execute("INSERT INTO consent_forgetting VALUES (?, ?)", (key, tombstone))
+        changed = raw.execute(
+            "UPDATE consent_events SET customer_key = ? WHERE customer_key = ?", (tombstone, key)
+        ).rowcount
+        raw.execute("DELETE FROM consent_forgetting")
+        return changed
+
+    # --- reading ----------------------------------------------------------------------------
 
     def position(self) -> int:
         """Number of the last event; numbers rise, with gaps; 0 in an empty ledger."""
-        found = self._connection.execute(select(func.max(consent_events.c.seq))).scalar_one()
+        (found,) = self._raw().execute("SELECT max(seq) FROM consent_events").fetchone()
         return int(found or 0)
 
-    def latest(self, scope: str, position: int | None = None) -> dict[str, State]:
-        """The state that counts of every customer who said something about a purpose.
+    def standing(self, scope: str, *, granted: bool, oldest: str = "") -> list[bytes]:
+        """Leaves of those who stand, or of those who do not, ascending; from the newest answers.
 
         Args:
             scope: the purpose.
-            position: number of the last event to look at; None for all.
-        """
-        limit = self.position() if position is None else position
-        rows = self._connection.execute(text(_LATEST), {"scope": scope, "position": limit})
-        states = {state.value: state for state in State}
-        return {key.hex(): states[state] for key, state in rows}
+            granted: those who said yes, or those who said no.
+            oldest: stored instant; a yes from before does not count.
 
-    def last_instant(self, customer_key: str, scope: str) -> datetime | None:
-        """When a customer spoke last about a purpose."""
-        found = self._connection.execute(
-            select(func.max(consent_events.c.at)).where(
-                consent_events.c.customer_key == bytes.fromhex(customer_key),
-                consent_events.c.scope == scope,
+        Raises:
+            LocalError: the newest answers are not those of the ledger.
+        """
+        self.require_current()
+        sign = "=" if granted else "!="
+        rows = self._raw().execute(
+            f"SELECT leaf FROM consent_now WHERE scope = ? AND state {sign} 'granted' "  # noqa: S608
+            "AND at >= ? ORDER BY leaf",
+            (scope, oldest if granted else ""),
+        )
+        return [leaf for (leaf,) in rows.fetchall()]
+
+    def standing_at(
+        self, scope: str, position: int, *, granted: bool, oldest: str = ""
+    ) -> list[bytes]:
+        """``standing`` as it was at a position of the ledger, from the events themselves."""
+        rows = self._raw().execute(_LATEST, (scope, position))
+        yes, limit = State.GRANTED.value, oldest if granted else ""
+        found = [leaf for leaf, state, at in rows if (state == yes) is granted and at >= limit]
+        return sorted(found)
+
+    def require_current(self) -> None:
+        """LocalError unless the newest answers were made up to the last event."""
+        (made,) = self._raw().execute("SELECT position FROM consent_head").fetchone()
+        if made != self.position():
+            raise LocalError(
+                "what customers said last does not agree with the ledger.",
+                code=Code.TAMPERED,
+                fix="coop-node consent verify says what differs; restore a backup.",
             )
-        ).scalar_one()
-        return found if isinstance(found, datetime) else None
+
+    def verify(self) -> int:
+        """Hold every leaf and every newest answer against the events; how many events there are.
+
+        Raises:
+            LocalError: something differs; says how much.
+        """
+        self.require_current()
+        raw = self._raw()
+        gone = {bytes(row[0]) for row in raw.execute("SELECT tombstone FROM consent_forgotten")}
+        events = wrong = 0
+        rows = raw.execute("SELECT customer_key, scope, leaf FROM consent_events")
+        while batch := rows.fetchmany(_BATCH):
+            events += len(batch)
+            made = _leaves(batch)
+            wrong += sum(
+                leaf != row[2] and row[0] not in gone for leaf, row in zip(made, batch, strict=True)
+            )
+        differ = sum(
+            raw.execute(f"SELECT count(*) FROM ({one} EXCEPT {two})").fetchone()[0]  # noqa: S608
+            for one, two in ((_NEWEST, _NOW), (_NOW, _NEWEST))
+        )
+        if wrong or differ:
+            raise LocalError(
+                f"{wrong} of {events} events have another leaf than their customer, and {differ} "
+                "newest answers are not those of the events.",
+                code=Code.TAMPERED,
+                fix="Restore your newest backup: coop-node --home NEW restore FILE",
+            )
+        return events
+
+    def counts(self, scope: str) -> dict[State, int]:
+        """Customers by the answer that counts."""
+        self.require_current()
+        rows = self._raw().execute(
+            "SELECT state, count(*) FROM consent_now WHERE scope = ? GROUP BY state", (scope,)
+        )
+        return {State(state): count for state, count in rows}
+
+    def newest(self, scope: str, leaf: bytes) -> Newest | None:
+        """The answer of one customer (by leaf) that counts."""
+        row = (
+            self._raw()
+            .execute(
+                "SELECT state, at FROM consent_now WHERE scope = ? AND leaf = ?", (scope, leaf)
+            )
+            .fetchone()
+        )
+        return None if row is None else Newest(State(row[0]), _instant(row[1]))
+
+    def newest_at(self, scope: str, customer_key: str, position: int) -> Newest | None:
+        """The answer of one customer that counted at a position of the ledger."""
+        values = (scope, bytes.fromhex(customer_key), position)
+        row = self._raw().execute(_ONE, values).fetchone()
+        return None if row is None else Newest(State(row[0]), _instant(row[1]))
 
     def scopes(self) -> tuple[str, ...]:
         """Purposes about which anybody said anything, by name."""
-        rows = self._connection.execute(
-            select(consent_events.c.scope).distinct().order_by(consent_events.c.scope)
-        )
+        rows = self._raw().execute("SELECT DISTINCT scope FROM consent_now ORDER BY scope")
         return tuple(str(row[0]) for row in rows)
 
     def without_wording(self, scope: str) -> int:
@@ -149,13 +316,40 @@ class Consents:
             ).scalar_one()
         )
 
-    def events(self) -> Iterator[tuple[Event, datetime]]:
-        """Every event with the instant at which it was recorded, in the order of the ledger."""
-        for row in self._connection.execute(select(consent_events).order_by(consent_events.c.seq)):
+    def events(self, customer_key: str | None = None) -> Iterator[tuple[Event, datetime]]:
+        """Every event, or those of one customer, with the instant at which it was recorded.
+
+        In the order of the ledger. An erased person stands under a tombstone.
+        """
+        query = select(consent_events).order_by(consent_events.c.seq)
+        if customer_key is not None:
+            query = query.where(consent_events.c.customer_key == bytes.fromhex(customer_key))
+        for row in self._connection.execute(query):
             event = Event(
                 row.customer_key.hex(), row.scope, State(row.state), row.at, row.wording, row.source
             )
             yield event, row.recorded_at
+
+    def rows(self) -> Iterator[tuple[bytes, str, str, str, str, str, str]]:
+        """Every event as it is stored, with the instant of recording; quick."""
+        found = self._raw().execute(
+            "SELECT customer_key, scope, state, at, source, wording, recorded_at "
+            "FROM consent_events ORDER BY seq"
+        )
+        while batch := found.fetchmany(_BATCH):
+            yield from batch
+
+    def _forgotten(self) -> dict[tuple[str, bytes], str]:
+        rows = self._raw().execute(
+            "SELECT scope, leaf, max(at) FROM consent_forgotten GROUP BY 1, 2"
+        )
+        return {(scope, leaf): at for scope, leaf, at in rows}
+
+    def _raw(self) -> sqlite3.Connection:
+        """SQLite's own connection, inside the transaction: rows without an object for each."""
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        return driver
 
     def note_import(self, file: str, lines: int, added: int, at: datetime) -> None:
         """Remember that a file (SHA-256, 64 hex digits) was taken in."""
@@ -183,3 +377,34 @@ class Consents:
             .limit(1)
         ).first()
         return NOTHING_DECIDED if row is None else LegalBasis(row.basis, row.assessment, row.at)
+
+    def bases(self, scope: str) -> tuple[LegalBasis, ...]:
+        """Every legal basis that a purpose ever had, oldest first."""
+        rows = self._connection.execute(
+            select(legal_bases).where(legal_bases.c.scope == scope).order_by(legal_bases.c.seq)
+        )
+        return tuple(LegalBasis(row.basis, row.assessment, row.at) for row in rows)
+
+
+def stored(at: datetime) -> str:
+    """An aware instant as the ledger stores it; such texts sort as the instants do."""
+    if at.tzinfo is None:
+        raise ValueError("a moment without a time zone cannot be stored")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _instant(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def _leaves(rows: Sequence[tuple[bytes, str, *tuple[object, ...]]]) -> list[bytes]:
+    """Leaves of (customer key, scope, ...) rows, in their order."""
+    scopes = {row[1] for row in rows}
+    if len(scopes) == 1:
+        return leaves(scopes.pop(), [row[0] for row in rows])
+    found: list[bytes] = [b""] * len(rows)
+    for scope in scopes:
+        places = [k for k, row in enumerate(rows) if row[1] == scope]
+        for place, leaf in zip(places, leaves(scope, [rows[k][0] for k in places]), strict=True):
+            found[place] = leaf
+    return found

@@ -23,7 +23,14 @@ from protocols.errors import Code, LocalError
 # compared with this list so that alembic (0.8 s to import) is loaded only when there is work.
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 BUSY_TIMEOUT_S = 15.0
-APPEND_ONLY = ("consent_events", "consent_imports", "legal_bases", "notices")
+APPEND_ONLY = (
+    "consent_events",
+    "consent_imports",
+    "consent_forgotten",
+    "legal_bases",
+    "notices",
+    "run_snapshots",
+)
 _RESTORE = (
     "Stop the node and restore your newest backup into an empty folder: "
     "coop-node --home NEW restore FILE (RUNBOOK.md). Keep the damaged folder."
@@ -110,6 +117,26 @@ class Database:
         """One consistent view; never waits for a writer."""
         with _translated(self.path), self._engine.begin() as connection:
             yield connection
+
+    def empty_log(self) -> None:
+        """Bring the write-ahead log into the file and empty it: what was erased is on no page.
+
+        Raises:
+            LocalError: another process reads or writes all the time.
+        """
+        with _translated(self.path):
+            raw = self._engine.raw_connection()
+            try:
+                ((busy, *_),) = raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                raw.close()
+        if busy:
+            raise LocalError(
+                "another process is using the database.",
+                code=Code.UNAVAILABLE,
+                where=str(self.path),
+                fix="Try again; if it lasts, stop the node first.",
+            )
 
     @property
     def revision(self) -> str:

@@ -219,10 +219,87 @@ consent_events = Table(
     Column("wording", String(64), nullable=False),
     Column("source", String(64), nullable=False),
     Column("recorded_at", Utc, nullable=False),
+    # of (scope, customer key); stays when the key is replaced because the person was erased
+    Column("leaf", LargeBinary(32), nullable=False),
     CheckConstraint("state IN ('granted','withdrawn','objected','restricted')", name="state"),
     CheckConstraint("length(customer_key) = 32", name="key"),
+    CheckConstraint("length(leaf) = 32", name="leaf"),
     UniqueConstraint("customer_key", "scope", "at", "state"),
     sqlite_autoincrement=True,
+)
+
+# The newest answer of each customer and scope, kept in the transaction of each event, in the order
+# of the leaves of a consent tree. It can be made again from ``consent_events`` at any time.
+consent_now = Table(
+    "consent_now",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("leaf", LargeBinary(32), primary_key=True),
+    Column("state", String(10), nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("seq", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# One row: up to which event ``consent_now`` is made.
+consent_head = Table(
+    "consent_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("position", Integer, nullable=False),
+    CheckConstraint("id = 1", name="one"),
+)
+
+# Who was erased: by leaf, what is said of them in older files stays out; rows are only added.
+consent_forgotten = Table(
+    "consent_forgotten",
+    metadata,
+    Column("scope", String(64), primary_key=True),
+    Column("leaf", LargeBinary(32), primary_key=True),
+    Column("at", Utc, primary_key=True),
+    Column("tombstone", LargeBinary(32), nullable=False),
+    CheckConstraint("length(tombstone) = 32", name="tombstone"),
+)
+
+# Only inside the transaction that forgets a person: which key may become which tombstone.
+consent_forgetting = Table(
+    "consent_forgetting",
+    metadata,
+    Column("customer_key", LargeBinary(32), primary_key=True),
+    Column("tombstone", LargeBinary(32), nullable=False),
+)
+
+# What each run read: who stood, and which lines; rows are only added.
+run_snapshots = Table(
+    "run_snapshots",
+    metadata,
+    Column("run", String(32), primary_key=True),
+    Column("reading", Integer, primary_key=True),
+    Column("round", Integer, nullable=False),
+    Column("scope", String(64), nullable=False),
+    Column("basis", String(20), nullable=False),
+    Column("assessment", String(128), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("oldest", String(27), nullable=False),
+    Column("at", Utc, nullable=False),
+    Column("standing", Integer, nullable=False),
+    Column("standing_root", String(64), nullable=False),
+    Column("customers", Integer, nullable=False),
+    Column("lines", Integer, nullable=False),
+    Column("root", String(64), nullable=False),
+)
+
+# Who may speak to the local HTTP door; of a token only its SHA-256 is kept.
+endpoint_tokens = Table(
+    "endpoint_tokens",
+    metadata,
+    Column("id", String(8), primary_key=True),
+    Column("name", String(40), nullable=False),
+    Column("token_hash", LargeBinary(32), nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc),
+    Column("revoked_at", Utc),
+    CheckConstraint("length(token_hash) = 32", name="hash"),
 )
 
 consent_imports = Table(

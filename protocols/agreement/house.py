@@ -26,6 +26,7 @@ class HouseRules:
     max_epsilon: float | None = None  # spent with the run, over the period of its budget
     countries: frozenset[str] | None = None  # in which the coordinator may run, ISO alpha-2
     max_uses_per_day: int | None = None  # of one result on this node
+    consent_max_age_days: int | None = None  # a customer's older yes does not stand
 
 
 NO_HOUSE_RULES = HouseRules()

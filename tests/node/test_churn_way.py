@@ -18,6 +18,7 @@ from node.data.stages import Basis
 from node.data.values import customer_key
 from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
+from node.policy.run_books import RunBooks
 from node.store.consents import State
 from node.store.database import Database
 from node.training import churn_fit
@@ -75,16 +76,19 @@ def desk(tmp_path: Path) -> ConsentDesk:
     return ConsentDesk(database, SECRET, frozenset({churn.PURPOSE}), lambda *_: None, lambda: NOW)
 
 
-def prepare(vault: Vault, desk: ConsentDesk, cache: Path, journal: Journal) -> way.PreparedChurn:
+def house(vault: Vault, desk: ConsentDesk, folder: Path, journal: Journal) -> way.House:
+    def append(kind: str, facts: Mapping[str, object]) -> None:
+        journal.append((kind, facts))
+
+    return way.House(vault, desk, RunBooks(desk.database, folder, append), folder / "cache")
+
+
+def prepare(vault: Vault, desk: ConsentDesk, folder: Path, journal: Journal) -> way.PreparedChurn:
     recipe = churn.WORKLOAD.configure(CONFIG, "config")
     nothing = cast(Any, None)  # this way asks a course for its recipe and its run alone
     order = cast(Any, SimpleNamespace(order=SimpleNamespace(run=PERMIT.run)))
     course = Course(order, nothing, nothing, recipe)
-
-    def append(kind: str, facts: Mapping[str, object]) -> None:
-        journal.append((kind, facts))
-
-    found = way.prepare(PERMIT, vault, course, NOW, append, cache, desk.standing)
+    found = way.prepare(PERMIT, course, NOW, house(vault, desk, folder, journal))
     assert isinstance(found, way.PreparedChurn)
     return found
 

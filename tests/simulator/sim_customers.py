@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date, timedelta
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from node import round as way
 from node.data import customers
 from node.data.stages import Basis, CheckedLines, Standing
 from node.federation.participant import Ticket
+from protocols.audit.consent import leaf
 from protocols.course import Course
 from protocols.workloads import churn
 from sim_papers import Papers, papers
@@ -66,15 +68,9 @@ def checked(shop: int, ticket: Ticket) -> CheckedLines:
     """Lines under the run's permit, everybody having agreed."""
     permit = replace(ticket.permit, purpose=churn.PURPOSE, columns=churn.COLUMNS)
     found = lines(shop)
-    everybody = frozenset(found["customer_key"].cat.categories)
-    standing = Standing(
-        scope=churn.PURPOSE,
-        basis=Basis.CONSENT,
-        assessment="",
-        at=NOW,
-        position=len(everybody),
-        named=everybody,
-    )
+    everybody = found["customer_key"].cat.categories
+    ordered = sorted(leaf(churn.PURPOSE, sha256(key.encode()).hexdigest()) for key in everybody)
+    standing = Standing.of(churn.PURPOSE, Basis.CONSENT, "", NOW, len(everybody), ordered)
     return CheckedLines(
         permit=permit, standing=standing, snapshot_root="5b" * 32, health=100, lines=found
     )

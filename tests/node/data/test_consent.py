@@ -15,8 +15,9 @@ import node
 from node.data.consent import consented_rows
 from node.data.intake import ImportResult
 from node.data.quality import QualityReport, check, checked_rows
-from node.data.stages import CUSTOMER_COLUMNS, WEEKLY_COLUMNS
+from node.data.stages import CUSTOMER_COLUMNS, WEEKLY_COLUMNS, Basis, Standing
 from node.data.vault import Vault
+from protocols.audit.consent import weekly_root
 from protocols.errors import InputError, Refused
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
@@ -31,6 +32,7 @@ PERMIT = Permit(
     columns=WEEKLY_COLUMNS,
     not_after=NOW + timedelta(hours=1),
 )
+STANDING = Standing.of("train:demand", Basis.NONE, "", NOW, 0, [])
 
 
 @pytest.fixture
@@ -40,8 +42,10 @@ def filled(vault: Vault, till: Callable[..., Path], take_in: Callable[..., Impor
 
 
 def test_consented_rows_carry_the_snapshot(filled: Vault) -> None:
-    rows = consented_rows(filled, PERMIT, NOW, week_start="monday")
-    assert rows.snapshot_root == filled.data_digest() and rows.permit is PERMIT
+    rows = consented_rows(filled, PERMIT, NOW, STANDING, week_start="monday")
+    assert rows.vault_digest == filled.data_digest() and rows.permit is PERMIT
+    roots = bytes.fromhex(rows.vault_digest), bytes.fromhex(STANDING.root)
+    assert rows.snapshot_root == weekly_root(*roots).hex()
     assert rows.weekly.equals(filled.weekly_for_owner("monday"))
     assert "2017" not in repr(rows)
 
@@ -62,34 +66,34 @@ def test_an_import_in_between_is_read_again(
         return out
 
     monkeypatch.setattr(Vault, "weekly_for_run", slow)
-    rows = consented_rows(filled, PERMIT, NOW, week_start="monday")
-    assert len(calls) == 2 and rows.snapshot_root == filled.data_digest()
+    rows = consented_rows(filled, PERMIT, NOW, STANDING, week_start="monday")
+    assert len(calls) == 2 and rows.vault_digest == filled.data_digest()
     assert rows.weekly["units"].sum() == 33
 
 
 def test_no_permit_no_rows(filled: Vault) -> None:
     for change in ({"gate": Gate.USE}, {"columns": ()}, {"not_after": NOW - timedelta(1)}):
         with pytest.raises(Refused):
-            consented_rows(filled, replace(PERMIT, **change), NOW, week_start="monday")  # type: ignore[arg-type]
+            consented_rows(filled, replace(PERMIT, **change), NOW, STANDING, week_start="monday")
 
 
 def test_a_weekly_series_names_no_customer(filled: Vault) -> None:
     wide = replace(PERMIT, columns=(*WEEKLY_COLUMNS, "customer_key"))
     with pytest.raises(Refused, match="customer_key") as caught:
-        consented_rows(filled, wide, NOW, week_start="monday")
+        consented_rows(filled, wide, NOW, STANDING, week_start="monday")
     assert caught.value.clauses == ("c08",)
     assert not CUSTOMER_COLUMNS & set(WEEKLY_COLUMNS)
 
 
 def test_checked_rows(filled: Vault) -> None:
-    rows = consented_rows(filled, PERMIT, NOW, week_start="monday")
+    rows = consented_rows(filled, PERMIT, NOW, STANDING, week_start="monday")
     checked = checked_rows(rows)
     assert (checked.permit, checked.snapshot_root) == (PERMIT, rows.snapshot_root)
     assert checked.weekly is rows.weekly
 
 
 def test_health_below_the_minimum_stays_out(filled: Vault) -> None:
-    rows = consented_rows(filled, PERMIT, NOW, week_start="monday")
+    rows = consented_rows(filled, PERMIT, NOW, STANDING, week_start="monday")
     report = check(filled, NOW.date())
     assert checked_rows(rows, report, report.score).health == report.score
     with pytest.raises(Refused, match=f"health is {report.score}") as caught:
@@ -102,7 +106,7 @@ def test_health_below_the_minimum_stays_out(filled: Vault) -> None:
 
 
 def test_damaged_series_stay_out(vault: Vault, filled: Vault) -> None:
-    rows = consented_rows(filled, PERMIT, NOW, week_start="monday")
+    rows = consented_rows(filled, PERMIT, NOW, STANDING, week_start="monday")
     empty = replace(rows, weekly=rows.weekly.iloc[:0])
     twice = replace(rows, weekly=pd.concat([rows.weekly, rows.weekly.iloc[:1]]))
     endless = replace(rows, weekly=rows.weekly.assign(units=float("nan")))

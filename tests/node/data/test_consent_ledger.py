@@ -22,8 +22,9 @@ from node.data.stages import CUSTOMER_LINE_COLUMNS, Basis
 from node.data.values import customer_key
 from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
-from node.store.consents import Consents, Event, State
+from node.store.consents import Consents, Event, Newest, State, stored
 from node.store.database import Database
+from protocols.audit.consent import leaf
 from protocols.errors import InputError, Refused
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
@@ -328,11 +329,10 @@ def test_other_ways_to_write_the_file(desk: ConsentDesk, tmp_path: Path) -> None
         b"\xef\xbb\xbfSource;Customer; At ;State;Scope;shoe size\r\n"
         b"till;ann;2026-03-01 09:00;Granted;train:churn;42\r\n"
     )
-    (event,) = desk.preview(path, timezone="Europe/Berlin").events
-    assert event == Event(
-        key("ann"), CHURN, State.GRANTED, datetime(2026, 3, 1, 8, tzinfo=UTC), "", "till"
-    )
-    assert key("ann") not in repr(event)
+    found = desk.preview(path, timezone="Europe/Berlin")
+    moment = stored(datetime(2026, 3, 1, 8, tzinfo=UTC))
+    assert found.rows == ((bytes.fromhex(key("ann")), CHURN, "granted", moment, "", "till"),)
+    assert "rows" not in repr(found)
     with pytest.raises(InputError, match="time zone"):
         desk.preview(path, timezone="Mars/Phobos")
     with pytest.raises(InputError, match="no lines"):
@@ -349,7 +349,7 @@ def test_the_text_that_was_shown_is_kept_with_a_yes(desk: ConsentDesk, tmp_path:
         header=f"{HEADER},wording",
     )
     found = desk.preview(path, wording=seen)
-    assert [event.wording for event in found.events] == [seen, own, ""]
+    assert [row[4] for row in found.rows] == [seen, own, ""]
     bad = answers(
         tmp_path,
         f"ann,{CHURN},granted,2026-03-01,till,read it",
@@ -385,6 +385,7 @@ def test_what_is_exported_can_be_imported_elsewhere(
     twin = ConsentDesk(other, SECRET, desk.scopes, lambda *_: None, clock)
     assert twin.record(twin.preview(path)) == 4
     assert twin.standing(CHURN, NOW) == desk.standing(CHURN, NOW)
+    assert twin.verify() == desk.verify() == 4
     path.write_text(text.replace(key("ann"), "ann"), encoding="utf-8")
     with pytest.raises(InputError, match="64 hex digits"):
         desk.preview(path)
@@ -432,8 +433,11 @@ def test_an_older_standing_can_be_found_again(
     desk.forbid("ann", CHURN, State.WITHDRAWN)
     with database.read() as connection:
         ledger = Consents(connection)
-        assert ledger.latest(CHURN, position) == {key("ann"): State.GRANTED}
-        assert ledger.latest(CHURN) == {key("ann"): State.WITHDRAWN}
+        assert ledger.standing_at(CHURN, position, granted=True) == [leaf(CHURN, key("ann"))]
+        assert not ledger.standing_at(CHURN, position + 1, granted=True)
+        assert ledger.newest_at(CHURN, key("ann"), position) == Newest(
+            State.GRANTED, datetime(2026, 3, 1, tzinfo=UTC)
+        )
 
 
 def test_the_journal_counts_and_names_nobody(

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from node.data.consent import consented_lines, lines_to_score
 from node.data.intake import add, preview
-from node.data.snapshot import tree_hash
 from node.data.stages import (
     CUSTOMER_COLUMNS,
     CUSTOMER_LINE_COLUMNS,
@@ -27,6 +26,7 @@ from node.data.stages import (
 )
 from node.data.values import customer_key
 from node.data.vault import Vault
+from protocols.audit.consent import leaf, tree_hash
 from protocols.audit.merkle import EMPTY_ROOT, CompactRange, leaf_hash
 from protocols.errors import Refused
 from protocols.ids import AgreementId, RunId
@@ -59,7 +59,8 @@ KEYS = {key(name): name for name in NAMES}
 
 def standing(*names: str, basis: Basis = Basis.CONSENT, at: datetime = NOW) -> Standing:
     reference = "" if basis is Basis.CONSENT else "LIA-1"
-    return Standing("train:churn", basis, reference, at, 7, frozenset(map(key, names)))
+    ordered = sorted(leaf("train:churn", key(name)) for name in names)
+    return Standing.of("train:churn", basis, reference, at, 7, ordered)
 
 
 def sales(path: Path, rows: list[tuple[str, str, str]]) -> Path:
@@ -198,8 +199,8 @@ def root(vault: Vault, *names: str) -> str:
 def test_the_tree_hash_is_that_of_the_audit_log(size: int) -> None:
     leaves = [leaf_hash(bytes([k % 256])) for k in range(size)]
     whole = CompactRange()
-    for leaf in leaves:
-        whole = whole.append(leaf)
+    for one in leaves:
+        whole = whole.append(one)
     assert tree_hash(leaves) == whole.root()
 
 
@@ -243,11 +244,17 @@ def test_the_root_by_hand(tmp_path: Path) -> None:
     vault = filled(tmp_path, [("2017-01-01", "r1", "ann")])
     held = vault.query("SELECT line_hash, copy FROM sales_line ORDER BY line_hash, copy")
     lines = b"".join(bytes(line) + copy.to_bytes(4, "little") for line, copy in held)
-    parts = (b"datacoop/customer-lines/v1", key("ann").encode(), (2).to_bytes(8, "little"))
-    fields = [len(one).to_bytes(8, "little") + one for one in parts]
-    digest = hashlib.sha256(lines).digest()
-    leaf = b"\0" + b"".join(fields) + (32).to_bytes(8, "little") + digest
-    assert root(vault, "ann") == hashlib.sha256(leaf).hexdigest()
+
+    def fields(*parts: bytes) -> bytes:
+        return b"".join(len(one).to_bytes(8, "little") + one for one in parts)
+
+    who = fields(b"datacoop/consent-leaf/v1", b"train:churn", bytes.fromhex(key("ann")))
+    which = fields(
+        b"datacoop/consented-lines/v1", (2).to_bytes(8, "little"), hashlib.sha256(lines).digest()
+    )
+    leaves = hashlib.sha256(b"\0" + who).digest(), hashlib.sha256(which).digest()
+    tree = b"\0" + fields(b"datacoop/consented-customer/v1", *leaves)
+    assert root(vault, "ann") == hashlib.sha256(tree).hexdigest()
 
 
 def test_lines_from_the_future_stay_out(tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def checked(columns: tuple[str, ...] = churn.COLUMNS, gate: Gate = Gate.ADMIT) -
         columns=columns,
         not_after=NOW + timedelta(hours=1),
     )
-    standing = Standing(churn.PURPOSE, Basis.CONSENT, "", NOW, 7, frozenset())
+    standing = Standing.of(churn.PURPOSE, Basis.CONSENT, "", NOW, 7, [])
     return CheckedLines(permit, standing, "0" * 64, 90, lines())
 
 

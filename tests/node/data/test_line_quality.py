@@ -22,6 +22,7 @@ from node.data.stages import (
     Standing,
 )
 from node.data.vault import Vault
+from protocols.audit.consent import RowBook
 from protocols.errors import InputError
 from protocols.ids import AgreementId, RunId
 from protocols.permit import Gate, Permit
@@ -36,7 +37,7 @@ PERMIT = Permit(
     columns=CUSTOMER_LINE_COLUMNS,
     not_after=NOW + timedelta(hours=1),
 )
-STANDING = Standing("train:churn", Basis.CONSENT, "", NOW, 1, frozenset())
+STANDING = Standing.of("train:churn", Basis.CONSENT, "", NOW, 1, [])
 
 
 def consented(
@@ -54,14 +55,16 @@ def consented(
         lines[name] = lines[name].astype("category")
     counts = {"without_customer": 0, "not_standing": 0, "in_future": 0, **left_out}
     kept = len(lines) + counts["without_customer"] + counts["not_standing"]
-    return ConsentedLines(PERMIT, STANDING, "0" * 64, LeftOut(lines=kept, **counts), lines)
+    nobody = RowBook((), (), ())
+    out = LeftOut(lines=kept, **counts)
+    return ConsentedLines(PERMIT, STANDING, "0" * 64, out, lines, nobody)
 
 
 USUAL = {f"k{k:02d}": list(range(k, 360, 14)) for k in range(30)}
 
 
 def look(found: ConsentedLines) -> QualityReport:
-    seen = Snapshot(found.snapshot_root, found.left_out, found.lines)
+    seen = Snapshot(found.book, found.left_out, found.lines)
     return look_at(seen, found.standing.scope)
 
 

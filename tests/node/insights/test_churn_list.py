@@ -30,6 +30,7 @@ from node.sdk import Cooperative
 from node.store.consents import State
 from node.store.database import Database
 from node.training import churn_baseline, churn_fit
+from protocols.audit.consent import RowBook
 from protocols.bundle import CARD
 from protocols.errors import InputError, LocalError, Refused
 from protocols.ids import AgreementId, ModelId, RunId
@@ -54,12 +55,15 @@ USE = Permit(
     not_after=NOW + timedelta(days=1),
 )
 
+NO_ROWS = RowBook((), (), ())
+
 
 def consented(frame: pd.DataFrame) -> ConsentedLines:
-    everybody = frozenset(frame["customer_key"])
-    standing = Standing(churn.PURPOSE, Basis.CONSENT, "", NOW, len(everybody), everybody)
+    standing = Standing.of(churn.PURPOSE, Basis.CONSENT, "", NOW, 7, [])
     kinds = {"customer_key": "category", "category_code": "category"}
-    return ConsentedLines(USE, standing, "0" * 64, LeftOut(0, 0, 0, 0), frame.astype(kinds))
+    return ConsentedLines(
+        USE, standing, "0" * 64, LeftOut(0, 0, 0, 0), frame.astype(kinds), NO_ROWS
+    )
 
 
 def made(**how: Any) -> ChurnList:
