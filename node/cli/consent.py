@@ -130,7 +130,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
 
     home, desk = _desk(context)
     vault, whole, scopes = home.vault(), desk.is_whole(), desk.status()
-    about_customers = {one.scope for one in scopes if one.basis is not Basis.NONE and whole}
+    about_customers = {one.scope for one in scopes if one.basis.basis != Basis.NONE and whole}
     seen = {
         scope: owner_report(vault, desk.standing(scope, home.clock()))
         for scope in sorted(about_customers)
@@ -140,8 +140,8 @@ def status(context: typer.Context, as_json: Json = False) -> None:
         "scopes": [
             {
                 "scope": one.scope,
-                "basis": one.basis.value,
-                "assessment": one.legal.assessment,
+                "basis": one.basis.basis,
+                "assessment": one.basis.assessment,
                 "history": [asdict(legal) for legal in one.history],
                 "counts": {str(what): number for what, number in one.counts.items()},
                 "grants_without_wording": one.without_wording,
@@ -175,15 +175,15 @@ def _seen(seen: tuple[QualityReport, int] | None) -> dict[str, Any]:
 
 
 def _in_words(one: ScopeStatus, seen: tuple[QualityReport, int] | None) -> list[str]:
-    if one.basis == "no-customers":
+    if one.basis.basis == "no-customers":
         said_no = sum(number for what, number in one.counts.items() if what != "granted")
         return [
             f"{one.scope}: sums over all your sales, nothing about a customer; what the {said_no} "
             "customers bought who said no is left out."
         ]
     basis = (
-        f"a legitimate interest (assessment {one.legal.assessment})"
-        if one.legal.assessment
+        f"a legitimate interest (assessment {one.basis.assessment})"
+        if one.basis.assessment
         else "consent"
     )
     read = seen[1] if seen is not None else 0

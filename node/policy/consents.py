@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -34,15 +34,13 @@ class ScopeStatus:
 
     Args:
         scope: the purpose.
-        legal: what was decided about why lines may be read.
-        basis: what that means here: ``Basis.NONE`` where no customer's lines are read.
+        basis: why lines may be read; ``Basis.NONE`` where none of a customer are.
         counts: customers by the state that counts for each.
         without_wording: grants that do not say which text the customer saw.
     """
 
     scope: str
-    legal: LegalBasis
-    basis: Basis
+    basis: LegalBasis
     counts: Mapping[State, int]
     without_wording: int
     history: tuple[LegalBasis, ...] = ()
@@ -171,8 +169,8 @@ class ConsentDesk:
         """
         with self.database.read() as connection:
             ledger = Consents(connection)
-            legal, basis = self._basis(ledger, scope)
-            position = ledger.position()
+            legal, position = self._basis(ledger, scope), ledger.position()
+            basis = Basis(legal.basis)
             if basis is not Basis.NONE or position:  # a shop that never asked has nothing to lose
                 self._require_whole(ledger)
             granted = basis is Basis.CONSENT
@@ -185,20 +183,19 @@ class ConsentDesk:
         """Whether a standing would be read the same now; asks for one number, not for customers."""
         with self.database.read() as connection:
             ledger = Consents(connection)
-            legal, basis = self._basis(ledger, standing.scope)
-            position = ledger.position()
-        oldest = self._oldest(now) if basis is Basis.CONSENT else None
-        return (position, basis, legal.assessment, oldest) == (
+            legal, position = self._basis(ledger, standing.scope), ledger.position()
+        oldest = self._oldest(now) if legal.basis == Basis.CONSENT else None
+        return (position, legal.basis, legal.assessment, oldest) == (
             standing.position,
             standing.basis,
             standing.assessment,
             standing.oldest,
         )
 
-    def _basis(self, ledger: Consents, scope: str) -> tuple[LegalBasis, Basis]:
+    def _basis(self, ledger: Consents, scope: str) -> LegalBasis:
         legal = ledger.basis(scope)
         undecided = legal.at is None and scope not in self.scopes
-        return legal, Basis.NONE if undecided else Basis(legal.basis)
+        return replace(legal, basis=Basis.NONE.value) if undecided else legal
 
     def _oldest(self, now: datetime) -> datetime | None:
         if self.max_age_days is None:
@@ -214,8 +211,7 @@ class ConsentDesk:
             return tuple(
                 ScopeStatus(
                     scope,
-                    ledger.basis(scope),
-                    self._basis(ledger, scope)[1],
+                    self._basis(ledger, scope),
                     ledger.counts(scope),
                     ledger.without_wording(scope),
                     ledger.bases(scope),
