@@ -1,4 +1,8 @@
-"""DuckDB with its doors closed: no network, no extensions, no files outside the vault."""
+"""DuckDB with its doors closed: no network, no extensions, no file at all.
+
+It reads Arrow tables that are handed to it. There is no folder for what does not fit in memory,
+because DuckDB would write it there in plain text: a question that is too large fails instead.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +16,19 @@ import duckdb
 
 from protocols.errors import Code, LocalError
 
-MEMORY: Final = "256MB"
+MEMORY: Final = "2GB"
 THREADS: Final = 1
+
+Connection = duckdb.DuckDBPyConnection
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _FULL_WORDS: Final = ("no space left", "file too large", "disk quota", "disk full", "out of disk")
-
-
-def quoted(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def files(paths: list[Path]) -> str:
-    """The SQL that reads these Parquet files as one table."""
-    return f"read_parquet([{', '.join(quoted(str(path)) for path in paths)}])"
+_SEALED_WORDS: Final = ("decrypt", "parquet magic", "footer", "couldn't deserialize", "encrypt")
 
 
 @contextlib.contextmanager
-def connection(root: Path, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty in-memory database that can reach the files under ``root`` and nothing else.
-
-    Args:
-        root: the vault's folder.
-        spill: a folder for what does not fit in memory; made when needed, removed at the end.
-    """
+def connection() -> Iterator[Connection]:
+    """An empty database in memory that reaches what is registered with it and nothing else."""
     db = duckdb.connect(
         ":memory:",
         config={
@@ -44,12 +36,11 @@ def connection(root: Path, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             "autoload_known_extensions": "false",
             "memory_limit": MEMORY,
             "threads": str(THREADS),
-            "temp_directory": str(spill),
+            "temp_directory": "",
             "preserve_insertion_order": "false",
         },
     )
     try:
-        db.execute(f"SET allowed_directories = [{quoted(str(root))}]")
         db.execute("SET enable_external_access = false")
         db.execute("SET enable_progress_bar = false")
         db.execute("SET lock_configuration = true")
@@ -60,10 +51,18 @@ def connection(root: Path, spill: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextlib.contextmanager
 def plain_disk_errors(root: Path) -> Iterator[None]:
-    """A full disk or a failing one as one sentence."""
+    """A full or failing disk, a damaged file, too little memory: each as one sentence."""
     try:
         yield
-    except (OSError, duckdb.IOException, duckdb.OutOfMemoryException) as error:
+    except (duckdb.OutOfMemoryException, MemoryError) as error:
+        raise LocalError(
+            "there is not enough memory for this; nothing is put on the disk for it, because that "
+            "would be in plain text. Nothing was changed.",
+            code=Code.UNAVAILABLE,
+            where=str(root),
+            fix="Close other programs, or ask about fewer days at once.",
+        ) from error
+    except (OSError, duckdb.IOException, duckdb.InvalidInputException) as error:
         text = str(error).lower()
         number = error.errno if isinstance(error, OSError) else None
         if number in _FULL or any(word in text for word in _FULL_WORDS):
@@ -73,6 +72,15 @@ def plain_disk_errors(root: Path) -> Iterator[None]:
                 where=str(root),
                 fix="Free some space (about twice the size of the file) and try again.",
             ) from error
+        if number is None and any(word in text for word in _SEALED_WORDS):
+            raise LocalError(
+                "a row file of the vault was changed, damaged, or sealed with another key.",
+                code=Code.TAMPERED,
+                where=str(root),
+                fix="Run: coop-node vault verify. Then restore the vault folder from a copy.",
+            ) from error
+        if isinstance(error, duckdb.InvalidInputException):
+            raise
         raise LocalError(
             f"the vault cannot be read or written: {str(error).splitlines()[0]}.",
             where=str(root),

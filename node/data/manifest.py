@@ -1,7 +1,7 @@
-"""The one small file that says what the vault holds: replaced atomically, or not at all.
+"""The list of what a vault holds: sealed, and replaced whole or not at all.
 
-Row files are written and fsynced first; the rename of the manifest is the instant at which an
-import has happened. What a manifest does not name is left over from a crash and is removed.
+Row files are written and fsynced first; the rename of the manifest is the instant at which a
+change has happened. What a manifest does not name is left over from a crash and is removed.
 """
 
 from __future__ import annotations
@@ -9,35 +9,71 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self, TypeVar
 
-from node.files import sync_folder
+from node import files
+from node.data import sealing
 from protocols.canonical import digest
-from protocols.errors import Code, LocalError
 
-VERSION: Final = 1
-_RESTORE: Final = "Restore the vault folder from your backup, or empty it and import again."
+NAME: Final = "manifest.sealed"
+MAX_BYTES: Final = 256 * 1024 * 1024
+_PURPOSE: Final = "manifest"
+_TAG: Final = "datacoop/vault/v2"
+EMPTY: Final = digest(_TAG).hex()
+T = TypeVar("T", "RowFile", "ImportRecord")
 
 
 @dataclass(frozen=True, slots=True)
 class RowFile:
-    """One Parquet file of sales lines; ``sha256`` is over its bytes."""
+    """One sealed Parquet file.
+
+    Args:
+        name: of the file; what is sealed in it is bound to this name.
+        table: ``sales_line``, ``customer`` or ``stock``.
+        part: first hex digit of the customers' keys in it, "-" if its rows name no customer, ""
+            if it was not split.
+        salt: 64 hex digits; the file's key comes from the vault's key and this.
+        sha256: over the file's bytes.
+        date_from, date_to: first and last day of its rows; None if they have none.
+    """
 
     name: str
+    table: str
+    part: str
+    salt: str = field(repr=False)
     sha256: str
     size_bytes: int
     rows: int
-    date_from: date
-    date_to: date
+    date_from: date | None
+    date_to: date | None
+
+    def may_hold(self, keys: Iterable[str]) -> bool:
+        """Whether rows of one of these customers can be in it."""
+        return self.part != "-" and (not self.part or any(k.startswith(self.part) for k in keys))
+
+    def meets(self, first: date, last: date) -> bool:
+        """Whether it may have rows of these days."""
+        return (
+            self.date_from is not None
+            and self.date_to is not None
+            and self.date_from <= last
+            and first <= self.date_to
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRecord:
-    """One import as the member sees it in ``data list``."""
+    """One import as the member sees it in ``data list``.
+
+    ``reading`` is the digest of the way the file was read; ``epoch`` the count of removals and
+    corrections in the vault when it was last imported. ``quarantine`` is the name of the sealed
+    file of rows set aside, "" without one.
+    """
 
     file_name: str
     sha256: str
@@ -49,90 +85,103 @@ class ImportRecord:
     date_from: date
     date_to: date
     when: datetime
+    table: str = "sales_line"
+    reading: str = ""
+    epoch: int = 0
+    suppressed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All row files and all imports, oldest first."""
+    """All row files and all imports, oldest first.
+
+    Args:
+        contents: a chain of hashes (64 hex digits) that every change of rows extends.
+        epoch: how many removals and corrections there were.
+        erasure_secret: under which erased customers are remembered, 64 hex digits; it stays when
+            the vault's key changes.
+        erased: HMAC-SHA256 (hex) of the keys of erased customers.
+    """
 
     files: tuple[RowFile, ...] = ()
     imports: tuple[ImportRecord, ...] = ()
+    contents: str = EMPTY
+    epoch: int = 0
+    erasure_secret: str = field(default="", repr=False)
+    erased: frozenset[str] = field(default=frozenset(), repr=False)
 
-    def digest(self) -> str:
-        """Hash of the contents (64 hex digits): changes exactly when lines or customers come."""
-        return digest("datacoop/vault/v1", *(file.sha256 for file in self.files)).hex()
+    def of(self, table: str) -> tuple[RowFile, ...]:
+        """The row files of one table."""
+        return tuple(file for file in self.files if file.table == table)
 
-    def with_exchanged(self, pairs: Sequence[tuple[RowFile, RowFile]]) -> Manifest:
+    def changed(self, what: str, content: bytes) -> Self:
+        """The manifest after rows changed: ``content`` is a digest of how."""
+        chain = digest(_TAG, bytes.fromhex(self.contents), what, content).hex()
+        return replace(self, contents=chain)
+
+    def with_files(self, gone: Iterable[RowFile], new: Sequence[RowFile]) -> Self:
         """The manifest with some row files in the place of others."""
-        exchanged = {old.name: new for old, new in pairs}
-        return replace(self, files=tuple(exchanged.get(f.name, f) for f in self.files))
+        names = {file.name for file in gone}
+        kept = tuple(file for file in self.files if file.name not in names)
+        return replace(self, files=(*kept, *new))
 
-    def with_import(self, file: RowFile | None, record: ImportRecord) -> Manifest:
+    def with_import(self, record: ImportRecord) -> Self:
         """The manifest after one more import."""
-        files = self.files if file is None else (*self.files, file)
-        return replace(self, files=files, imports=(*self.imports, record))
+        return replace(self, imports=(*self.imports, record))
+
+    def names(self) -> set[str]:
+        """The names of all files that belong to the vault."""
+        quarantined = {record.quarantine for record in self.imports if record.quarantine}
+        return {file.name for file in self.files} | quarantined
 
 
-def load(path: Path) -> Manifest:
-    """Read a manifest; an absent one is an empty vault.
+def load(path: Path, key: bytes) -> Manifest:
+    """Read a manifest.
 
     Raises:
-        LocalError: it was damaged or written by a newer version.
+        LocalError: it is absent, damaged, sealed with another key or by a newer version.
     """
+    plain = sealing.unseal(key, _PURPOSE, files.read(path, MAX_BYTES), str(path))
     try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return Manifest()
-    try:
-        document = json.loads(text)
-        if document["v"] != VERSION:
-            raise LocalError(
-                f"the vault was written by another version ({document['v']}, this one reads "
-                f"{VERSION}).",
-                where=str(path),
-                fix="Use the version of this program that wrote it, or a newer one.",
-            )
-        if document["check"] != _check(document["files"], document["imports"]):
-            raise LocalError(
-                "the vault's list of contents was changed or damaged.",
-                code=Code.TAMPERED,
-                where=str(path),
-                fix=_RESTORE,
-            )
+        document = json.loads(plain)
         return Manifest(
-            files=tuple(RowFile(**_days(item)) for item in document["files"]),
-            imports=tuple(ImportRecord(**_days(item)) for item in document["imports"]),
+            files=tuple(_read(RowFile, item) for item in document["files"]),
+            imports=tuple(_read(ImportRecord, item) for item in document["imports"]),
+            contents=document["contents"],
+            epoch=document["epoch"],
+            erasure_secret=document["erasure_secret"],
+            erased=frozenset(document["erased"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise LocalError(
-            "the vault's list of contents cannot be read.",
-            code=Code.TAMPERED,
-            where=str(path),
-            fix=_RESTORE,
-        ) from error
+        raise sealing.damaged("the vault's list of contents cannot be read.", str(path)) from error
 
 
-def store(path: Path, manifest: Manifest) -> None:
+def store(path: Path, key: bytes, manifest: Manifest) -> None:
     """Replace the manifest: written beside, fsynced, renamed, folder fsynced."""
-    files = [_plain(asdict(item)) for item in manifest.files]
-    imports = [_plain(asdict(item)) for item in manifest.imports]
     document = {
-        "v": VERSION,
-        "files": files,
-        "imports": imports,
-        "check": _check(files, imports),
+        "files": [_plain(item) for item in manifest.files],
+        "imports": [_plain(item) for item in manifest.imports],
+        "contents": manifest.contents,
+        "epoch": manifest.epoch,
+        "erasure_secret": manifest.erasure_secret,
+        "erased": sorted(manifest.erased),
     }
-    text = json.dumps(document, indent=1, ensure_ascii=False).encode()
+    replace_file(path, sealing.seal(key, _PURPOSE, json.dumps(document).encode()))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a whole file or leave the old one; durable when this returns."""
     beside = path.with_name(f"{path.name}.part")
     try:
         with beside.open("wb") as file:
-            file.write(text)
-        sync_file(beside)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    files.sync_folder(path.parent)
 
 
 def sync_file(path: Path) -> None:
@@ -147,19 +196,20 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check(files: list[dict[str, Any]], imports: list[dict[str, Any]]) -> str:
-    text = json.dumps([files, imports], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+def _plain(item: RowFile | ImportRecord) -> dict[str, Any]:
+    return {k: v.isoformat() if isinstance(v, date) else v for k, v in asdict(item).items()}
 
 
-def _plain(item: dict[str, Any]) -> dict[str, Any]:
-    return {k: v.isoformat() if isinstance(v, date) else v for k, v in item.items()}
-
-
-def _days(item: dict[str, Any]) -> dict[str, Any]:
-    out = dict(item)
-    for name in ("date_from", "date_to"):
-        out[name] = date.fromisoformat(out[name])
-    if "when" in out:
-        out["when"] = datetime.fromisoformat(out["when"])
-    return out
+def _read(kind: type[T], item: dict[str, Any]) -> T:
+    out: dict[str, Any] = {}
+    kinds = typing.get_type_hints(kind)
+    for one in fields(kind):
+        value = item[one.name]
+        if one.name == "when":
+            value = datetime.fromisoformat(value)
+        elif one.name in ("date_from", "date_to"):
+            value = None if value is None else date.fromisoformat(value)
+        elif not isinstance(value, kinds[one.name]):
+            raise TypeError(f"{one.name} is {value!r}")
+        out[one.name] = value
+    return kind(**out)

@@ -49,6 +49,20 @@ STOCK: Final = pa.schema(
     ]
 )
 
+# What a line carries in the vault beside what it says: its identity, and whether its customer was
+# corrected here, so that the same export never brings the old one back.
+STORED_LINE: Final = pa.schema(
+    [
+        *SALES_LINE,
+        pa.field("line_hash", pa.binary(16), nullable=False),
+        pa.field("copy", pa.int32(), nullable=False),
+        pa.field("corrected", pa.bool_(), nullable=False),
+    ]
+)
+STORED_CUSTOMER: Final = pa.schema([*CUSTOMER, pa.field("corrected", pa.bool_(), nullable=False)])
+STORED: Final = {"sales_line": STORED_LINE, "customer": STORED_CUSTOMER, "stock": STOCK}
+DAY: Final = {"sales_line": "business_date", "customer": "first_seen", "stock": "as_of"}
+
 # While an import runs, each line also carries where it stood and what its clock showed.
 STAGED: Final = pa.schema(
     [

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -16,9 +16,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.data import duck, manifest
+from node.data import duck, rowfiles
 from node.data.intake import ImportResult, add, preview
 from node.data.lock import Lock
+from node.data.values import customer_key
 from node.data.vault import Vault
 from protocols.errors import Code, InputError, LocalError, Refused
 from protocols.ids import AgreementId, RunId
@@ -216,42 +217,76 @@ def test_without_it_no_row_is_read(
     def read(*_: object) -> None:
         raise AssertionError("a row file was opened")
 
-    monkeypatch.setattr(duck, "files", read)
+    monkeypatch.setattr(rowfiles, "dataset", read)
     with pytest.raises(Refused):
         vault.weekly_for_run(permit(**change), NOW, "monday")
 
 
 def test_a_run_reads_its_three_columns_and_no_other(
+    vault: Vault, till: Till, take_in: TakeIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_in(till(sales(0, 8)))
+    real, opened = rowfiles.dataset, list[list[str]]()
+
+    def recorded(*args: Any) -> Any:
+        found = real(*args)
+        opened.append(found.schema.names)
+        return found
+
+    monkeypatch.setattr(rowfiles, "dataset", recorded)
+    vault.weekly_for_run(permit(), NOW, "monday")
+    assert opened == [["business_date", "category_code", "qty"]]
+    # the customer too, but only to leave out what customers bought who objected
+    vault.weekly_for_run(permit(), NOW, "monday", without={"f" * 64})
+    assert opened[1:] == [["business_date", "category_code", "qty", "customer_key"]]
+
+
+def test_what_customers_bought_who_objected_is_left_out(
     vault: Vault, till: Till, take_in: TakeIn
 ) -> None:
-    """All other columns are taken out of the file: a run does not miss them."""
     take_in(till(sales(0, 8)))
-    expected = vault.weekly_for_run(permit(), NOW, "monday")
-    (path,) = (vault.root / "rows").iterdir()
-    pq.write_table(pq.read_table(path, columns=["business_date", "category_code", "qty"]), path)
-    text = json.loads((vault.root / "manifest.json").read_text())
-    text["files"][0]["size_bytes"] = path.stat().st_size
-    text["check"] = manifest._check(text["files"], text["imports"])
-    (vault.root / "manifest.json").write_text(json.dumps(text))
-    assert vault.weekly_for_run(permit(), NOW, "monday").equals(expected)
-    with pytest.raises(duckdb.Error):
-        vault.query("SELECT customer_key FROM sales_line")
+    own = vault.weekly_for_run(permit(), NOW, "monday")
+    assert vault.weekly_for_run(permit(), NOW, "monday", without={"f" * 64}).equals(own)
+    left = vault.weekly_for_run(permit(), NOW, "monday", without={customer_key(SECRET, "C1") or ""})
+    assert len(own) == 4 and len(left) == 0
+
+
+def test_categories_are_mapped_in_the_view_alone(vault: Vault, till: Till, take_in: TakeIn) -> None:
+    take_in(till(sales(0, 8)))
+    mapped = Vault(vault.root, bytes(32), {"A": "food.bread", "C": "x"})
+    asked = "SELECT DISTINCT category, category_code FROM sales_line ORDER BY 1"
+    assert vault.query(asked) == [("A", "A"), ("B", "B")]
+    assert mapped.query(asked) == [("A", "food.bread"), ("B", "B")]
+    assert mapped.weekly_for_owner("monday")["category_code"].unique().tolist() == [
+        "B",
+        "food.bread",
+    ]
+    other = Vault(vault.root, bytes(32), {"A": "food.cake", "C": "x"})
+    assert len({v.data_digest() for v in (vault, mapped, other)}) == 3
+    # what a line is does not change with what its category is called
+    assert add(mapped, preview(till(sales(0, 8))), SECRET, NOW).rows_added == 0
 
 
 # --- closed doors ------------------------------------------------------------------------------
 
 
-def test_duckdb_reaches_the_vault_and_nothing_else(vault: Vault, tmp_path: Path) -> None:
+def test_duckdb_reaches_no_file_at_all(
+    vault: Vault, till: Till, take_in: TakeIn, tmp_path: Path
+) -> None:
+    take_in(till(sales(0, 1)))
     outside = tmp_path / "outside.csv"
     outside.write_text("a\n1\n")
-    with duck.connection(vault.root, vault.root / "tmp" / "s") as db:
+    file = vault.root / "rows" / vault.manifest().files[0].name
+    with duck.connection() as db:
         for sql in (
             f"SELECT * FROM read_csv('{outside}')",
+            f"SELECT * FROM read_parquet('{file}')",
             f"COPY (SELECT 1) TO '{tmp_path / 'out.parquet'}'",
             "SELECT * FROM read_csv('https://example.org/x.csv')",
             "INSTALL httpfs",
             "SET enable_external_access = true",
             "SET memory_limit = '100GB'",
+            f"SET temp_directory = '{tmp_path}'",
         ):
             with pytest.raises(duckdb.Error):
                 db.execute(sql)
@@ -304,14 +339,14 @@ def test_an_empty_import_is_not_committed(vault: Vault) -> None:
 def test_leftovers_of_a_crash_are_removed(vault: Vault, till: Till, take_in: TakeIn) -> None:
     take_in(till(sales(0, 5)))
     before = contents(vault)
-    for name in ("rows/000002-dead.parquet", "quarantine/dead.csv", "manifest.json.part"):
+    for name in ("rows/dead.parquet", "quarantine/dead.sealed", "manifest.sealed.part"):
         (vault.root / name).write_bytes(b"half")
-    (vault.root / "tmp" / "import-dead").mkdir()
-    (vault.root / "tmp" / "import-dead" / "staged.parquet").write_bytes(b"half")
+    (vault.root / "tmp" / "change-dead").mkdir()
+    (vault.root / "tmp" / "change-dead" / "staged.parquet").write_bytes(b"half")
     again = Vault(vault.root, bytes(32))
     assert contents(again) == before
     assert sorted(p.name for p in vault.root.rglob("*") if p.is_file()) == sorted(
-        ["lock", "manifest.json", again.manifest().files[0].name]
+        ["lock", "manifest.sealed", again.manifest().files[0].name]
     )
 
 
@@ -395,21 +430,129 @@ def test_damage_is_found(vault: Vault, till: Till, take_in: TakeIn) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("change", "says"),
     [
-        ('"rows": 15', '"rows": 16', "changed or damaged"),
-        ('"v": 1', '"v": 2', "another version"),
-        ('"files"', '"filez"', "cannot be read"),
-        ("{", "", "cannot be read"),
+        (lambda raw: raw[:60] + bytes([raw[60] ^ 1]) + raw[61:], "changed or damaged"),
+        (lambda raw: raw[:30] + bytes([raw[30] ^ 1]) + raw[31:], "changed or damaged"),
+        (lambda raw: raw[:-1], "changed or damaged"),
+        (lambda raw: raw[:20], "no sealed file"),
+        (lambda raw: b"", "no sealed file"),
+        (lambda raw: b'{"v": 1}' + raw, "no sealed file"),
+        (lambda raw: raw[:15] + b"\x03" + raw[16:], r"newer version .*layout 3"),
+        (lambda raw: raw[:15] + b"\x01" + raw[16:], "never sealed"),
+        (lambda raw: raw[:16] + b"\0" + raw[17:], "another key"),
     ],
 )
 def test_a_damaged_manifest_is_found(
-    vault: Vault, till: Till, take_in: TakeIn, old: str, new: str, says: str
+    vault: Vault, till: Till, take_in: TakeIn, change: Callable[[bytes], bytes], says: str
 ) -> None:
     take_in(till(sales(0, 5)))
-    path = vault.root / "manifest.json"
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
+    path = vault.root / "manifest.sealed"
+    path.write_bytes(change(path.read_bytes()))
+    held = sorted(vault.root.rglob("*"))
     with pytest.raises(LocalError, match=says):
         Vault(vault.root, bytes(32))
+    assert sorted(vault.root.rglob("*")) == held, "nothing is thrown away"
+
+
+def test_without_its_manifest_a_vault_is_not_begun_again(
+    vault: Vault, till: Till, take_in: TakeIn
+) -> None:
+    take_in(till(sales(0, 5)))
+    (vault.root / "manifest.sealed").unlink()
+    with pytest.raises(LocalError, match="list of contents is missing"):
+        Vault(vault.root, bytes(32))
+    assert len(list((vault.root / "rows").iterdir())) == 1
+
+
+def test_another_key_opens_nothing(vault: Vault, till: Till, take_in: TakeIn) -> None:
+    take_in(till(sales(0, 5)))
+    with pytest.raises(LocalError, match="sealed with another key") as caught:
+        Vault(vault.root, b"\1" + bytes(31))
+    assert caught.value.code is Code.TAMPERED and "vault.key" in caught.value.fix
+    with pytest.raises(LocalError, match="31 bytes"):
+        Vault(vault.root, bytes(31))
+
+
+def test_row_files_cannot_be_swapped(vault: Vault, till: Till, take_in: TakeIn) -> None:
+    """Two files of one vault and of one length, each in the place of the other."""
+    take_in(till(sales(0, 5), "a.csv"))
+    take_in(till(sales(5, 10), "b.csv"))
+    one, two = (vault.root / "rows" / file.name for file in vault.manifest().files)
+    raw = (one.read_bytes(), two.read_bytes())
+    longest = max(map(len, raw))
+    one.write_bytes(raw[1].ljust(longest, b"\0")[: len(raw[0])])
+    two.write_bytes(raw[0].ljust(longest, b"\0")[: len(raw[1])])
+    with pytest.raises(LocalError, match="changed, damaged, or sealed with another key"):
+        contents(vault)
+    with pytest.raises(LocalError, match="changed after it was written"):
+        vault.verify()
+
+
+def test_a_row_file_that_was_changed_is_not_read(vault: Vault, till: Till, take_in: TakeIn) -> None:
+    take_in(till(sales(0, 5)))
+    (path,) = (vault.root / "rows").iterdir()
+    good = path.read_bytes()
+    for at in range(4, len(good), len(good) // 12):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(LocalError) as caught:
+            vault.query("SELECT * FROM sales_line")
+        assert caught.value.code is Code.TAMPERED
+
+
+# --- nothing in plain text ---------------------------------------------------------------------
+
+
+def test_nothing_in_plain_text_ever_lies_in_the_folder(
+    vault: Vault, till: Till, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During an import too: every file is looked at whenever one is made durable or renamed."""
+    key = customer_key(SECRET, "C1")
+    assert key is not None
+    words = [
+        text.encode()
+        for text in ("Thing", "s-A", "receipt-77", "44.44", "444400", "cannot be", key, key[:16])
+    ]
+    words += [bytes.fromhex(key)[:8], (44_440_000).to_bytes(16, "little")]
+    looked = 0
+
+    def look() -> None:
+        nonlocal looked
+        for path in vault.root.rglob("*"):
+            raw = path.read_bytes() if path.is_file() else b""
+            assert not [word for word in words if word in raw], path
+            looked += bool(raw)
+
+    def watched(real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*args: Any, **kwargs: Any) -> Any:
+            look()
+            out = real(*args, **kwargs)
+            look()
+            return out
+
+        return step
+
+    rows = [(day(k), "receipt-77", "A", "22.22") for k in range(300)]
+    path = till(rows)
+    path.write_text(path.read_text() + f"{day(0)},10:00:00,receipt-77,s-A,Thing,A,x,2,0,4,C1\n")
+    plan = preview(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", watched(os.fsync))
+        patch.setattr(Path, "replace", watched(Path.replace))
+        patch.setattr(pq.ParquetWriter, "write_table", watched(pq.ParquetWriter.write_table))
+        assert add(vault, plan, SECRET, NOW).rows_added == 300
+    look()
+    assert looked > 20
+    assert vault.query("SELECT DISTINCT product FROM sales_line") == [("Thing",)]
+    _, (bad,) = vault.quarantined(plan.sha256)
+    assert "Thing" in bad.kept and "x" in bad.problem
+
+
+def test_a_question_that_is_too_large_is_not_put_on_the_disk(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duck, "MEMORY", "20MB")
+    with pytest.raises(LocalError, match="not enough memory") as caught:
+        vault.query("SELECT * FROM range(20000000) t(a) ORDER BY hash(a)")
+    assert "plain text" in caught.value.problem
+    assert not list((vault.root / "tmp").iterdir())

@@ -1,0 +1,272 @@
+"""Lines on their way in: staged once under a key that nobody keeps, told apart, then filed.
+
+While lines are staged, only their hashes stay in memory (about 50 bytes a line). When all are
+there, equal lines are numbered, those that are in the vault already are found, and the rest is
+read back and written to the vault's own files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from node.data import identity, rowfiles, sealing
+from node.data.identity import Numbered
+from node.data.layout import Layout
+from node.data.manifest import Manifest, RowFile
+from node.data.schema import SALES_LINE
+
+Bools = npt.NDArray[np.bool_]
+_FILE: Final = "staged.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """N staged lines told apart.
+
+    Args:
+        hashes: (N, 2), and ``numbered`` to find them.
+        fresh: bool (N,): in no file of the vault, and not of an erased customer.
+        suppressed: how many lines of erased customers are left out.
+        unnamed: name of a file -> places in the import (ascending) of lines that it has without
+            the customer whom they name.
+    """
+
+    hashes: identity.Hashes = field(repr=False)
+    numbered: Numbered = field(repr=False)
+    fresh: Bools = field(repr=False)
+    suppressed: int
+    unnamed: dict[str, npt.NDArray[np.int64]] = field(repr=False)
+
+    @property
+    def new(self) -> int:
+        """How many lines are new."""
+        return int(self.fresh.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What became of staged lines: new files, files that they replace, counts, and a digest."""
+
+    new: tuple[RowFile, ...]
+    gone: tuple[RowFile, ...]
+    added: int
+    suppressed: int
+    named: int
+    digest: bytes
+
+
+class Forgotten:
+    """Customers who were erased: recognised when an export brings them back, known to nobody."""
+
+    def __init__(self, secret: bytes, marks: frozenset[str]) -> None:
+        self._secret, self._marks = secret, marks
+
+    def mark(self, customer_key: str) -> str:
+        """HMAC-SHA256 of a key, 64 hex digits."""
+        text = b"datacoop/erased/v1\0" + customer_key.encode()
+        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+
+    def among(self, keys: pa.ChunkedArray) -> Bools:
+        """Which rows are of erased customers; bool (N,)."""
+        if not self._marks:
+            return np.zeros(len(keys), np.bool_)
+        found = [k for k in pc.unique(keys).to_pylist() if k and self.mark(k) in self._marks]
+        erased: Bools = pc.is_in(keys, value_set=pa.array(found, pa.string())).to_numpy()
+        return erased
+
+
+class StagedLines:
+    """Sales lines of one import, in their order."""
+
+    def __init__(self, layout: Layout, folder: Path, forgotten: Forgotten) -> None:
+        self._layout, self._folder, self._forgotten = layout, folder, forgotten
+        self._key, self._salt = secrets.token_bytes(32), secrets.token_bytes(32)
+        self._hashes: list[identity.Hashes] = []
+        self._suppressed: list[Bools] = []
+        self._customer: list[Bools] = []
+        self._told: Told | None = None
+        self.days: tuple[date, date] | None = None
+        self._writer = pq.ParquetWriter(
+            folder / _FILE,
+            SALES_LINE,
+            compression="lz4",
+            encryption_properties=sealing.writing(self._key, self._salt, _FILE),
+        )
+
+    def write(self, lines: pa.Table) -> None:
+        """Stage some lines with the columns of ``schema.STAGED``."""
+        if not lines.num_rows:
+            return
+        self._hashes.append(identity.line_hashes(lines))
+        self._suppressed.append(self._forgotten.among(lines["customer_key"]))
+        self._customer.append(pc.is_valid(lines["customer_key"]).to_numpy())
+        days = pc.min_max(lines["business_date"]).as_py()
+        first, last = self.days or (days["min"], days["max"])
+        self.days = min(first, days["min"]), max(last, days["max"])
+        self._writer.write_table(lines.select(SALES_LINE.names).cast(SALES_LINE))
+
+    @property
+    def count(self) -> int:
+        """How many lines were staged."""
+        return sum(map(len, self._suppressed))
+
+    def told(self, before: Manifest) -> Told:
+        """Which of the staged lines are new; no line can be staged any more."""
+        if self._told is None:
+            self.close()
+            hashes = np.concatenate([np.empty((0, 2), np.uint64), *self._hashes])
+            self._hashes.clear()
+            numbered = Numbered(hashes)
+            suppressed = np.concatenate([np.empty(0, np.bool_), *self._suppressed])
+            has = np.concatenate([np.empty(0, np.bool_), *self._customer]) & ~suppressed
+            here, unnamed = self._known(before, numbered, has)
+            fresh = ~here & ~suppressed
+            self._told = Told(hashes, numbered, fresh, int((suppressed & ~here).sum()), unnamed)
+        return self._told
+
+    def file(self, before: Manifest) -> Filed:
+        """Put the lines that are new into the vault's files, and customers to those without."""
+        told = self.told(before)
+        wanted = np.unique(np.concatenate([np.empty(0, np.int64), *told.unnamed.values()]))
+        digest = hashlib.sha256()
+        with rowfiles.sink(self._layout, self._folder, "sales_line", told.new) as out:
+            customers = self._pass(out, told, wanted, digest)
+            new = list(out.close())
+        gone = [file for file in before.files if file.name in told.unnamed]
+        for file in gone:
+            new += self._with_customers(file, told.numbered, wanted, customers, digest)
+        return Filed(
+            new=tuple(new),
+            gone=tuple(gone),
+            added=told.new,
+            suppressed=told.suppressed,
+            named=sum(map(len, told.unnamed.values())),
+            digest=digest.digest(),
+        )
+
+    def close(self) -> None:
+        """Finish the staged file."""
+        if self._writer.is_open:
+            self._writer.close()
+
+    def _known(
+        self, before: Manifest, numbered: Numbered, has: Bools
+    ) -> tuple[Bools, dict[str, npt.NDArray[np.int64]]]:
+        here, unnamed = np.zeros(len(has), np.bool_), {}
+        for file in before.of("sales_line"):
+            if self.days is None or not file.meets(*self.days):
+                continue
+            places = []
+            columns = ["line_hash", "copy", "customer_key", "corrected"]
+            for rows in rowfiles.batches(self._layout, file, columns):
+                found, open_to = _matched(rows, numbered)
+                here[found[found >= 0]] = True
+                found = found[open_to & (found >= 0)]
+                places.append(found[has[found]])
+            gains = np.sort(np.concatenate([np.empty(0, np.int64), *places]))
+            if len(gains):
+                unnamed[file.name] = gains
+        return here, unnamed
+
+    def _pass(
+        self,
+        out: rowfiles.Sink,
+        told: Told,
+        wanted: npt.NDArray[np.int64],
+        digest: hashlib._Hash,
+    ) -> pa.Array:
+        """Write the fresh lines; returns the customers of the wanted ones, in their order."""
+        at, customers = 0, []
+        hashes, copies = told.hashes, told.numbered.copies
+        for rows in self._staged():
+            end = at + rows.num_rows
+            here = told.fresh[at:end]
+            mine = wanted[np.searchsorted(wanted, at) : np.searchsorted(wanted, end)] - at
+            customers.append(identity.whole(rows["customer_key"]).take(mine))
+            if here.any():
+                chosen = rows.filter(pa.array(here))
+                line_hash = identity.as_bytes(hashes[at:end][here])
+                chosen = chosen.append_column("line_hash", line_hash)
+                chosen = chosen.append_column("copy", pa.array(copies[at:end][here]))
+                chosen = chosen.append_column("corrected", _false(chosen.num_rows))
+                _digest(digest, chosen)
+                out.write(chosen)
+            at = end
+        return pa.concat_arrays([pa.array([], pa.string()), *customers])
+
+    def _with_customers(
+        self,
+        file: RowFile,
+        numbered: Numbered,
+        wanted: npt.NDArray[np.int64],
+        customers: pa.Array,
+        digest: hashlib._Hash,
+    ) -> tuple[RowFile, ...]:
+        """A file again, in which lines that had no customer have theirs.
+
+        Only the empty customer of a line is filled in, never one that is there or was corrected.
+        """
+        with rowfiles.sink(self._layout, self._folder, file.table, file.rows) as out:
+            for rows in rowfiles.batches(self._layout, file):
+                found, open_to = _matched(rows, numbered)
+                place = np.searchsorted(wanted, found)
+                inside = np.minimum(place, len(wanted) - 1)
+                gains = open_to & (found >= 0) & (wanted[inside] == found)
+                names = customers.take(pa.array(inside, mask=~gains))
+                at = rows.schema.get_field_index("customer_key")
+                filled = pc.coalesce(identity.whole(rows["customer_key"]), names)
+                _digest(digest, rows.set_column(at, "customer_key", filled).filter(pa.array(gains)))
+                out.write(rows.set_column(at, "customer_key", filled))
+            return out.close()
+
+    def _staged(self) -> Iterator[pa.Table]:
+        form = sealing.reading(self._key, self._salt, _FILE)
+        with contextlib.closing(pa.OSFile(str(self._folder / _FILE))) as held:
+            whole = ds.FileSystemDataset([form.make_fragment(held)], SALES_LINE, form)
+            for batch in whole.to_batches(
+                batch_size=rowfiles.BATCH_ROWS,
+                batch_readahead=1,
+                fragment_readahead=1,
+                use_threads=False,
+            ):
+                yield pa.Table.from_batches([batch])
+
+
+def _matched(rows: pa.Table, numbered: Numbered) -> tuple[npt.NDArray[np.int64], Bools]:
+    """Places of a file's lines in the import, and which of them may be given a customer."""
+    found = numbered.find(identity.from_bytes(rows["line_hash"]), rows["copy"].to_numpy())
+    open_to = pc.and_(pc.is_null(rows["customer_key"]), pc.invert(rows["corrected"])).to_numpy()
+    return found, open_to
+
+
+def _digest(digest: hashlib._Hash, rows: pa.Table) -> None:
+    """Take lines and their customers into a digest, whatever the stretches they come in."""
+    if not rows.num_rows:
+        return
+    out = np.zeros((rows.num_rows, identity.HASH_BYTES + 4 + 64), np.uint8)
+    hashes = identity.from_bytes(rows["line_hash"]).astype(">u8")
+    out[:, :16] = np.ascontiguousarray(hashes).view(np.uint8).reshape(-1, 16)
+    copies = rows["copy"].to_numpy().astype("<u4")
+    out[:, 16:20] = np.ascontiguousarray(copies).view(np.uint8).reshape(-1, 4)
+    keys = np.array(pc.fill_null(rows["customer_key"], "").to_pylist(), "S64")
+    out[:, 20:] = keys.view(np.uint8).reshape(-1, 64)
+    digest.update(out.tobytes())
+
+
+def _false(count: int) -> pa.Array:
+    return pa.array(np.zeros(count, np.bool_))
