@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -26,6 +28,8 @@ from protocols.errors import InputError, Refused
 from protocols.ids import MemberId
 from protocols.signing import jws_payload, jws_verify
 
+REMEMBERED: Final = 16  # agreements whose signature was verified in this process
+
 
 @dataclass(frozen=True, slots=True)
 class Me:
@@ -41,14 +45,24 @@ def signed_version(connection: Connection, agreement: str, me: Me) -> ParsedAgre
     document = Documents(connection).get(agreement)
     if mine is None or document is None:
         return None
+    parsed = _signed(document.body, mine.jws, me)
+    return parsed if parsed is not None and parsed.id == agreement else None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _signed(body: bytes, jws: bytes, me: Me) -> ParsedAgreement | None:
+    """An agreement from its bytes, if my signature is over exactly these; asked at every stage.
+
+    The same bytes have the same answer, so it is remembered under the bytes themselves.
+    """
     try:
-        parsed = read_agreement(parse_json(document.body, "agreement"), "agreement")
-        signature = parse_json(mine.jws, "agreement")
+        parsed = read_agreement(parse_json(body, "agreement"), "agreement")
+        signature = parse_json(jws, "agreement")
         jws_verify(signature, {me.id: me.public}, "agreement")
         same = json_bytes(jws_payload(signature, "agreement")) == json_bytes(parsed.document)
     except InputError:
         return None
-    return parsed if same and parsed.id == agreement else None
+    return parsed if same else None
 
 
 def newest_signed_version(connection: Connection, me: Me) -> ParsedAgreement | None:
