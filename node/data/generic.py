@@ -17,18 +17,28 @@ from node.data.columns import (
     recognise,
     required_roles_missing,
 )
+from node.data.connectors import special_columns
 from node.data.values import day_readings
 from protocols.canonical import digest
 from protocols.errors import InputError
 
+_GOODS: Final = frozenset(
+    {Role.SKU, Role.PRODUCT, Role.CATEGORY, Role.QUANTITY, Role.UNIT_PRICE, Role.TOTAL}
+)
 _AMOUNT: Final = re.compile(r"[-+]?[0-9]+(?:[.,][0-9]+)?")
 
 
-def reading(header: Sequence[str], chosen: Mapping[str, str], file_name: str) -> Reading:
+def reading(
+    header: Sequence[str],
+    chosen: Mapping[str, str],
+    file_name: str,
+    sample: Sequence[Sequence[str]] = (),
+) -> Reading:
     """What becomes of each column of a header, and the pass that hands the columns on.
 
     Args:
         header: the cells of the header line.
+        sample: some records, for a look at special-category content.
         chosen: role name -> header text, as the member said with ``--column``.
         file_name: for the error messages.
 
@@ -37,6 +47,9 @@ def reading(header: Sequence[str], chosen: Mapping[str, str], file_name: str) ->
             not there.
     """
     columns = recognise(header, chosen, file_name)
+    goods = frozenset(column.place for column in columns if column.role in _GOODS)
+    special = special_columns(header, sample, goods)
+    columns = [_blocked(column) if column.place in special else column for column in columns]
     table = _table(columns)
     if table == "stock":
         columns = [replace(c, role=Role.AS_OF) if c.role is Role.DATE else c for c in columns]
@@ -52,6 +65,7 @@ def reading(header: Sequence[str], chosen: Mapping[str, str], file_name: str) ->
         start=lambda: _Renaming(at),
         confidence=min(column.confidence for column in columns if column.role is not None),
         why="each column is known by its name",
+        notes=tuple(special.values()),
         digest=digest(
             "datacoop/reading/generic/v1", table, *(f"{r}={h}" for r, h in sorted(at.items()))
         ).hex(),
@@ -67,6 +81,10 @@ def _table(columns: Sequence[Column]) -> str:
     if {Role.CUSTOMER, Role.FIRST_SEEN} <= roles and not roles & sale:
         return "customer"
     return "sales_line"
+
+
+def _blocked(column: Column) -> Column:
+    return Column(column.place, column.header, Fate.BLOCKED, None, 0.0)
 
 
 def _of_table(column: Column, table: str) -> Column:

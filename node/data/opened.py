@@ -20,13 +20,15 @@ class OpenTable(Protocol):
     """A context manager; ``batches`` may be read again from the beginning.
 
     ``name`` is for the places of errors (name:line:column); ``header`` are the columns in their
-    order, ``sample`` the first rows with all their cells, ``read_as`` says in words how it is read.
+    order, ``sample`` the first rows with all their cells, ``read_as`` says in words how it is read,
+    ``epoch`` is the year from which a workbook counts its days (0 elsewhere).
     """
 
     name: str
     header: Header
     sample: Rows
     read_as: str
+    epoch: int
 
     def __enter__(self) -> Self: ...
 
@@ -62,6 +64,7 @@ class CsvTable:
     name: str
     read_as: str
     _source: Source
+    epoch: int = 0
 
     def __enter__(self) -> Self:
         return self

@@ -55,6 +55,18 @@ class RawFile(io.RawIOBase):
         self.read_bytes = 0
         self.digest = hashlib.sha256()
 
+    def read_to_end(self) -> None:
+        """Hash the whole file."""
+        self.rewind()
+        block = bytearray(READ_BYTES)
+        while self.readinto(memoryview(block)):
+            pass
+
+    def start_again(self) -> int:
+        """The descriptor at the beginning of the file, for another process to read from."""
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return self._fd
+
     def finish(self) -> str:
         """SHA-256 (hex) of the whole file, once it was read; it must not have changed."""
         self.require_unchanged()
@@ -129,7 +141,5 @@ def open_regular(path: Path) -> int:
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) over a file's bytes, in bounded memory; refuses what ``open_regular`` does."""
     with RawFile(path) as raw:
-        block = bytearray(READ_BYTES)
-        while raw.readinto(memoryview(block)):
-            pass
+        raw.read_to_end()
         return raw.finish()

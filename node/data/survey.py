@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from node.data import generic
+from node.data import connectors, generic
 from node.data.batch import Pass, Reading, RoleBatch, TextBatch
 from node.data.cells import Headers
 from node.data.columns import Role
@@ -26,13 +26,13 @@ from node.data.database import Database
 from node.data.opened import CsvTable, OpenTable
 from node.data.plan import DELIMITER_NAMES, Options
 from node.data.rawfile import open_regular
+from node.data.serial_days import with_days
 from node.data.sniff import Evidence, decide_date_order, decide_decimal, open_csv
 from node.data.source import Source, sniff_encoding
 from node.data.values import ORDERS, DateOrder, DecimalSign, currency
 from protocols.canonical import digest
 from protocols.errors import InputError
 
-CONFIDENT: Final = 0.8
 HEADER_AGAIN: Final = "repeat the header line"
 _DECIMAL_NAMES: Final = {"point": ".", "dot": ".", "comma": ","}
 _DAYS: Final = (Role.DATE, Role.FIRST_SEEN, Role.AS_OF)
@@ -72,10 +72,10 @@ class Surveyed:
         """The whole source under roles, read from the beginning."""
         one = self.reading.start()
         for batch in self.table.batches(self.reading.wanted):
-            yield taken(one, batch)
+            yield with_days(taken(one, batch), self.table.epoch)
         last = one.finish()
         if last is not None:
-            yield last
+            yield with_days(last, self.table.epoch)
 
 
 @contextmanager
@@ -133,23 +133,24 @@ def _opened(spec: Path | Database, options: Options) -> Iterator[tuple[OpenTable
         return
     kind = kind_of(spec)
     if kind == "csv":
-        csv_table, reading = _open_csv(spec, options)
-        yield csv_table, reading
-        return
-    if kind == "parquet":
+        yield _open_csv(spec, options)
+    elif kind == "parquet":
         from node.data.parquet import opened as opened_parquet
 
-        with opened_parquet(spec) as table:
-            yield table, read_as(table.header, table.sample, options, table.name)
-        return
-    from node.data.workbook import opened as opened_workbook
+        with opened_parquet(spec) as found:
+            yield found, read_as(found.header, found.sample, options, found.name)
+    else:
+        from node.data.workbook import opened as opened_workbook
 
-    with opened_workbook(spec, kind, options.sheet) as table:
-        yield table, read_as(table.header, table.sample, options, table.name)
+        def choose(header: Sequence[str], sample: Sequence[Sequence[str]]) -> Reading:
+            return read_as(header, sample, options, spec.name)
+
+        with opened_workbook(spec, kind, options.sheet, choose) as pair:
+            yield pair
 
 
 def kind_of(path: Path) -> str:
-    """csv, parquet, xlsx (any zipped workbook) or xls, by the first bytes, never by the name."""
+    """csv, parquet, zip (a workbook) or xls: by the first bytes, never by the name."""
     with os.fdopen(open_regular(path), "rb") as file:
         head = file.read(8)
     if head.startswith(b"PAR1"):
@@ -183,7 +184,18 @@ def read_as(
     Raises:
         InputError: none fits.
     """
-    return generic.reading(header, options.columns, name)
+    said = {"date_order": options.date_order or "", "currency": options.currency or ""}
+    if options.mapping is not None:
+        from node.data.mapping import read_mapping
+
+        return read_mapping(options.mapping).read(header, sample, said)
+    if options.dialect is not None:
+        return connectors.find(options.dialect).read(header, sample, said)
+    if not options.columns:
+        reading = connectors.choose(connectors.detect(header, sample, said))
+        if reading is not None:
+            return reading
+    return generic.reading(header, options.columns, name, sample)
 
 
 # --- formats -----------------------------------------------------------------------------------
@@ -199,13 +211,13 @@ def _formats(table: OpenTable, reading: Reading, options: Options) -> tuple[Date
         evidence = Evidence(Headers.of(reading.columns))
         one = reading.start()
         for batch in table.batches(reading.wanted):
-            evidence.add(taken(one, batch), _DAYS, _NUMBERS)
+            evidence.add(with_days(taken(one, batch), table.epoch), _DAYS, _NUMBERS)
             if _settled(evidence):
                 break
         else:
             last = one.finish()
             if last is not None:
-                evidence.add(last, _DAYS, _NUMBERS)
+                evidence.add(with_days(last, table.epoch), _DAYS, _NUMBERS)
         said_order = said_order or decide_date_order(evidence, table.name)[0]
         said_decimal = said_decimal or decide_decimal(evidence, table.name)[0]
     return said_order, said_decimal  # type: ignore[return-value]

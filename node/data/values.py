@@ -228,7 +228,7 @@ def moment(text: str, order: DateOrder, zone: ZoneInfo) -> tuple[int, int, int]:
         raise Unreadable("is empty; expected a day such as 2017-01-31")
     readings = day_readings(day_text)
     if order not in readings:
-        raise Unreadable(f"{_shown(text)} is not a day; expected {_EXAMPLES[order]}")
+        raise Unreadable(f"{_shown(text)} {_no_day(day_text)}; expected {_EXAMPLES[order]}")
     day = readings[order]
     if not time_text:
         return day.toordinal() - EPOCH_ORDINAL, 0, NO_OFFSET
@@ -246,6 +246,18 @@ def moment(text: str, order: DateOrder, zone: ZoneInfo) -> tuple[int, int, int]:
             offset // timedelta(seconds=1),
         )
     return day.toordinal() - EPOCH_ORDINAL, micros, offset_s
+
+
+def _no_day(text: str) -> str:
+    """What is wrong with a text that should be a day."""
+    years = re.findall(r"[0-9]{4}", text)
+    if re.search(r"[^0-9]", text) and years and not FIRST_YEAR <= int(years[-1]) <= LAST_YEAR:
+        if any(FIRST_YEAR <= int(year) <= LAST_YEAR for year in years):
+            return "is not a day"
+        return f"lies outside the years {FIRST_YEAR} to {LAST_YEAR}"
+    if re.fullmatch(r"[34][0-9]{4}(?:\.[0-9]+)?", text):
+        return "is a spreadsheet's number of a day (format the column as a date and save it again)"
+    return "is not a day"
 
 
 _EXAMPLES = {
