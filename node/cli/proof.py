@@ -30,7 +30,9 @@ def verify(
     context: typer.Context,
     path: Annotated[
         Path | None,
-        typer.Argument(help="An evidence pack, a log folder or a release folder; else your own."),
+        typer.Argument(
+            help="An evidence pack or statement, a log folder, a release folder; else your own."
+        ),
     ] = None,
     release: Annotated[str, typer.Option(help="First digits of a model to check as well.")] = "",
     customer: Annotated[
@@ -59,7 +61,7 @@ def verify(
     if path is None:
         lines = _own(home, release)
     elif path.is_file():
-        lines = _pack(home, path, agreement)
+        lines = _statement(home, path, key) or _pack(home, path, agreement)
     else:
         lines = _folder(home, path, key)
     answer({"checks": lines}, as_json, lambda: [f"ok  {line}" for line in lines])
@@ -128,6 +130,35 @@ def _own(home: Path | None, release: str) -> Sequence[str]:
 
         lines += check_kept(open_member(home), release)
     return lines
+
+
+def _statement(home: Path | None, path: Path, key: str) -> Sequence[str]:
+    """A statement about a customer's right; nothing if the file is something else."""
+    from node.files import read
+    from node.house import open_home
+    from node.rights import evidence as statements
+    from node.rights.case import logged
+
+    with path.open("rb") as file:
+        if file.read(1) != b"{":
+            return ()
+    raw = read(path, statements.MAX_EVIDENCE_BYTES)
+    known = _keys(None, key)[0] if key else None
+    found = statements.verify(raw, str(path), key=known)
+    try:
+        own = open_home(home)
+    except LocalError:
+        return (*found.lines(), "compare the key above with one that you have from elsewhere")
+    if found.key != own.keys.identity.public:
+        return (*found.lines(), "of another member, or of a key before a renewal")
+    entry = logged(own, found.name)
+    if entry is None:
+        raise InputError(
+            "it is signed with this node's key, and the journal does not know it.",
+            code=Code.TAMPERED,
+            where=str(path),
+        )
+    return (*found.lines(), f"in this node's log: entry {entry.seq} of {entry.at[:19]}Z, proven")
 
 
 def _pack(home: Path | None, path: Path, agreement: str) -> Sequence[str]:

@@ -1,13 +1,12 @@
-"""``requests open | list | extend | close``: what customers ask about their own data."""
+"""``requests open | list | extend | close``; what is asked for is carried out by ``rights``."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from node.cli import rights
 from node.cli.acting import acting_home
 from node.cli.shell import Json, answer, say, state, table
 
@@ -17,69 +16,48 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Requests of customers about their own data. While an answer is overdue, this node takes "
+    help="What customers ask about their own data. While an answer is overdue, this node takes "
     "part in no run.",
 )
 
 
-class Kind(StrEnum):
-    """What a customer may ask for, as written on the command line."""
-
-    ACCESS = "access"
-    RECTIFY = "rectify"
-    ERASE = "erase"
-    RESTRICT = "restrict"
-    OBJECT = "object"
-
-
 def _desk(home: Home) -> SubjectDesk:
-    from node.policy.agreements import newest_signed
-    from node.policy.subjects import SubjectDesk
+    from node.rights.case import open_case
 
-    database = home.database()
-    with database.read() as connection:
-        mine = newest_signed(connection)
-    return SubjectDesk(
-        database,
-        home.keys.customer_secret,
-        mine.terms if mine is not None else None,
-        home.journal,
-        home.clock,
-    )
+    return open_case(home, home.database()).subjects
+
+
+# ---------------------------------------------------------------------------------- the ledger
 
 
 @app.command("open", epilog="Example: coop-node requests open --kind access --customer 4711")
 def open_request(
     context: typer.Context,
-    kind: Annotated[Kind, typer.Option(help="What is asked for.")],
+    kind: Annotated[rights.Kind, typer.Option(help="What is asked for.")],
     customer: Annotated[
         str, typer.Option(help="The number as your till prints it; only its keyed hash is kept.")
     ],
-    received: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The day on which they asked, if not today."),
-    ] = None,
+    received: rights.Received = None,
+    identified: rights.Identified = "",
     as_json: Json = False,
 ) -> None:
     """Enter a request; the answer says until when the customer has to hear from you.
 
-    Check that it is really this customer who asks before you answer. What is asked for has to be
-    done by hand in this version; for objections and restrictions also enter them in the consent
-    ledger: coop-node consent withdraw CUSTOMER PURPOSE --as objected.
+    Check that it is really this customer who asks before you answer. Then carry it out with the
+    command of the same name, for example: coop-node requests access 3fa90c1e
     """
-    from datetime import UTC
-
     from node.store.requests import RequestKind
 
     desk = _desk(acting_home(context, "answer"))
-    at = received.replace(tzinfo=UTC) if received is not None else None
-    made = desk.open(RequestKind(kind.value), customer, at)
+    made = desk.open(RequestKind(kind.value), customer, rights.instant(received))
+    if identified:
+        made = desk.identify(made.request.id, identified)
     answer(
         _document(made),
         as_json,
         lambda: [
             f"Request {made.request.id} ({kind.value}) is due on {made.due:%Y-%m-%d}.",
-            f"When it is answered: coop-node requests close {made.request.id} --how TEXT",
+            f"To carry it out: coop-node requests {kind.value} {made.request.id}",
         ],
     )
 
@@ -90,18 +68,25 @@ def list_requests(
     everything: Annotated[bool, typer.Option("--all", help="Also those that are closed.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show requests with their due dates; overdue ones first stop every run."""
+    """Show requests, what is due when, and what is late; late ones stop every run."""
     from node.house import open_home
 
     found = _desk(open_home(state(context).home)).list(only_open=not everything)
     rows = [
-        [one.request.id, one.request.kind.value, f"{one.due:%Y-%m-%d}", _stands(one)]
+        [
+            one.request.id,
+            one.request.kind.value,
+            f"{one.due:%Y-%m-%d}",
+            one.stands,
+            "yes" if one.request.identity_check else "not yet",
+        ]
         for one in found
     ]
+    headers = ["id", "asks for", "due", "state", "recognised"]
     answer(
         {"requests": [_document(one) for one in found]},
         as_json,
-        lambda: table(rows, ["id", "asks for", "due", "state"], "No customer waits for an answer."),
+        lambda: table(rows, headers, "No customer waits for an answer."),
     )
 
 
@@ -122,17 +107,9 @@ def close(
     request: Annotated[str, typer.Argument(help="First digits of the request.")],
     how: Annotated[str, typer.Option(help="What was done; it stays on this node.")],
 ) -> None:
-    """Close a request that was answered."""
+    """Close a request that was answered by hand; there is no evidence then."""
     _desk(acting_home(context, "answer")).close(request, how)
     say("Closed.")
-
-
-def _stands(one: Waiting) -> str:
-    if one.request.closed_at is not None:
-        return f"closed on {one.request.closed_at:%Y-%m-%d}"
-    if one.late:
-        return "OVERDUE: no run until it is answered"
-    return "open, extended" if one.request.extended_at is not None else "open"
 
 
 def _document(one: Waiting) -> dict[str, Any]:
@@ -143,6 +120,14 @@ def _document(one: Waiting) -> dict[str, Any]:
         "received_at": asked.received_at.isoformat(),
         "due": one.due.isoformat(),
         "late": one.late,
+        "days": one.days,
+        "state": one.stands,
         "extended": asked.extended_at is not None,
+        "recognised_at": asked.checked_at.isoformat() if asked.checked_at is not None else None,
         "closed_at": asked.closed_at.isoformat() if asked.closed_at is not None else None,
+        "outcome": asked.outcome.value or None,
+        "evidence": asked.evidence or None,
     }
+
+
+rights.register(app)

@@ -7,7 +7,6 @@ be told apart from those of nobody.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ _MARK = b"datacoop/erased/v1"
 
 def mark_of(secret: bytes, customer_key: str) -> str:
     """What remains of an erased customer: HMAC-SHA256(secret, tag || key), 64 hex digits."""
-    return hmac.new(secret, _MARK + bytes.fromhex(customer_key), hashlib.sha256).hexdigest()
+    return hmac.digest(secret, _MARK + bytes.fromhex(customer_key), "sha256").hex()
 
 
 class RequestKind(StrEnum):
@@ -167,16 +166,20 @@ class Erasures:
         self._connection = connection
 
     def add(self, found: Iterable[Erasure]) -> int:
-        """Keep what is not here yet; how many those were."""
-        added = 0
+        """Keep them, of each person the newest; how many people are new."""
+        before = len(self.list())
         for one in found:
-            done = self._connection.execute(
-                upsert(erasures)
-                .values(mark=bytes.fromhex(one.mark), request=one.request, at=one.at)
-                .on_conflict_do_nothing()
+            new = upsert(erasures).values(
+                mark=bytes.fromhex(one.mark), request=one.request, at=one.at
             )
-            added += done.rowcount
-        return added
+            self._connection.execute(
+                new.on_conflict_do_update(
+                    index_elements=[erasures.c.mark],
+                    set_={"request": new.excluded.request, "at": new.excluded.at},
+                    where=new.excluded.at > erasures.c.at,
+                )
+            )
+        return len(self.list()) - before
 
     def list(self) -> tuple[Erasure, ...]:
         """All, oldest first."""

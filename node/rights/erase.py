@@ -1,0 +1,292 @@
+"""Erasure (GDPR art. 17): everything that is here of a person, and proof that nothing is left.
+
+In this order: what is here is counted and the runs are looked up (kept beside the evidence, so
+that a repeated command knows them); rows leave the vault, which remembers not to take them in
+again; records in the books of runs become bare hashes; files that can be made again go; the
+ledger of consent and that of requests get a tombstone and a mark in the place of the key; the
+database is rewritten. Then every byte below the folder is read, the vault is opened anew and
+asked. Only if nothing is left the evidence is signed and the request closed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from node import files
+from node.data.vault import Vault
+from node.policy.journal import Folder
+from node.rights import evidence
+from node.rights.case import Case, Finished
+from node.rights.held import Held, held
+from node.rights.scan import Scan, scan
+from node.rights.trained import models_of, runs_of
+from node.store.consents import Consents
+from node.store.requests import CustomerRequest, CustomerRequests, Erasure, Erasures, RequestKind
+from protocols.audit.consent import leaf
+from protocols.audit.entries import decode
+from protocols.canonical import parse_json
+from protocols.errors import Code, InputError, LocalError
+
+OpenVault = Callable[[], Vault]
+STORED: Final = "%Y-%m-%dT%H:%M:%S.%fZ"  # instants in the ledger of consent
+BY_ITSELF: Final = ("sales_line", "customer", "quarantine")
+CANNOT: Final = (
+    "The till, the web shop and the accounts: delete the person there too, or the next export "
+    "names them again (this node will drop the lines).",
+    "Backups made before: make a new one now and delete the older ones. If an older one has to be "
+    "restored, give this evidence: coop-node requests erase-again FOLDER.",
+    "Lists and answers that were printed, sent or written elsewhere: destroy them.",
+    "Models of other members: they have sums that were made before, and no row.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was done: rows by table before, what was removed, what was read to prove it."""
+
+    before: Mapping[str, int]
+    models: Sequence[Mapping[str, Any]]
+    runs: Sequence[str]
+    scanned: Scan
+    told: int
+    finished: Finished
+    cannot: tuple[str, ...]
+
+
+def erase(case: Case, open_vault: OpenVault, prefix: str, customer: str = "") -> Erased:
+    """Carry out one request to be erased; may be repeated after a crash.
+
+    Args:
+        case: of the node.
+        open_vault: opens the member's rows anew.
+        prefix: first digits of an open request.
+        customer: the number as the till prints it; needed only where an earlier try was
+            interrupted after the key had been replaced.
+
+    Raises:
+        InputError: no such open request, or another customer than the request's.
+        Refused: nobody wrote down how the person was recognised.
+        LocalError: files still name the person (they are listed), or the database is busy.
+    """
+    one = case.take(prefix, RequestKind.ERASE)
+    key = _key(case, one, customer)
+    mark = case.mark(key)
+    begun = _begun(case, open_vault(), one, key)
+    parts = _remove(case, open_vault(), [key], f"request-{one.id}")
+    now = case.home.clock()
+    with case.database.write() as db:
+        CustomerRequests(db).forget(key, mark, keep=one.id)
+        Erasures(db).add([Erasure(mark, one.id, now)])
+    case.database.wipe()
+    scanned = prove_absent(case, open_vault(), [key])
+    told = case.tell_office(one, "erased", begun["runs"])
+    cannot = (*CANNOT[:1], _backups(case), *CANNOT[2:])
+    facts = {
+        "before": begun["before"],
+        "after": dict.fromkeys(begun["before"], 0),
+        "removed": parts,
+        "searched": {
+            "files": scanned.files,
+            "bytes": scanned.bytes_read,
+            "found": len(scanned.hits),
+            "not_opened": len(scanned.closed),
+        },
+        "models": begun["models"],
+        "runs_told": told,
+        "cannot_reach": list(cannot),
+    }
+    how = f"erased: {sum(begun['before'].values())} rows; evidence signed"
+    finished = case.finish(one, how, facts, subject=mark)
+    _draft(case, one).unlink(missing_ok=True)
+    return Erased(begun["before"], begun["models"], begun["runs"], scanned, told, finished, cannot)
+
+
+def prove_absent(case: Case, vault: Vault, keys: Sequence[str]) -> Scan:
+    """Read everything below the folder and ask the vault; LocalError if a key is anywhere."""
+    left = [name for key in keys for name in _left(held(case, vault, key))]
+    scanned = scan(case.home.folder, keys)
+    where = [*left, *(hit.path for hit in scanned.hits)]
+    if where:
+        shown = ", ".join(where[:5]) + (f" and {len(where) - 5} more" if len(where) > 5 else "")
+        raise LocalError(
+            f"the person's code is still in {len(where)} places: {shown}.",
+            code=Code.TAMPERED,
+            where=str(case.home.folder),
+            fix="Files that you put there yourself (lists, exports) you delete by hand; then "
+            "repeat the command with --customer. If a table is named, report it.",
+        )
+    return scanned
+
+
+def _left(here: Held) -> list[str]:
+    return [f"table {name}" for name in BY_ITSELF if here.counts()[name]]
+
+
+def _key(case: Case, one: CustomerRequest, customer: str) -> str:
+    """The person's key: from the request, or from the number if it has a mark already."""
+    with case.database.read() as db:
+        replaced = one.customer_key in {done.mark for done in Erasures(db).list()}
+    if not customer:
+        if replaced:
+            raise InputError(
+                "this erasure was interrupted after the person's code had been replaced.",
+                where=one.id,
+                fix="Name the customer once more, so that absence can be shown: --customer NUMBER",
+            )
+        return one.customer_key
+    key = case.subjects.key(customer)
+    if one.customer_key not in (key, case.mark(key)):
+        raise InputError("this request is of another customer.", where="--customer")
+    return key
+
+
+def _draft(case: Case, one: CustomerRequest) -> Path:
+    return case.home.folder / evidence.FOLDER / f"{one.id}-erase.begun"
+
+
+def _begun(case: Case, vault: Vault, one: CustomerRequest, key: str) -> dict[str, Any]:
+    """What was here before the first try: counts, runs, models. Names nobody."""
+    path = _draft(case, one)
+    if path.is_file():
+        return parse_json(files.read(path), str(path))
+    runs = runs_of(case, key)
+    found = {
+        "before": held(case, vault, key).counts(),
+        "runs": [run.run for run in runs],
+        "models": [model.document() for model in models_of(case, runs)],
+    }
+    files.make_folder(path.parent)
+    files.write(path, json.dumps(found, sort_keys=True).encode())
+    return found
+
+
+def _remove(case: Case, vault: Vault, keys: Sequence[str], reason: str) -> dict[str, int]:
+    """Take people out of vault, books, caches and the ledger of consent; figures."""
+    removal = vault.erase(keys, case.home.clock(), reason)
+    scopes = sorted(case.consents.purposes | set(_spoken(case)))
+    leaves = {leaf(scope, key) for scope in scopes for key in keys}
+    books = case.home.run_books(case.database).redact(leaves)
+    cached = _clear(case.home.cache)
+    events = sum(case.consents.forget(key, case.entropy(32)) for key in keys)
+    return {
+        "lines": removal.lines,
+        "customers": removal.customers,
+        "quarantined": removal.quarantined,
+        "vault_files": removal.files,
+        "books": books,
+        "cached_files": cached,
+        "consent_events": events,
+    }
+
+
+def _spoken(case: Case) -> tuple[str, ...]:
+    with case.database.read() as db:
+        return Consents(db).scopes()
+
+
+def _clear(folder: Path) -> int:
+    """Delete what can be made again; how many files."""
+    count = 0
+    with files.disk(folder):
+        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
+                count += 1
+    return count
+
+
+def _backups(case: Case) -> str:
+    """What to do about backups, with how many the journal knows of."""
+    made: list[str] = []
+    for number, line in enumerate(Folder(case.home.folder / "audit").lines(0), start=1):
+        if b'"kind":"backup"' in line:
+            made.append(decode(line.removesuffix(b"\n"), f"line {number}").at[:10])
+    known = f" This node made {len(made)}, the last on {made[-1]}." if made else ""
+    return CANNOT[1] + known
+
+
+# ------------------------------------------------------------------- after an old copy came back
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """People who were erased once more because an old copy had brought them back."""
+
+    known: int
+    found: int
+    removed: Mapping[str, int]
+
+
+def marks_in(folder: Path) -> tuple[Erasure, ...]:
+    """Marks in the evidence files of a folder, each with a signature that holds.
+
+    Raises:
+        InputError: a file was changed.
+    """
+    found = []
+    for path, raw in evidence.kept(folder):
+        document = evidence.verify(raw, str(path)).document
+        if (document["asks"], document["outcome"]) == (RequestKind.ERASE.value, "done"):
+            at = datetime.fromisoformat(document["at"])
+            found.append(Erasure(document["subject"], document["request"], at))
+    return tuple(found)
+
+
+def erase_again(case: Case, open_vault: OpenVault, more: Iterable[Erasure] = ()) -> Again:
+    """Erase everybody who was erased before and is here again from an old copy.
+
+    Marks can be compared only with people who are here, so this is asked after every restore and
+    every import. What a person said after the erasure is a new beginning and stays.
+    """
+    with case.database.write() as db:
+        Erasures(db).add(more)
+    with case.database.read() as db:
+        known = {one.mark: one.at for one in Erasures(db).list()}
+    if not known:
+        return Again(0, 0, {})
+    vault = open_vault()
+    since = _people(case, vault)
+    marks = {key: case.mark(key) for key in since}
+    back = [key for key, mark in marks.items() if mark in known and since[key] <= known[mark]]
+    if not back:
+        return Again(len(known), 0, {})
+    removed = _remove(case, vault, back, "erased-before")
+    with case.database.write() as db:
+        for key in back:
+            CustomerRequests(db).forget(key, marks[key], keep="")
+    case.database.wipe()
+    prove_absent(case, open_vault(), back)
+    case.home.journal("rights", {"what": "erased-again", "count": len(back), **removed})
+    return Again(len(known), len(back), removed)
+
+
+def _people(case: Case, vault: Vault) -> dict[str, datetime]:
+    """Keys of everybody who is here, with the first instant at which they said something.
+
+    Rows have no such instant: what the till sends of an erased person is dropped, also later.
+    """
+    always = datetime.min.replace(tzinfo=UTC)
+    rows = vault.query(
+        "SELECT customer_key FROM sales_line WHERE customer_key IS NOT NULL "
+        "UNION SELECT customer_key FROM customer"
+    )
+    found = {str(key): always for (key,) in rows}
+    for record in vault.imports():
+        if record.quarantine:
+            bad = vault.quarantined(record.sha256)[1]
+            found |= {one.customer_key: always for one in bad if one.customer_key}
+    said: dict[str, str] = {}
+    with case.database.read() as db:
+        for code, _scope, _state, at, *_rest in Consents(db).rows():
+            key = code.hex()
+            said[key] = min(at, said.get(key, at))
+        asked = {one.customer_key: one.received_at for one in CustomerRequests(db).list()}
+    spoken = {key: datetime.strptime(at, STORED).replace(tzinfo=UTC) for key, at in said.items()}
+    for key, first in (*spoken.items(), *asked.items()):
+        found[key] = min(first, found.get(key, first))
+    return found
