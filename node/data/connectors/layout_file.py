@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from node.data.columns import Role, is_personal, plain
+from node.data.columns import ROLES, Role, is_personal, plain
 from node.data.connectors.layout import (
     Formats,
     Layout,
@@ -35,18 +35,6 @@ MAX_LIST: Final = 200
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,59}")
 TABLES: Final = ("sales_line", "customer", "stock")
 QUIRKS: Final = ("square-moments", "woo-products", "woo-line-items", "payments", "stock-by-place")
-_STOCK: Final = frozenset(
-    [Role.SKU, Role.LOCATION, Role.ON_HAND, Role.INCOMING, Role.AS_OF, Role.PRODUCT]
-)
-_CUSTOMER: Final = frozenset(
-    [Role.CUSTOMER, Role.FIRST_SEEN, Role.COUNTRY, Role.REGION, Role.SOURCE]
-)
-ROLES: Final[Mapping[str, frozenset[Role]]] = {
-    "sales_line": frozenset(Role) - (_STOCK | _CUSTOMER)
-    | {Role.SKU, Role.LOCATION, Role.PRODUCT, Role.CUSTOMER},
-    "customer": _CUSTOMER,
-    "stock": _STOCK - {Role.PRODUCT},
-}
 # Roles whose columns speak of a person: one becomes a keyed hash, the others are coarse.
 _OF_PEOPLE: Final = (Role.CUSTOMER, Role.COUNTRY, Role.REGION)
 # What a table cannot do without: one role of each group.

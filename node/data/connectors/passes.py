@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from node.data.batch import RoleBatch, TextBatch
+from node.data.batch import BadRow, RoleBatch, TextBatch
 from node.data.columns import Role
 from node.data.connectors.amounts import major
 from node.data.connectors.arrays import (
@@ -36,7 +36,12 @@ from node.data.values import Unreadable
 from protocols.errors import InputError
 
 MAX_ORDER_ROWS: Final = 20_000
-_CODES: Final = (Role.ORDER, Role.SKU, Role.CUSTOMER)
+_CODES: Final = (Role.ORDER, Role.SKU, Role.CUSTOMER, Role.COUNTRY, Role.REGION)
+# Tables whose rows mean nothing without this, and why such a row is left out.
+_NAMED_BY: Final = {
+    "customer": (Role.CUSTOMER, "names no customer by a number, an e-mail address or a phone"),
+    "stock": (Role.SKU, "no SKU"),
+}
 _MONEY: Final = (Role.UNIT_PRICE, Role.DISCOUNT, Role.TOTAL)
 _KEEP, _BAD = 0, 1
 
@@ -69,7 +74,7 @@ class LayoutPass:
         cells: Cells = {name: batch.columns[text] for name, text in self._names.items()}
         lines = np.asarray(batch.lines, np.int64)
         if self._layout.orders is None:
-            return self._made(cells, lines)
+            return self._made(cells, lines, batch.broken)
         if self._held is not None:
             old, old_lines = self._held
             cells = {name: pa.concat_arrays([old[name], cells[name]]) for name in cells}
@@ -86,7 +91,7 @@ class LayoutPass:
             )
         cut = int(starts[-1]) if len(starts) else 0
         self._held = ({n: a.slice(cut) for n, a in cells.items()}, lines[cut:])
-        return self._made({n: a.slice(0, cut) for n, a in cells.items()}, lines[:cut])
+        return self._made({n: a.slice(0, cut) for n, a in cells.items()}, lines[:cut], batch.broken)
 
     def finish(self) -> RoleBatch | None:
         """The last order."""
@@ -98,7 +103,7 @@ class LayoutPass:
 
     # --- one stretch of whole orders --------------------------------------------------------
 
-    def _made(self, cells: Cells, lines: Int64s) -> RoleBatch:
+    def _made(self, cells: Cells, lines: Int64s, broken: tuple[BadRow, ...] = ()) -> RoleBatch:
         layout = self._layout
         starts = np.zeros(0, np.int64)
         if layout.orders is not None:
@@ -106,10 +111,16 @@ class LayoutPass:
             for name in map(key, layout.orders.fill):
                 if name in cells and len(lines):
                     cells[name] = filled_from_above(cells[name], starts)
-        made = Made({}, cells, lines, starts, self._places, self._memory)
+        made = Made({}, cells, lines, starts, self._places, self._memory, list(broken))
         for rule in layout.rules:
             _apply(rule, made)
         made.roles = self._roles(made)
+        if layout.table in _NAMED_BY:
+            role, reason = _NAMED_BY[layout.table]
+            nameless = blank(made.role(role))
+            if nameless.any():
+                made.left_out[reason] += int(nameless.sum())
+                made.keep(~nameless)
         if layout.formats.unit == "minor":
             _to_major(
                 made, self._memory.get("currency", "") or layout.formats.currency, layout.orders
@@ -175,7 +186,7 @@ def _apply(rule: Rule, made: Made) -> None:
             [int(row)],
             key(rule.column),
             f"{rule.column!r}: {shown!r} is not a known value; expected one of "
-            f"{', '.join(sorted(rule.keep))}",
+            f"{', '.join(sorted(filter(None, rule.keep)))}",
         )
     made.keep(per_row == _KEEP)
 

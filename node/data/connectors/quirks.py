@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from node.data.columns import Role
 from node.data.connectors.amounts import shown, spread
-from node.data.connectors.arrays import blank, by_distinct, chosen, repeated, texts
+from node.data.connectors.arrays import Bools, blank, by_distinct, chosen, repeated, texts
 from node.data.connectors.made import Made
 from node.data.connectors.orders import REFUND
 from node.data.connectors.zones import zone_of
@@ -45,10 +45,12 @@ def square_moments(made: Made) -> None:
         zones = made.cells.get("time zone")
         joined = pc.binary_join_element_wise(days, pc.utf8_trim_whitespace(clock), " ")
         days = chosen(blank(clock), days, joined)
-        if zones is not None:
-            offsets = _offsets(made, days, zones)
-            days = chosen(blank(offsets), days, pc.binary_join_element_wise(days, offsets, " "))
     made.roles[Role.DATE] = days
+    if clock is not None and zones is not None:
+        offsets, known = _offsets(made, days, zones)
+        joined = pc.binary_join_element_wise(days, offsets, " ")
+        made.roles[Role.DATE] = chosen(blank(offsets), days, joined)
+        made.keep(known)
 
 
 def _order_of(made: Made, days: pa.StringArray) -> DateOrder:
@@ -82,12 +84,14 @@ def _iso(text: str, order: DateOrder) -> str:
     return text if day is None else f"{day.isoformat()} {time_text}".strip()
 
 
-def _offsets(made: Made, moments: pa.StringArray, zones: pa.StringArray) -> pa.StringArray:
-    """Printed offsets such as -04:00, "" where no zone is named.
+def _offsets(
+    made: Made, moments: pa.StringArray, zones: pa.StringArray
+) -> tuple[pa.StringArray, Bools]:
+    """Printed offsets such as -04:00, "" where no zone is named; and where a zone is known.
 
-    A row whose zone nobody knows gets a text that no converter takes for a moment, so that it is
-    set aside rather than read in another zone.
+    A row whose zone nobody knows is set aside rather than read in another zone.
     """
+    good = np.ones(made.count, np.bool_)
     names = zones.dictionary_encode()
     indices = names.indices.to_numpy()
     out = np.full(made.count, "", object)
@@ -97,10 +101,16 @@ def _offsets(made: Made, moments: pa.StringArray, zones: pa.StringArray) -> pa.S
         rows = np.flatnonzero(indices == code)
         zone = zone_of(name)
         if zone is None:
-            out[rows] = f"in {name.strip()[:60]!r}, which is no known time zone"
+            good[rows] = False
+            made.set_aside(
+                rows,
+                "time zone",
+                f"'Time Zone': {name.strip()[:60]!r} is not a time zone that is known; expected a "
+                "name such as Eastern Time (US & Canada) or America/New_York",
+            )
         else:
             out[rows] = _offsets_in(zone, moments.take(pa.array(rows)))
-    return texts(out.tolist())
+    return texts(out.tolist()), good
 
 
 def _offsets_in(zone: ZoneInfo, moments: pa.StringArray) -> list[str]:
@@ -177,6 +187,7 @@ def _in_utc(text: str) -> str:
 
 _BETWEEN = re.compile(r",\s+(?=-?[0-9]+(?:[.,][0-9]+)?\s*[×x]\s)")
 _ITEM = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*[×x]\s+(.+?)\s*", re.DOTALL)
+_ITEMS_END: Final = "\x1e"  # between cells that are read as one; blank to ``str.strip``
 Item = Mapping[Role, str]
 
 
@@ -213,10 +224,7 @@ def woo_line_items(made: Made) -> None:
     columns = [made.cells[name] for name in sorted(made.cells, key=_numbered)
                if name.startswith("line_item")]  # fmt: skip
     if columns:
-        filled = [
-            pc.if_else(pa.array(blank(one)), pa.scalar(None, pa.string()), one) for one in columns
-        ]
-        joined = pc.binary_join_element_wise(*filled, "\x1e", null_handling="skip")
+        joined = pc.binary_join_element_wise(*columns, _ITEMS_END)
         made.roles[Role.TOTAL] = _goods_only(made)
         _split(made, joined, _described, none="1")
     else:
@@ -252,7 +260,7 @@ def _numbered(name: str) -> tuple[int, str]:
 
 def _described(text: str, _: str) -> list[Item]:
     out: list[Item] = []
-    for one in filter(str.strip, re.split("[\x1e;]", text)):
+    for one in filter(str.strip, re.split(f"[{_ITEMS_END};]", text)):
         said = dict(pair.split(":", 1) for pair in one.split("|") if ":" in pair)
         said = {name.strip().lower(): value.strip() for name, value in said.items()}
         if "quantity" not in said or "total" not in said:

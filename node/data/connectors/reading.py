@@ -20,7 +20,9 @@ from protocols.errors import InputError
 PASSES: Final = "datacoop/passes/1"  # counts up when the same layout reads rows differently
 BASE: Final = 0.7  # all required columns are there; known columns add the rest
 BY_SHAPE: Final = 0.75  # below what is taken without asking
-SHAPES_HOLD: Final = 0.9
+SHAPES_HOLD: Final = 0.8
+ENOUGH_SHAPES: Final = 4  # columns that have to look right where no name is known
+ENOUGH_CELLS: Final = 3
 _GOODS: Final = frozenset([Role.PRODUCT, Role.CATEGORY, Role.SKU])
 Sample = Sequence[Sequence[str]]
 
@@ -103,15 +105,22 @@ def _shapes_broken(version: Version, at: Mapping[str, int], sample: Sample) -> s
     return ""
 
 
+def _shown(version: Version, at: Mapping[str, int], sample: Sample) -> bool:
+    """Whether enough cells of every shape stand in the sample to go by."""
+    places = [at[key(name)] for name in version.shapes]
+    return all(
+        sum(bool(row[place - 1].strip()) for row in sample if len(row) >= place) >= ENOUGH_CELLS
+        for place in places
+    )
+
+
 def _fit_by_shape(layout: Layout, header: Sequence[str], sample: Sample) -> Fit | None:
     """Translated headers: as many columns as a version, and cells of the same shapes in them."""
-    if len(sample) < 3:
-        return None
     for version in layout.signature.versions:
-        if not version.shapes or len(version.header) != len(header):
+        if len(version.shapes) < ENOUGH_SHAPES or len(version.header) != len(header):
             continue
         at = {key(name): place for place, name in enumerate(version.header, start=1)}
-        if not _shapes_broken(version, at, sample):
+        if _shown(version, at, sample) and not _shapes_broken(version, at, sample):
             why = (
                 f"{len(header)} columns with the same shapes as {layout.words.title} (version "
                 f"{version.name}), under other names: perhaps a translated export"
@@ -179,9 +188,10 @@ def _columns(
 ) -> tuple[Column, ...]:
     roles: dict[int, Role] = {}
     for mapped, several in layout.columns.items():
-        for name in several:
-            if key(name) in found.at:
-                roles.setdefault(found.at[key(name)], mapped)
+        present = [found.at[key(name)] for name in several if key(name) in found.at]
+        # of other columns the first is what people know the role by; all customers are hashed
+        for place in present if mapped is Role.CUSTOMER else present[:1]:
+            roles.setdefault(place, mapped)
     used = set(_used(layout, found).values())
     goods = frozenset(place for place, role in roles.items() if role in _GOODS)
     special = special_columns(header, sample, goods)
@@ -224,7 +234,7 @@ def _special_notes(
 def _derived(layout: Layout) -> tuple[str, ...]:
     out = list(layout.words.derived)
     out += [f"{role.replace('-', '_')} is {text!r} for every row"
-            for role, text in layout.constants.items()]  # fmt: skip
+            for role, text in layout.constants.items() if role is not Role.QUANTITY]  # fmt: skip
     out += [f"rows with {rule.column} are left out: {rule.filled}"
             for rule in layout.rules if rule.filled]  # fmt: skip
     return tuple(out)
