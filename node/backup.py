@@ -38,7 +38,8 @@ _HEADER_BYTES = len(MAGIC) + 4
 # House rules are in it: a restored node must not be looser than the one that was lost.
 _PATH = re.compile(
     r"(keys|keys\.next|audit|audit/coordinator(/[a-z][a-z0-9T-]*)?|audit/forks/[0-9a-f-]+T[0-9a-f-]+Z-"
-    r"[0-9a-f]{8})/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|node\.db"
+    r"[0-9a-f]{8})/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|"
+    r"shop\.toml|node\.db"
 )
 
 
@@ -144,7 +145,7 @@ def _collect(home: Path) -> dict[str, bytes]:
             name = file.relative_to(home).as_posix()
             if file.is_file() and _PATH.fullmatch(name):
                 found[name] = files.read(file, MAX_BACKUP_BYTES)
-    for name in ("coop.json", "config.toml", "house_rules.toml"):
+    for name in ("coop.json", "config.toml", "house_rules.toml", "shop.toml"):
         if (home / name).is_file():
             found[name] = files.read(home / name)
     if (home / "node.db").is_file():

@@ -15,6 +15,7 @@ from node.cli import (
     consent,
     customers,
     data,
+    documents,
     exchange,
     house,
     life,
@@ -48,6 +49,8 @@ app.add_typer(models.app, name="models")
 app.add_typer(people.app, name="people")
 app.add_typer(subjects.app, name="requests")
 app.add_typer(notice.app, name="notice")
+app.add_typer(documents.app, name="documents")
+app.add_typer(documents.inventory_app, name="inventory")
 exchange.register(agreement.app)
 proof.register(app)
 app.add_typer(log.app, name="log")

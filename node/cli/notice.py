@@ -1,4 +1,5 @@
-"""``notice list | show | adopt | drop``: texts of clause 11 that customers are shown."""
+"""``notice list | show | adopt | drop``: what customers are shown: texts of clause 11, and notices
+that this node made around them."""
 
 from __future__ import annotations
 
@@ -8,7 +9,6 @@ import typer
 
 from node.cli.acting import acting_member
 from node.cli.shell import Json, Yes, answer, confirm, say, state, table
-from protocols.errors import Code, InputError
 
 if TYPE_CHECKING:
     from node.house import Member
@@ -18,7 +18,13 @@ app = typer.Typer(
     no_args_is_help=True,
     help="What your customers are told, in the words that the members signed.",
 )
-Which = Annotated[str, typer.Argument(help="First digits of the text, or its language: en.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        help="First digits of the text, its language (en), or the name of a notice that was made: "
+        "notice.en."
+    ),
+]
 
 
 def _desk(member: Member) -> NoticeDesk:
@@ -39,9 +45,14 @@ def list_notices(context: typer.Context, as_json: Json = False) -> None:
     from node.house import open_member
 
     desk = _desk(open_member(state(context).home))
-    found, purposes = desk.texts(), desk.purposes()
+    found, purposes = (*desk.texts(), *desk.made()), desk.purposes()
     rows = [
-        [one.sha256[:16], one.locale, f"since {one.since:%Y-%m-%d}" if one.since else "not in use"]
+        [
+            one.sha256[:16],
+            one.locale,
+            one.made or "text of the agreement",
+            f"since {one.since:%Y-%m-%d}" if one.since else "not in use",
+        ]
         for one in found
     ]
     document = {
@@ -50,6 +61,7 @@ def list_notices(context: typer.Context, as_json: Json = False) -> None:
             {
                 "sha256": one.sha256,
                 "locale": one.locale,
+                "made": one.made or None,
                 "in_use_since": one.since.isoformat() if one.since else None,
             }
             for one in found
@@ -57,7 +69,9 @@ def list_notices(context: typer.Context, as_json: Json = False) -> None:
     }
 
     def lines() -> list[str]:
-        out = table(rows, ["text", "language", "state"], "The agreement asks for no notice.")
+        out = table(
+            rows, ["text", "language", "what", "state"], "The agreement asks for no notice."
+        )
         if purposes and not any(one.since for one in found):
             out.append(f"Runs for {', '.join(purposes)} wait until one is in use.")
             out.append("Read one: coop-node notice show TEXT, then: coop-node notice adopt TEXT")
@@ -71,14 +85,7 @@ def show(context: typer.Context, which: Which) -> None:
     """Print one text, to the letter."""
     from node.house import open_member
 
-    found = [
-        one
-        for one in _desk(open_member(state(context).home)).texts()
-        if which in (one.locale, one.sha256[: len(which)])
-    ]
-    if not found:
-        raise InputError("no text of clause c11 is called so.", where=which, code=Code.NOT_FOUND)
-    say(found[0].text)
+    say(_desk(open_member(state(context).home)).find(which).text)
 
 
 @app.command(epilog="Example: coop-node notice adopt en")

@@ -29,6 +29,8 @@ BASIS: Final = {
     "none": "none: no line is read as that of a person",
 }
 NOT_DECIDED: Final = "not decided"
+LASTING: Final = ("keys", "vault", "node.db", "audit")
+"""Places that every node has; others come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ def activities(house: House) -> tuple[Activity, ...]:
     """Everything that this node does with data about people or businesses, in a fixed order."""
     found = [_records(house)]
     found += [_training(house, one) for one in purposes(house.terms)]
-    found += [_answers(house), _requests(house), _staff()]
+    found += [_answers(), _requests(), _staff()]
     return tuple(found)
 
 
@@ -101,27 +103,26 @@ def _training(house: House, one: Purpose) -> Activity:
     )
 
 
-def _answers(house: House) -> Activity:
-    said = sum(one.granted + one.said_no for one in house.scopes)
+def _answers() -> Activity:
     return Activity(
         name="What customers said",
         purpose="to prove consent and to honour every no (art. 7(1), 21)",
         basis="legal obligation, art. 6(1)(c)",
         people="customers (under a keyed number)",
-        data=f"answers per purpose with wording, source and time ({said} stand now)",
+        data="answers for each purpose, with wording, source and time",
         recipients="nobody outside this computer",
         kept="as long as it has to be proven; decide with your adviser",
         sources=("ledger: consent",),
     )
 
 
-def _requests(house: House) -> Activity:
+def _requests() -> Activity:
     return Activity(
         name="Requests of customers",
         purpose="to answer and to prove it (art. 12 to 22)",
         basis="legal obligation, art. 6(1)(c)",
         people="customers (under a keyed number)",
-        data=f"kind, days and outcome of each request ({house.open_requests} open now)",
+        data="kind, days and outcome of each request",
         recipients="the coordinator: a count and run ids of erasures and corrections, never who",
         kept="as long as it has to be proven; decide with your adviser",
         sources=("ledger: requests",),
@@ -153,7 +154,7 @@ def measures(house: House) -> tuple[Statement, ...]:
         *(
             Statement(f"{one.path}: {one.protection}.", ("this computer",))
             for one in house.places
-            if one.protection
+            if one.path in LASTING
         ),
         Statement("Every act is in a log that cannot be changed unnoticed.", ("journal",)),
     ]

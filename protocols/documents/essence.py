@@ -10,7 +10,7 @@ from protocols.documents import articles
 from protocols.documents.articles import Item, Missing
 from protocols.documents.document import ESSENCE, Document, Items, Section, Statement, Table, gap
 from protocols.documents.given import House
-from protocols.documents.notice import require_coop
+from protocols.documents.notice import contact_words, require_coop
 from protocols.errors import InputError
 
 _WORDS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -96,7 +96,11 @@ def essence(house: House, locale: str) -> Document:
             "operator": said["operator"].format(operator=roles.operator_legal_id),
         }
         rows = tuple((said[one.duty], names[one.by]) for one in roles.duties)
-        you.append(Statement(said["turn"].format(contact=roles.contact), ("clause c04",)))
+        you.append(
+            Statement(
+                said["turn"].format(contact=contact_words(house, roles, locale)), ("clause c04",)
+            )
+        )
     if rights is not None:
         you.append(Statement(said["days"].format(days=rights.answer_days), ("clause c12",)))
     if shop.name and shop.contact:

@@ -197,11 +197,6 @@ class Scope:
     restricted: int
     without_wording: int
 
-    @property
-    def said_no(self) -> int:
-        """Customers who are left out because of what they said."""
-        return self.withdrawn + self.objected + self.restricted
-
 
 @dataclass(frozen=True, slots=True)
 class House:

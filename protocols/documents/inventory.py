@@ -169,7 +169,7 @@ def _how_long(house: House) -> Iterator[Table]:
         if one.kept != NOT_DECIDED and not one.sources[0].startswith("vault")
     ]
     headers = ("what", "kept", "from")
-    yield Table("keeping", "How long", headers, tuple(rows), (), _NO_ROWS)
+    yield Table("keeping", "Kept for how long", headers, tuple(rows), (), _NO_ROWS)
 
 
 def _who(house: House) -> Iterator[Table]:

@@ -59,7 +59,7 @@ def notice(house: House, locale: str) -> Document:
     said = NOTICE[locale]
     made = tuple(purposes(coop.terms))
     sections = [
-        Section(said["who"], tuple(_who(house, coop, said))),
+        Section(said["who"], tuple(_who(house, coop, said, locale))),
         Section(said["what"], (_agreed(coop.terms, locale),)),
         Section(said["why"], (Items(tuple(_why(house, made, said, locale))),)),
         Section(said["data"], tuple(_data(house, made, said, locale))),
@@ -97,6 +97,17 @@ def agreed_text(terms: Terms, locale: str) -> NoticeText | None:
         if found is not None:
             return found
     return next(iter(texts.values()), None)
+
+
+def contact_words(house: House, roles: Roles, locale: str) -> str:
+    """The contact point of clause c04, which is in the language of the agreement's texts.
+
+    In another language the shop itself: every joint controller has to answer (art. 26(3)).
+    """
+    agreed = agreed_text(house.terms, locale) if house.terms is not None else None
+    if agreed is None or agreed.locale.startswith(locale) or not house.shop.contact:
+        return roles.contact
+    return house.shop.contact
 
 
 def reading_grade(document: Document) -> Grade | None:
@@ -156,7 +167,7 @@ def missing(document: Document, house: House) -> tuple[Missing, ...]:
 # ------------------------------------------------------------------------------ sections
 
 
-def _who(house: House, coop: Coop, said: Words) -> Iterator[Statement]:
+def _who(house: House, coop: Coop, said: Words, locale: str) -> Iterator[Statement]:
     shop = house.shop
     known = [shop.name, shop.owner, shop.address, shop.contact]
     if all(known):
@@ -180,7 +191,8 @@ def _who(house: House, coop: Coop, said: Words) -> Iterator[Statement]:
     roles = coop.terms.block("c04", Roles)
     if roles is not None:
         joint = roles.controller == "joint"
-        text = said["joint" if joint else "each"].format(coop=coop.name, contact=roles.contact)
+        contact = contact_words(house, roles, locale)
+        text = said["joint" if joint else "each"].format(coop=coop.name, contact=contact)
         yield Statement(text, ("clause c04",), ("26(2)",) if joint else ())
 
 

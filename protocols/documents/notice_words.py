@@ -67,11 +67,10 @@ _DE: Final[Words] = {
     "who": "Wer wir sind",
     "we": "Wir sind {owner}, {address}. Wir führen {shop}. Sie erreichen uns so: {contact}.",
     "rep": "In der EU spricht für uns: {representative}.",
-    "dpo": "Den Datenschutz prüft bei uns {dpo}.",
-    "no_dpo": "Das Gesetz verlangt von uns niemanden, der den Datenschutz prüft. Wir haben "
-    "niemanden dafür bestellt.",
+    "dpo": "Unsere Datenschutzbeauftragte erreichen Sie so: {dpo}.",
+    "no_dpo": "Datenschutzbeauftragte haben wir nicht; das Gesetz verlangt sie von uns nicht.",
     "joint": "Mit anderen Läden bilden wir {coop}. Mit ihnen legen wir fest, warum und wie wir "
-    "aus Verkäufen lernen. Wir alle stehen Ihnen dafür ein. Fragen Sie hier: {contact}. Sie "
+    "aus Verkäufen lernen. Dafür stehen wir Ihnen alle ein. Fragen Sie hier: {contact}. Sie "
     "können sich auch an jeden anderen Laden darin wenden. Wir geben Ihnen gern das Blatt mit "
     "dem Wichtigsten.",
     "each": "Mit anderen Läden bilden wir {coop}. Jeder Laden steht für seine Kunden ein.",

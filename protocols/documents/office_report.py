@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from protocols.audit.entries import Entry, Kind
 from protocols.documents.document import Document, Section, Statement, Table
 from protocols.documents.quarter import Figure, Quarter, by_fact, counted, figures, of_kind
-from protocols.documents.transparency import TRANSPARENCY
+from protocols.documents.transparency import TRANSPARENCY, reported
 
 _LOG = "log"
 _NOTHING = "Nothing in this quarter."
@@ -40,7 +40,7 @@ def office_report(
     name: str, quarter: Quarter, log: Iterable[Entry], ledgers: OfficeLedgers, public: str
 ) -> Document:
     """The report of the office; arguments as ``transparency.transparency``."""
-    entries = quarter.of(log)
+    entries = reported(quarter, log)
     sections = (
         Section("What this is", tuple(_about(quarter, entries, public))),
         Section("Members", (_members(entries, ledgers),)),

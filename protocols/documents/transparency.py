@@ -99,7 +99,7 @@ def transparency(
         ledgers: what the log does not hold.
         public: the log's public key, hex, for whoever checks.
     """
-    entries = quarter.of(log)
+    entries = reported(quarter, log)
     sections = (
         Section("What this is", tuple(_about(quarter, entries, public))),
         Section("Runs", tuple(_runs(entries, ledgers))),
@@ -112,6 +112,11 @@ def transparency(
     )
     title = f"Transparency report {quarter}"
     return Document(TRANSPARENCY, title, "en", sections, shop)
+
+
+def reported(quarter: Quarter, log: Iterable[Entry]) -> tuple[Entry, ...]:
+    """The entries that a report is about: of its quarter, but not that documents were made."""
+    return tuple(one for one in quarter.of(log) if one.kind is not Kind.DOCUMENT)
 
 
 def _about(quarter: Quarter, entries: Sequence[Entry], public: str) -> Iterator[Statement]:
