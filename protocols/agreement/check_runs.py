@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from protocols.agreement.clauses_run import CATEGORY
 from protocols.agreement.findings import Found, error, warning
 from protocols.agreement.terms import (
     Contribution,
     Datasets,
     Purposes,
     Quality,
+    SharedCategories,
     Terms,
     Workloads,
     WorkloadTerms,
@@ -26,6 +28,7 @@ NAMES_A_PERSON = frozenset(
     | {"e_mail", "email", "first_name", "iban", "last_name", "mobile", "phone", "street"}
 )
 OLD_DATA_DAYS = 800
+FEW_MAPPED_PERCENT = 50
 NAMES = (
     "purpose-both",
     "purpose-high-risk",
@@ -36,6 +39,8 @@ NAMES = (
     "column-unread",
     "data-unchecked",
     "data-old",
+    "categories-unread",
+    "categories-few",
     "workload-purpose",
     "workload-columns",
     "workload-both",
@@ -142,6 +147,30 @@ def _quality(terms: Terms) -> Found:
             "max_age_days",
             f"data take part whose newest sale is {block.max_age_days} days old.",
             "A bit more than a year is usual.",
+        )
+    if block.taxonomy is not None:
+        yield from _categories(terms, block.taxonomy)
+
+
+def _categories(terms: Terms, agreed: SharedCategories) -> Found:
+    recipes = terms.block("c13", Workloads)
+    read = {column for one in recipes.workloads for column in one.columns} if recipes else set()
+    if CATEGORY not in {column.rpartition(".")[2] for column in read}:
+        yield warning(
+            "categories-unread",
+            "c09",
+            "taxonomy",
+            f"no workload reads {CATEGORY}, so the list {agreed.id} changes nothing.",
+            "Leave it out.",
+        )
+    if agreed.min_mapped_percent < FEW_MAPPED_PERCENT:
+        yield warning(
+            "categories-few",
+            "c09",
+            "taxonomy.min_mapped_percent",
+            f"a member takes part with {agreed.min_mapped_percent} % of its sales lines under a "
+            "common category; the common model learns little from the others.",
+            "80 is usual.",
         )
 
 

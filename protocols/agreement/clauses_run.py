@@ -19,12 +19,15 @@ from protocols.agreement.terms import (
     Datasets,
     Purposes,
     Quality,
+    SharedCategories,
     Terms,
     Workloads,
     WorkloadTerms,
     weight_cap,
 )
 from protocols.permit import Gate
+
+CATEGORY = "category_code"  # the column whose values the members have to share
 
 
 def purposes(terms: Terms, request: Request, facts: Facts) -> Says:
@@ -83,6 +86,9 @@ def quality(terms: Terms, request: Request, facts: Facts) -> Says:
             )
         return
     yield from _health(block, facts.mine)
+    plain = {column.rpartition(".")[2] for column in request.order.columns}
+    if block.taxonomy is not None and CATEGORY in plain:
+        yield from _categories(block.taxonomy, facts.mine)
 
 
 def _health(block: Quality, mine: MemberFacts | None) -> Says:
@@ -108,6 +114,35 @@ def _health(block: Quality, mine: MemberFacts | None) -> Says:
             f"{block.max_age_days} days",
             f"the newest row is {age} days old, at most {block.max_age_days} are agreed",
             outside=f"the newest row of this node is more than {block.max_age_days} days old",
+        )
+
+
+def _categories(agreed: SharedCategories, mine: MemberFacts | None) -> Says:
+    """The members mean the same by a category: one list, and enough lines under it."""
+    used = mine.taxonomy if mine is not None else ""
+    if not used:
+        yield unknown("c09", "the list of categories that this node uses")
+    elif used != agreed.sha256:
+        yield no(
+            "c09",
+            used[:16],
+            agreed.sha256[:16],
+            f"this node maps its categories to the list {used[:16]}, agreed is {agreed.id} "
+            f"({agreed.sha256[:16]})",
+            outside=f"this node does not use the list of categories {agreed.id}",
+        )
+    mapped = mine.mapped_percent if mine is not None else None
+    if mapped is None:
+        yield unknown("c09", "how many sales lines have a category of the agreed list")
+    elif not agreed.min_mapped_percent <= mapped <= 100:  # also not a number
+        yield no(
+            "c09",
+            f"{mapped:.1f} %",
+            f"{agreed.min_mapped_percent} %",
+            f"{mapped:.1f} % of the sales lines have a category of the agreed list, at least "
+            f"{agreed.min_mapped_percent} % are needed",
+            outside=f"fewer than {agreed.min_mapped_percent} % of the sales lines of this node "
+            "have a category of the agreed list",
         )
 
 

@@ -11,7 +11,7 @@ from protocols.agreement.base import Document, same_json, utc_text
 from protocols.agreement.effects import effects
 from protocols.agreement.effects_people import quorum
 from protocols.agreement.parse import ParsedAgreement
-from protocols.agreement.terms import Clause, Fraction, Hours, Members
+from protocols.agreement.terms import Clause, Fraction, Hours, Members, SharedCategories
 from protocols.agreement.words import Figure, figure
 from protocols.canonical import json_bytes
 
@@ -127,6 +127,11 @@ def _values(path: str, old: Any, new: Any, known: Figure) -> Iterator[Difference
     elif isinstance(old, Members | Fraction) and isinstance(new, Members | Fraction):
         direction = _quorums(old, new)
         yield Difference(path, quorum(old), quorum(new), direction, known.says)
+    elif isinstance(old, SharedCategories) and isinstance(new, SharedCategories):
+        yield from _models(path, old, new)
+    elif isinstance(old, SharedCategories) or isinstance(new, SharedCategories):
+        direction = "tighter" if old is None else "looser"
+        yield Difference(path, shown(old), shown(new), direction, known.says)
     elif isinstance(old, Hours | None) and isinstance(new, Hours | None):
         direction = "tighter" if _open(new) < _open(old) else "looser"
         direction = direction if _open(new) != _open(old) else ""
@@ -206,6 +211,8 @@ def shown(value: Any) -> str:
         return utc_text(value)
     if isinstance(value, Hours):
         return f"{value.from_hour}:00 to {value.to_hour}:00 UTC"
+    if isinstance(value, SharedCategories):
+        return f"{value.id} ({value.sha256[:16]}), {value.min_mapped_percent} % of lines"
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "nothing"
     return str(value) or "nothing"

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from protocols.agreement.base import (
     Always,
     Document,
+    Hex64,
     Name,
     Names,
     Never,
@@ -83,12 +84,27 @@ class DataRoles(Document):
         return self
 
 
+class SharedCategories(Document):
+    """One list of categories that all members map their own names to, by its fingerprint.
+
+    The list itself is installed or brought as a file (protocols/taxonomy/SPEC.md).
+    """
+
+    id: Name
+    sha256: Hex64
+    min_mapped_percent: Percent
+
+
 class Quality(Document):
-    """Clause 9: how healthy and how recent data must be to take part."""
+    """Clause 9: how healthy and how recent data must be to take part, and which categories count.
+
+    ``taxonomy`` holds for orders that read ``category_code``; null leaves names to each member.
+    """
 
     type: Literal["quality"]
     min_health: Percent
     max_age_days: SomeDays
+    taxonomy: SharedCategories | None = None
 
 
 class PurposeBasis(Document):

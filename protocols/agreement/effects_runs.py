@@ -17,6 +17,7 @@ from protocols.agreement.terms import (
     Outputs,
     Privacy,
     Quality,
+    SharedCategories,
     Workloads,
     WorkloadTerms,
 )
@@ -38,6 +39,17 @@ def _quality(block: Quality) -> Sentences:
     return (
         f"You take part with data of health {block.min_health} of 100 or better.",
         f"You take part while your newest sale is at most {days(block.max_age_days)} old.",
+        *_categories(block.taxonomy),
+    )
+
+
+def _categories(agreed: SharedCategories | None) -> Sentences:
+    if agreed is None:
+        return ("Each member keeps its own names of categories.",)
+    return (
+        "For a run that reads categories, at least "
+        f"{agreed.min_mapped_percent} % of your sales lines have a category of the list "
+        f"{agreed.id}, fingerprint {name_of(agreed.sha256)}, which is the same for all.",
     )
 
 

@@ -74,6 +74,8 @@ class MemberFacts:
     installed: frozenset[str] = frozenset()  # workload digests, computed from local sources
     health: float | None = None  # 0 to 100, of the data that the order reads (c09)
     data_age_days: int | None = None  # since the newest row (c09)
+    taxonomy: str = ""  # SHA-256 of the list that this node's categories are mapped to (c09)
+    mapped_percent: float | None = None  # of its sales lines, 0 to 100 (c09)
     basis: str = ""  # legal basis on record here for the order's purpose (c10)
     notices: frozenset[str] = frozenset()  # SHA-256 of customer notices in use here (c11)
     overdue_requests: int | None = None  # requests of customers past their due date (c12)

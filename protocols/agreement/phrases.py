@@ -47,13 +47,24 @@ _INSOLVENCY = {
 
 
 def duties(recipes: Recipes, figures: Figures) -> dict[str, Any]:
-    """Values of the clauses about duties: 4, 10, 11, 18, 19, 22, 23, 25, 26, 29 and 30."""
+    """Values of the clauses about duties: 4, 9, 10, 11, 18, 19, 22, 23, 25, 26, 29 and 30."""
     return {
         **_responsible(figures),
+        "category_words": _categories(figures.get("taxonomy")),
         **_customers(recipes, figures),
         **_office(figures),
         **_results(figures),
     }
+
+
+def _categories(agreed: Any) -> str:
+    """What clause 9 says of the shared list of categories."""
+    if not isinstance(agreed, Mapping):
+        return "Each member keeps its own names of categories."
+    return (
+        f"All members mean the same by a category: each maps the names of its own till to the list "
+        f"{agreed.get('id')}, at least for {agreed.get('min_mapped_percent')} % of its sales lines."
+    )
 
 
 def _responsible(figures: Figures) -> dict[str, Any]:

@@ -61,6 +61,7 @@ from protocols.agreement.duties import (
     Rights,
     Roles,
     Security,
+    SharedCategories,
     Sharing,
     SubProcessor,
 )
@@ -115,6 +116,7 @@ __all__ = [
     "Rights",
     "Roles",
     "Security",
+    "SharedCategories",
     "Sharing",
     "SubProcessor",
     "Table",

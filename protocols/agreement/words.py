@@ -116,6 +116,12 @@ FIGURES: Mapping[str, Mapping[str, Figure]] = {
     "Quality": {
         "min_health": _up("health of the data, 0 to 100, below which a member takes no part"),
         "max_age_days": _down("days since the newest sale after which a member takes no part"),
+        "taxonomy": Figure("list of categories that all map theirs to, or null for each its own"),
+    },
+    "SharedCategories": {
+        "id": Figure("name and version of the list, such as retail:1"),
+        "sha256": Figure("fingerprint of the list (SHA-256); another list does not take part"),
+        "min_mapped_percent": _up("sales lines with such a category that a member needs"),
     },
     "LegalBasis": {"purposes": Figure("why customers' data may be read, for each purpose")},
     "PurposeBasis": {

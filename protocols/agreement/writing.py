@@ -30,8 +30,8 @@ HEAD = (
     "machine. Change both together, then: coop-coordinator agreement check FILE",
 )
 _NO_NULL = (
-    "TOML has no null: an optional key that is left out (hours_utc, scope, reference, prev) is "
-    "null."
+    "TOML has no null: an optional key that is left out (hours_utc, taxonomy, scope, reference, "
+    "prev) is null."
 )
 
 

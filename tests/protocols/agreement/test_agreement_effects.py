@@ -54,6 +54,8 @@ OTHERS: dict[str, list[Any]] = {
     "version": ["9"],
     "scope": ["other"],
     "reference": ["assessment of 2026"],
+    "taxonomy": [None],
+    "id": ["retail:2"],
     "hours_utc": [{"from_hour": 9, "to_hour": 20}],
     "starts": ["2027-01-02T00:00:00Z"],
     "ends": ["2028-01-02T00:00:00Z", "2028-01-01T00:00:01Z"],

@@ -67,6 +67,9 @@ FORBIDDEN = ["credit_scoring", "employment", "essential_services", "insurance_pr
 CHURN_COLUMNS = ["business_date", "category_code", "customer_key", "net", "qty"]
 
 
+CATEGORIES = {"id": "retail:1", "sha256": "c9" * 32, "min_mapped_percent": 80}
+
+
 def table(*columns: str) -> Change:
     return figures("c08", tables=[{"table": "sales_line", "columns": list(columns)}])
 
@@ -75,6 +78,11 @@ def entry(purpose: str, **values: Any) -> dict[str, Any]:
     return {"purpose": purpose, "basis": "none", "scope": None, "reference": None} | values
 
 
+UNREAD = (
+    table("business_date", "customer_key", "net", "qty"),
+    recipe(0, columns=["business_date", "customer_key", "net", "qty"]),
+    recipe(1, columns=["business_date", "qty"]),
+)
 CONSENT = entry(CHURN, basis="consent", scope=CHURN)
 NOTHING = entry(DEMAND)
 HELPER = {"name": "Rack", "country": "DE", "service": "houses the server"}
@@ -254,6 +262,16 @@ CASES: list[tuple[str, tuple[Change, ...], tuple[Change, ...]]] = [
     ("column-unread", (table(*CHURN_COLUMNS, "store"),), (table(*CHURN_COLUMNS),)),
     ("data-unchecked", (figures("c09", min_health=0),), (figures("c09", min_health=1),)),
     ("data-old", (figures("c09", max_age_days=801),), (figures("c09", max_age_days=800),)),
+    (
+        "categories-few",
+        (figures("c09", taxonomy=CATEGORIES | {"min_mapped_percent": 49}),),
+        (figures("c09", taxonomy=CATEGORIES | {"min_mapped_percent": 50}),),
+    ),
+    (
+        "categories-unread",
+        (figures("c09", taxonomy=CATEGORIES), *UNREAD),
+        UNREAD,
+    ),
     (
         "workload-columns",
         (recipe(1, columns=["business_date", "category_code", "qty", "store"]),),

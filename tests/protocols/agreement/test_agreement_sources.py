@@ -139,6 +139,7 @@ def test_every_value_has_its_place(file: str, syntax: Syntax) -> None:
         rest = lines[place.line - 1][place.column - 1 :]
         if isinstance(path[-1], str):
             bare = rest.lstrip("[").removeprefix("clauses.").removeprefix("machine.")
+            bare = bare if path[-1] == "taxonomy" else bare.removeprefix("taxonomy.")
             dotted = bare if path[-1] == "config" else bare.removeprefix("config.")
             assert dotted.lstrip('"').startswith(path[-1]), (path, rest)
     deepest = source.place(("clauses", 13, "machine", "nothing", 3, "here"))

@@ -125,6 +125,18 @@ def mine(**changes: Any) -> dict[str, Any]:
     return {"mine": member(**changes)}
 
 
+CATEGORIES = {"id": "retail:1", "sha256": "c9" * 32, "min_mapped_percent": 80}
+
+
+def sharing(**changes: Any) -> Callable[[], ParsedAgreement]:
+    """An agreement under which members share a list of categories."""
+    return amended("c09", taxonomy=CATEGORIES | changes)
+
+
+def mapped(sha256: str = "c9" * 32, share: float | None = 80.0) -> dict[str, Any]:
+    return mine(taxonomy=sha256, mapped_percent=share)
+
+
 def office(**changes: Any) -> dict[str, Any]:
     return {"office": replace(OFFICE, **changes)}
 
@@ -203,6 +215,19 @@ CASES = [
     Case("c09", ADMIT, ("49.9 out of 100", "at least 50"), mine(health=49.9)),
     Case("c09", ADMIT, ("health of nan",), mine(health=float("nan"))),
     Case("c09", ADMIT, ("61 days old", "at most 60"), mine(data_age_days=61)),
+    Case(
+        "c09",
+        ADMIT,
+        ("the list of categories that this node uses",),
+        mapped(sha256=""),
+        sharing(),
+    ),
+    Case("c09", ADMIT, ("to the list " + "7" * 16, "retail:1"), mapped("7" * 64), sharing()),
+    Case(
+        "c09", ADMIT, ("79.9 % of the sales lines", "at least 80 %"), mapped(share=79.9), sharing()
+    ),
+    Case("c09", ADMIT, ("nan % of the sales",), mapped(share=float("nan")), sharing()),
+    Case("c09", ADMIT, ("how many sales lines",), mapped(share=None), sharing()),
     Case("c10", ADMIT, ("no legal basis on record", "agreed is none"), mine(basis="")),
     Case("c10", ADMIT, ("'consent' on record", "agreed is none"), mine(basis="consent")),
     *(
@@ -645,6 +670,27 @@ def test_others_are_told_no_figure_of_this_members_rows() -> None:
     told = " ".join(reason.told for reason in denial.reasons)
     assert denial.clauses == ("c09", "c12")
     assert not [figure for figure in ("12.0", "777", " 5 ") if figure in told]
+
+
+def test_a_shared_list_of_categories_is_asked_for_only_where_categories_are_read() -> None:
+    shared = sharing()()
+    asked = request(ADMIT, agreement=shared.id)
+    assert isinstance(decide(shared.terms, asked, facts(**mapped())), Permit)
+    nobody_looked = decide(shared.terms, asked, facts())
+    assert isinstance(nobody_looked, Denial) and nobody_looked.clauses == ("c09",)
+    assert len(nobody_looked.reasons) == 2  # the list and the share
+    unread = request(ADMIT, agreement=shared.id, columns=["business_date", "qty"])
+    denial = decide(shared.terms, unread, facts())
+    assert not isinstance(denial, Denial) or "c09" not in denial.clauses
+
+
+def test_how_many_lines_are_mapped_is_told_to_nobody_else() -> None:
+    shared = sharing()()
+    asked = request(ADMIT, agreement=shared.id)
+    denial = decide(shared.terms, asked, facts(**mapped("7" * 64, 12.3)))
+    assert isinstance(denial, Denial)
+    told = " ".join(reason.told for reason in denial.reasons)
+    assert "12.3" not in told and "7777" not in told and "80 %" in told
 
 
 def test_a_purpose_of_a_use_has_to_stand_on_the_result() -> None:

@@ -23,6 +23,7 @@ from protocols.agreement.terms import (
 )
 from protocols.errors import InputError
 
+PIN = {"id": "retail:1", "sha256": "d1" * 32, "min_mapped_percent": 80}
 BASIS = {"purpose": "train:demand", "basis": "none", "scope": None, "reference": None}
 CLOUD = {"name": "Cloud", "country": "DE", "service": "hosting"}
 TEXT = {"locale": "en", "text": "Hello"}
@@ -43,6 +44,10 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("c06", {"sign_agreement": []}, "c06 data_roles sign_agreement: .*empty"),
     ("c09", {"min_health": 101}, "c09 quality min_health"),
     ("c09", {"max_age_days": 0}, "c09 quality max_age_days"),
+    ("c09", {"taxonomy": PIN | {"sha256": "d1"}}, "c09 quality taxonomy"),
+    ("c09", {"taxonomy": PIN | {"id": "Retail 1"}}, "c09 quality taxonomy"),
+    ("c09", {"taxonomy": PIN | {"min_mapped_percent": 101}}, "c09 quality taxonomy"),
+    ("c09", {"taxonomy": "retail:1"}, "c09 quality taxonomy"),
     ("c10", {"purposes": []}, "c10 legal_basis purposes: .*empty"),
     ("c10", {"purposes": [BASIS, BASIS]}, "a purpose stands twice"),
     ("c10", {"purposes": [BASIS | {"basis": "consent"}]}, "name the scope"),

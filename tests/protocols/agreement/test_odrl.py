@@ -56,6 +56,10 @@ def agreements(draw: st.DrawFn) -> ParsedAgreement:
     block["c14"]["max_runs"] = draw(st.sampled_from([1, 7.0, 100_000]))
     block["c14"]["budgets"][0]["epsilon"] = draw(st.floats(0.001, 100))
     block["c04"]["controller"] = draw(st.sampled_from(["joint", "each"]))
+    block["c09"]["taxonomy"] = draw(
+        st.sampled_from([None, {"id": "a:1", "sha256": "c9" * 32, "min_mapped_percent": 7}])
+    )
+    block["c09"].pop("taxonomy") if draw(st.booleans()) else None
     block["c16"].pop("hours_utc") if draw(st.booleans()) else None
     return read_agreement(document, "generated")
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import protocols.agreement
 import protocols.taxonomy
 from protocols.canonical import json_id
 from protocols.errors import InputError
@@ -15,6 +19,7 @@ from protocols.taxonomy import form
 from protocols.workloads.demand import DEFAULTS, parse_config
 
 FOLDER = Path(protocols.taxonomy.__file__).parent
+SPEC = (FOLDER / "SPEC.md").read_text("utf-8")
 RETAIL = (FOLDER / "retail.json").read_bytes()
 SMALL: dict[str, Any] = {
     "kind": "datacoop-taxonomy",
@@ -119,6 +124,29 @@ def test_the_file_is_what_the_writer_makes_and_the_fingerprint_ignores_its_layou
     assert form.file_text(retail).encode() == RETAIL
     squeezed = json.dumps(json.loads(RETAIL), separators=(",", ":")).encode()
     assert form.parse(squeezed, "x").sha256 == retail.sha256 == json_id(json.loads(RETAIL))
+
+
+def test_a_stranger_gets_the_same_fingerprint_with_the_commands_of_the_specification(
+    tmp_path: Path,
+) -> None:
+    command = re.findall(r"python3 -c '(.*?)' taxonomy.json", SPEC, re.S)[0]
+    (tmp_path / "taxonomy.json").write_bytes(RETAIL)
+    found = subprocess.run(
+        [sys.executable, "-c", command, "taxonomy.json"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.strip() == form.parse(RETAIL, "x").sha256
+
+
+@pytest.mark.parametrize("template", ["bakery-group", "competing-grocers"])
+def test_templates_name_the_installed_list(template: str) -> None:
+    folder = Path(protocols.agreement.__file__).parent / "templates"
+    agreed = json.loads((folder / f"{template}.json").read_text("utf-8"))["figures"]["taxonomy"]
+    retail = form.parse(RETAIL, "x")
+    assert (agreed["id"], agreed["sha256"]) == (retail.id, retail.sha256)
 
 
 def test_a_word_more_is_another_fingerprint() -> None:
