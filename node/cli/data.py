@@ -8,45 +8,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli.acting import acting_home
-from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
+from node.cli.shell import DryRun, Json, Yes, answer, confirm, state, table
 from protocols.errors import InputError
 
 if TYPE_CHECKING:
-    from node.data.intake import ImportPlan
+    from collections.abc import Sequence
+
+    from node.data.database import Database
+    from node.data.intake import ImportResult
     from node.insights.forecasts import Forecast
 
+_NAME_ONE = "For example: coop-node data add sales.csv, or --sql sqlite:///shop.db --table sales"
+
 app = typer.Typer(no_args_is_help=True, help="Your sales rows. They never leave this folder.")
-
-
-def _plan_lines(plan: ImportPlan) -> list[str]:
-    lines = [
-        f"{plan.path.name}: {plan.rows} rows from {plan.date_from} to {plan.date_to}, "
-        f"{plan.categories} categories.",
-        f"Read as: {plan.delimiter_name}, {plan.encoding}, dates {plan.date_order}, "
-        f"decimal {plan.decimal}, time zone {plan.timezone}.",
-    ]
-    lines += table(
-        [
-            [c.header, c.fate.value, c.role.value if c.role else "", f"{c.confidence:.2f}"]
-            for c in plan.columns
-        ],
-        ["column in the file", "what happens", "read as", "confidence"],
-        "",
-    )
-    if plan.dropped:
-        lines.append(f"Personal columns dropped at the door: {', '.join(plan.dropped)}.")
-    lines += [f"Worked out: {one}" for one in plan.derived]
-    lines += [f"Note: {one}" for one in plan.notes]
-    if plan.bad_rows:
-        lines.append(f"{plan.bad_rows} rows cannot be read and will be set aside:")
-        lines += [f"  line {bad.line}: {bad.problem}" for bad in plan.examples]
-    return lines
 
 
 @app.command(epilog="Example: coop-node data add sales.csv --dry-run")
 def add(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="The CSV file from your till.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="A CSV, Excel, OpenDocument or Parquet file.")
+    ] = None,
+    dialect: Annotated[
+        str | None, typer.Option("--as", help="The till's format, if it is not found.")
+    ] = None,
+    mapping: Annotated[Path | None, typer.Option(help="A mapping file for this export.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="Which sheet of a workbook.")] = None,
+    sql: Annotated[
+        str | None, typer.Option(help="A database instead, e.g. sqlite:///shop.db; read only.")
+    ] = None,
+    sql_table: Annotated[
+        str | None, typer.Option("--table", help="The table or view of the database.")
+    ] = None,
     delimiter: Annotated[
         str | None, typer.Option(help="comma, semicolon, tab or pipe, if it is not clear.")
     ] = None,
@@ -62,10 +55,12 @@ def add(
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
-    """Add sales from a CSV file: shows what it found, asks, then keeps all of it or nothing."""
+    """Add rows from a file or a database: shows what it found, asks, keeps all of it or nothing."""
+    from node.cli import plan_view
     from node.data import intake
 
     home = acting_home(context, "data")
+    spec = _spec(file, sql, sql_table)
     options = intake.Options(
         delimiter=delimiter,
         encoding=encoding,
@@ -74,24 +69,36 @@ def add(
         timezone=timezone,
         currency=currency,
         columns=_pairs(column or []),
+        dialect=dialect,
+        mapping=mapping,
+        sheet=sheet,
     )
-    with _bar(as_json, "reading") as progress:
-        plan = intake.preview(file, options, progress)
-    if not as_json:
-        for line in _plan_lines(plan):
-            say(line)
-    if dry_run:
-        answer(
-            {"dry_run": True, "rows": plan.rows, "dropped": list(plan.dropped)},
-            as_json,
-            lambda: ["Dry run: nothing was kept."],
-        )
-        return
-    confirm("Keep these rows on this node?", yes)
-    with _bar(as_json, "keeping") as progress:
-        result = intake.add(
-            home.vault(), plan, home.keys.customer_secret, home.clock(), progress=progress
-        )
+    vault, now = home.vault(), home.clock()
+    if not dry_run and isinstance(spec, Path):
+        record = intake.known(vault, spec, options, now.date())
+        if record is not None:
+            _answer_added(intake.unchanged(record), (), as_json)
+            return
+    with (
+        _bar(as_json, "reading") as progress,
+        intake.prepare(
+            vault, spec, options, home.keys.customer_secret, now, progress.update
+        ) as prepared,
+    ):
+        new, here = prepared.compare()
+        progress.stop()
+        plan = prepared.plan
+        if not as_json:
+            plan_view.show(plan, new, here)
+        if dry_run:
+            answer(
+                plan_view.document(plan, new, here),
+                as_json,
+                lambda: ["Dry run: nothing was kept."],
+            )
+            return
+        confirm("Keep these rows on this node?", yes)
+        result = prepared.commit()
     home.journal(
         "intake",
         {
@@ -101,13 +108,46 @@ def add(
             "quarantined": result.quarantined,
         },
     )
+    _answer_added(result, plan.dropped, as_json)
+
+
+def _spec(file: Path | None, sql: str | None, sql_table: str | None) -> Path | Database:
+    """The file or the table that was named, and not both."""
+    if sql is None and sql_table is None:
+        if file is None:
+            raise InputError("nothing was named to add.", where="FILE", fix=_NAME_ONE)
+        return file
+    if file is not None or sql is None or sql_table is None:
+        raise InputError(
+            "a file, or --sql together with --table, is expected.", where="--sql", fix=_NAME_ONE
+        )
+    from node.data.database import Database
+
+    return Database(sql, sql_table, _sql_password(sql))
+
+
+def _sql_password(url: str) -> str:
+    """From the environment, else asked for; never from the command line."""
+    import os
+    import sys
+
+    from node.data.database import PASSWORD_VARIABLE
+
+    said = os.environ.get(PASSWORD_VARIABLE)
+    if said is not None or url.startswith("sqlite") or not sys.stdin.isatty():
+        return said or ""
+    return str(typer.prompt("Password of the database", default="", hide_input=True))
+
+
+def _answer_added(result: ImportResult, dropped: Sequence[str], as_json: bool) -> None:
     document = {
         "rows_added": result.rows_added,
         "duplicates": result.duplicates,
         "customers_filled_in": result.named,
+        "erased_left_out": result.suppressed,
         "quarantined": result.quarantined,
-        "quarantine": str(result.quarantine) if result.quarantine else None,
-        "dropped_columns": list(plan.dropped),
+        "quarantine": result.quarantine.name if result.quarantine else None,
+        "dropped_columns": list(dropped),
         "already_known": result.already_known,
     }
 
@@ -115,8 +155,13 @@ def add(
         out = [f"{result.rows_added} rows added, {result.duplicates} were here already."]
         if result.named:
             out.append(f"{result.named} of those had no customer before and have one now.")
-        if result.quarantine is not None:
-            out.append(f"{result.quarantined} rows were set aside: {result.quarantine}")
+        if result.suppressed:
+            out.append(f"{result.suppressed} rows of customers who were erased were left out.")
+        if result.quarantined:
+            out.append(
+                f"{result.quarantined} rows were set aside; see them with: "
+                "coop-node data quarantine list"
+            )
         return [*out, "Next: coop-node forecast"]
 
     answer(document, as_json, lines)
@@ -231,22 +276,28 @@ class _bar:
         self._show = not quiet and sys.stderr.isatty()
         self._what = what
         self._bar: Any = None
+        self._task: Any = None
 
-    def __enter__(self) -> Any:
-        if not self._show:
-            return None
-        from rich.console import Console
-        from rich.progress import Progress
+    def __enter__(self) -> _bar:
+        if self._show:
+            from rich.console import Console
+            from rich.progress import Progress
 
-        self._bar = Progress(console=Console(stderr=True), transient=True)
-        self._bar.start()
-        task = self._bar.add_task(self._what, total=None)
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.start()
+            self._task = self._bar.add_task(self._what, total=None)
+        return self
 
-        def progress(done: int, total: int) -> None:
-            self._bar.update(task, completed=done, total=total)
+    def update(self, done: int, total: int) -> None:
+        """How far it is."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total or None)
 
-        return progress
-
-    def __exit__(self, *_: object) -> None:
+    def stop(self) -> None:
+        """Take it off the screen, for the answer to stand there."""
         if self._bar is not None:
             self._bar.stop()
+            self._bar = None
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,141 @@
+"""What adding a file would do, shown to the member before anything is kept.
+
+- Personal cells are shown struck through on a terminal, where the member sees what is dropped;
+  anywhere else (a log, a pipe) they are not written at all.
+- The customer's cells become a keyed hash; outside a terminal they are not written either.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from node.cli.shell import say, table
+from protocols.plain import shown
+
+if TYPE_CHECKING:
+    from node.data.columns import Column
+    from node.data.plan import ImportPlan
+
+CELL_CHARS: Final = 22
+MAX_DROPPED: Final = 4
+_USED: Final = ("kept", "customer", "used")
+_DROPPED: Final = ("personal", "blocked")
+
+
+def show(plan: ImportPlan, new: int, here: int) -> None:
+    """Everything about a plan; ``new`` of its rows are not in the vault yet, ``here`` are."""
+    for line in _summary(plan, new, here):
+        say(line)
+    if sys.stdout.isatty():
+        _preview_on_terminal(plan)
+    else:
+        for line in _preview_in_text(plan):
+            say(line)
+
+
+def document(plan: ImportPlan, new: int, here: int) -> dict[str, Any]:
+    """The same for ``--json``, without any personal cell."""
+    kept = [c for c in plan.columns if c.fate in ("kept", "used")]
+    return {
+        "dry_run": True,
+        "rows": plan.rows,
+        "new": new,
+        "here_already": here,
+        "set_aside": plan.bad_rows,
+        "left_out": dict(plan.left_out),
+        "table": plan.table,
+        "reading": plan.reading.name,
+        "why": plan.reading.why,
+        "confidence": plan.confidence,
+        "read_as": plan.read_as,
+        "date_order": plan.date_order,
+        "decimal": plan.decimal,
+        "timezone": plan.timezone,
+        "from": plan.date_from,
+        "to": plan.date_to,
+        "dropped": list(plan.dropped),
+        "columns": [
+            {"header": c.header, "fate": c.fate.value, "role": c.role} for c in plan.columns
+        ],
+        "derived": list(plan.derived),
+        "notes": list(plan.notes),
+        "examples": [
+            {"line": bad.line, "column": bad.place, "problem": bad.problem} for bad in plan.examples
+        ],
+        "preview": [{c.header: _cell(row, c) for c in kept} for row in plan.preview],
+    }
+
+
+def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
+    reading = plan.reading
+    days = f" from {plan.date_from} to {plan.date_to}" if plan.date_from else ""
+    groups = f", {plan.categories} categories" if plan.table == "sales_line" else ""
+    yield f"{plan.file_name}: {plan.rows} rows{days}{groups}."
+    yield f"Format: {reading.name} ({plan.confidence:.2f}: {reading.why})."
+    yield (
+        f"Read as: {plan.read_as}, dates {plan.date_order}, decimal {plan.decimal}, "
+        f"time zone {plan.timezone}."
+    )
+    yield f"Of these {new} are new and {here} are here already."
+    yield from table(
+        [
+            [c.header, c.fate.value, c.role.value if c.role else "", f"{c.confidence:.2f}"]
+            for c in plan.columns
+        ],
+        ["column in the file", "what happens", "read as", "confidence"],
+        "",
+    )
+    if plan.dropped:
+        yield f"Personal columns dropped at the door: {', '.join(plan.dropped)}."
+    yield from (f"Worked out: {one}" for one in plan.derived)
+    yield from (f"Left out: {count} rows that {why}" for why, count in plan.left_out.items())
+    yield from (f"Note: {one}" for one in plan.notes)
+    if plan.bad_rows:
+        yield f"{plan.bad_rows} rows cannot be read and will be set aside:"
+        yield from (f"  line {bad.line}: {bad.problem}" for bad in plan.examples)
+
+
+def _shown_columns(plan: ImportPlan) -> tuple[list[Column], int]:
+    """The columns of the preview, and how many dropped ones are not in it."""
+    used = [c for c in plan.columns if c.fate in _USED]
+    dropped = [c for c in plan.columns if c.fate in _DROPPED]
+    return used + dropped[:MAX_DROPPED], max(len(dropped) - MAX_DROPPED, 0)
+
+
+def _cell(row: Sequence[str], column: Column) -> str:
+    text = row[column.place - 1] if column.place <= len(row) else ""
+    clean = " ".join(text.split())
+    return clean if len(clean) <= CELL_CHARS else clean[: CELL_CHARS - 3] + "..."
+
+
+def _preview_in_text(plan: ImportPlan) -> Iterator[str]:
+    columns, more = _shown_columns(plan)
+    marks = {"customer": "(keyed)", "personal": "(dropped)", "blocked": "(dropped)"}
+    yield f"The first {len(plan.preview)} rows:"
+    rows = [[marks.get(c.fate.value) or _cell(row, c) for c in columns] for row in plan.preview]
+    yield from table(rows, [c.header.strip() for c in columns], "")
+    if more:
+        yield f"and {more} more columns that are dropped."
+
+
+def _preview_on_terminal(plan: ImportPlan) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    columns, more = _shown_columns(plan)
+    styles = {"personal": "strike dim", "blocked": "strike red", "customer": "italic"}
+    view = Table(title=f"The first {len(plan.preview)} rows; what is struck through is dropped")
+    for column in columns:
+        style = styles.get(column.fate.value, "")
+        view.add_column(Text(shown(column.header.strip()), style=style), no_wrap=True)
+    for row in islice(plan.preview, 20):
+        view.add_row(
+            *(Text(shown(_cell(row, c)), style=styles.get(c.fate.value, "")) for c in columns)
+        )
+    Console().print(view)
+    if more:
+        say(f"and {more} more columns that are dropped.")
