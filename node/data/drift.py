@@ -87,8 +87,6 @@ def after(vault: Vault, first: date, last: date) -> tuple[Departure, ...]:
     if new < 1:
         return ()
     with vault.reader() as db:
-        if db is None:
-            return ()
         weeks = _weeks(db, last, new + USUAL_WEEKS)
         prices = _prices(db, last, new)
     return compare(weeks, new, prices)

@@ -130,12 +130,6 @@ def latest(today: date) -> date:
 def opened(vault: Vault, today: date) -> Iterator[SalesView | None]:
     """The view over the vault; None if there is no line."""
     with vault.reader() as db:
-        if db is None:
-            yield None
-            return
-        if "category" not in [r[0] for r in db.execute("DESCRIBE sales_line").fetchall()]:
-            db.execute("ALTER VIEW sales_line RENAME TO sl0")
-            db.execute("CREATE VIEW sales_line AS SELECT *, category_code AS category FROM sl0")
         counts = ", ".join(
             f"count(*) FILTER (({bad}) AND ({among})), count(*) FILTER ({among})"
             for bad, among in CONDITIONS.values()
@@ -154,11 +148,11 @@ def opened(vault: Vault, today: date) -> Iterator[SalesView | None]:
         yield SalesView(
             db=db,
             today=today,
-            imports=vault.imports(),
+            imports=[one for one in vault.imports() if one.table == SALES_LINE.name],
             lines=row[0],
             first=row[1],
             last=row[2],
             counted=counted,
             misfits=shapes.look(db, SALES_LINE),
-            mapped=frozenset(c) if (c := getattr(vault, "categories", None)) else None,
+            mapped=frozenset(vault.categories) if vault.categories else None,
         )
