@@ -20,6 +20,7 @@ from node.cli import (
     house,
     life,
     log,
+    mapping,
     models,
     notice,
     orders,
@@ -37,6 +38,8 @@ app = typer.Typer(
 )
 house.register(app)
 app.add_typer(data.app, name="data")
+data.app.command(epilog="Example: coop-node data detect orders.csv")(mapping.detect)
+app.add_typer(mapping.app, name="mapping")
 app.add_typer(consent.app, name="consent")
 app.command(epilog="Example: coop-node forecast --top 5")(data.forecast)
 app.command(epilog="Example: coop-node customers --top 10")(customers.customers)

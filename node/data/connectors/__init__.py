@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "names",
     "special_columns",
+    "text_of",
 ]
 
 SURE: Final = 0.8  # from here on a dialect is taken without asking
@@ -106,6 +107,16 @@ def find(name: str) -> Dialect:
             fix="See what each needs with: coop-node mapping list",
         )
     return found
+
+
+def text_of(name: str) -> str:
+    """The table of a built-in dialect as TOML, to start a mapping file from.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    found = find(name).name
+    return (resources.files(__name__) / "dialects" / f"{found}.toml").read_text(encoding="utf-8")
 
 
 def detect(
