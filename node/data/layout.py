@@ -83,6 +83,11 @@ class Layout:
                 return path
         return None
 
+    def opens(self) -> bool:
+        """Whether the list of contents names this key."""
+        with self.manifest.open("rb") as file:
+            return sealing.sealed_under(file.read(64)) == sealing.key_id(self.key)
+
     def start(self) -> None:
         """Begin an empty vault, if there is none; never where row files lie without a list."""
         if self.manifest.exists():
@@ -98,8 +103,11 @@ class Layout:
             manifest.store(self.manifest, self.key, Manifest(erasure_secret=secret))
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[Path]:
+    def changing(self, later: Layout | None = None) -> Iterator[Path]:
         """Hold the lock; a folder for what is under way, gone afterwards with all leftovers.
+
+        Args:
+            later: the same folder under the key that is to take the place of this one.
 
         Raises:
             LocalError: another process is changing something here; the disk is full.
@@ -110,7 +118,7 @@ class Layout:
             try:
                 yield folder
             finally:
-                self._sweep()
+                (later if later is not None and later.opens() else self)._sweep()
 
     def clean(self) -> None:
         """Remove what a crash left, unless somebody is changing something just now."""

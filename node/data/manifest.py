@@ -25,7 +25,7 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 _PURPOSE: Final = "manifest"
 _TAG: Final = "datacoop/vault/v2"
 EMPTY: Final = digest(_TAG).hex()
-T = TypeVar("T", "RowFile", "ImportRecord")
+T = TypeVar("T", "RowFile", "ImportRecord", "Removed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +92,16 @@ class ImportRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """A removal, a correction or a change of the key: ``what``, why, of how many rows, when."""
+
+    what: str
+    reason: str
+    rows: int
+    when: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """All row files and all imports, oldest first.
 
@@ -101,6 +111,7 @@ class Manifest:
         erasure_secret: under which erased customers are remembered, 64 hex digits; it stays when
             the vault's key changes.
         erased: HMAC-SHA256 (hex) of the keys of erased customers.
+        removals: erasures, purges, corrections and changes of the key, oldest first.
     """
 
     files: tuple[RowFile, ...] = ()
@@ -109,6 +120,7 @@ class Manifest:
     epoch: int = 0
     erasure_secret: str = field(default="", repr=False)
     erased: frozenset[str] = field(default=frozenset(), repr=False)
+    removals: tuple[Removed, ...] = ()
 
     def of(self, table: str) -> tuple[RowFile, ...]:
         """The row files of one table."""
@@ -128,6 +140,10 @@ class Manifest:
     def with_import(self, record: ImportRecord) -> Self:
         """The manifest after one more import."""
         return replace(self, imports=(*self.imports, record))
+
+    def removed(self, note: Removed) -> Self:
+        """The manifest after rows were taken out or corrected."""
+        return replace(self, epoch=self.epoch + 1, removals=(*self.removals, note))
 
     def names(self) -> set[str]:
         """The names of all files that belong to the vault."""
@@ -151,6 +167,7 @@ def load(path: Path, key: bytes) -> Manifest:
             epoch=document["epoch"],
             erasure_secret=document["erasure_secret"],
             erased=frozenset(document["erased"]),
+            removals=tuple(_read(Removed, item) for item in document["removals"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise sealing.damaged("the vault's list of contents cannot be read.", str(path)) from error
@@ -165,6 +182,7 @@ def store(path: Path, key: bytes, manifest: Manifest) -> None:
         "epoch": manifest.epoch,
         "erasure_secret": manifest.erasure_secret,
         "erased": sorted(manifest.erased),
+        "removals": [_plain(item) for item in manifest.removals],
     }
     replace_file(path, sealing.seal(key, _PURPOSE, json.dumps(document).encode()))
 
@@ -196,7 +214,7 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _plain(item: RowFile | ImportRecord) -> dict[str, Any]:
+def _plain(item: RowFile | ImportRecord | Removed) -> dict[str, Any]:
     return {k: v.isoformat() if isinstance(v, date) else v for k, v in asdict(item).items()}
 
 

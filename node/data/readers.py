@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date
-from typing import TYPE_CHECKING, Final, Literal
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
 
@@ -80,6 +80,23 @@ def _view(name: str, found: pa.dataset.Dataset, categories: Mapping[str, str]) -
         f"SELECT {', '.join(rest)}, {code} AS category_code, "  # noqa: S608
         f"r.category_code AS category FROM {source}"
     )
+
+
+def rows(
+    db: duck.Connection, sql: str, params: Sequence[object] | Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    """The rows of a question; instants are aware and in UTC."""
+    found = db.sql(sql, params=params or None)
+    if not any(kind.id == "timestamp with time zone" for kind in found.types):
+        return found.fetchall()
+    # DuckDB wants another package to make an instant of Python; Arrow makes it alone
+    columns = [column.to_pylist() for column in found.to_arrow_table().columns]
+    return [tuple(map(_utc, row)) for row in zip(*columns, strict=True)]
+
+
+def _utc(cell: Any) -> Any:
+    aware = isinstance(cell, datetime) and cell.tzinfo is not None
+    return cell.astimezone(UTC) if aware else cell
 
 
 def weekly(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -30,7 +30,7 @@ SPLIT_ROWS: Final = 100_000  # above this a change is split by customer
 GROUP_ROWS: Final = 16_384  # rows of one part that are written together
 BATCH_ROWS: Final = 65_536
 MERGE_FILES: Final = 8  # files of one part and size that are merged into one
-_SMALLEST: Final = 1_000  # rows up to which files have the same size
+SMALLEST: Final = 1_000  # rows up to which files have the same size
 
 PARTS: Final = (*"0123456789abcdef", "-")
 
@@ -50,12 +50,12 @@ class Sink:
         self._split = rows > SPLIT_ROWS and "customer_key" in STORED[table].names
         self._open: dict[str, _Part] = {}
 
-    def write(self, rows: pa.Table) -> None:
-        """Take some rows, with the columns of ``schema.STORED``."""
+    def write(self, rows: pa.Table, part: str = "") -> None:
+        """Take some rows, with the columns of ``schema.STORED``; all of one part if it is named."""
         if not rows.num_rows:
             return
-        if not self._split:
-            self.part("").write(rows)
+        if part or not self._split:
+            self._part(part).write(rows)
             return
         digits = pc.utf8_slice_codeunits(rows["customer_key"], 0, 1)
         codes = pc.index_in(digits, value_set=pa.array(PARTS)).fill_null(len(PARTS) - 1)
@@ -65,7 +65,7 @@ class Sink:
         for place, name in enumerate(PARTS):
             start, end = bounds[place], bounds[place + 1]
             if end > start:
-                self.part(name).write(rows.slice(start, end - start))
+                self._part(name).write(rows.slice(start, end - start))
 
     def close(self) -> tuple[RowFile, ...]:
         """The files, durable and in their place; they count once a manifest names them."""
@@ -79,8 +79,7 @@ class Sink:
         for part in self._open.values():
             part.abandon()
 
-    def part(self, name: str) -> _Part:
-        """The file of one part, opened when it is first asked for."""
+    def _part(self, name: str) -> _Part:
         if name not in self._open:
             self._open[name] = _Part(self._layout, self._folder, self._table, name)
         return self._open[name]
@@ -204,6 +203,16 @@ def batches(
         yield pa.Table.from_batches([batch])
 
 
+def again(
+    layout: Layout, folder: Path, file: RowFile, change: Callable[[pa.Table], pa.Table]
+) -> tuple[RowFile, ...]:
+    """A file written again with its rows changed or left out; nothing if no row is left."""
+    with sink(layout, folder, file.table, file.rows) as out:
+        for rows in batches(layout, file):
+            out.write(change(rows), file.part)
+        return out.close()
+
+
 # --- merging -----------------------------------------------------------------------------------
 
 
@@ -227,17 +236,16 @@ def rewritten(layout: Layout, folder: Path, old: Sequence[RowFile]) -> tuple[Row
     """The rows of some files of one part, sealed again under new keys."""
     table, part = old[0].table, old[0].part
     total = sum(file.rows for file in old)
-    with sink(layout, folder, table, 0 if part else total) as out:
-        target = out.part(part) if part else out
+    with sink(layout, folder, table, total) as out:
         for file in old:
             for rows in batches(layout, file):
-                target.write(rows)
+                out.write(rows, part)
         return out.close()
 
 
 def _size(rows: int) -> int:
     """0 up to a thousand rows, then one more for every factor of eight."""
-    size, limit = 0, _SMALLEST
+    size, limit = 0, SMALLEST
     while rows > limit:
         size, limit = size + 1, limit * MERGE_FILES
     return size
