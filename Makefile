@@ -5,8 +5,8 @@ ROUNDS ?= 40
 KEEP ?= 0
 CHURN ?= 0
 
-.PHONY: setup demo test bench bench-privacy bench-secagg soak fmt clean
-setup test bench bench-privacy bench-secagg soak fmt clean:
+.PHONY: setup demo test bench bench-privacy bench-secagg bench-data soak fmt clean
+setup test bench bench-privacy bench-secagg bench-data soak fmt clean:
 	@$(PYTHON) deploy/dev.py $@ $(ARGS)
 
 demo:

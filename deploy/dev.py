@@ -135,6 +135,7 @@ COMMANDS = {
     "bench": bench,
     "bench-privacy": lambda rest: bench(["privacy", *rest]),
     "bench-secagg": lambda rest: bench(["secagg", *rest]),
+    "bench-data": lambda rest: bench(["data", *rest]),
     "fmt": fmt,
 }
 
