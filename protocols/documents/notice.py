@@ -211,13 +211,12 @@ def _why(house: House, made: tuple[Purpose, ...], said: Words, locale: str) -> I
             yield Statement(said["consent"].format(purpose=purpose), source, ("13(1)(c)",))
         elif one.basis == "none":
             yield Statement(said["none"].format(purpose=purpose), source, ("13(1)(c)",))
-        elif house.shop.interest:
-            text = said["interest"].format(purpose=purpose, interest=house.shop.interest)
-            covers = ("13(1)(c)", "13(1)(d)")
-            yield Statement(text, (*source, "shop.toml"), covers)
         else:
-            text = said["interest"].format(purpose=purpose, interest="")
-            yield Statement(text.rstrip(), source, ("13(1)(c)",))
+            yield Statement(said["interest"].format(purpose=purpose), source, ("13(1)(c)",))
+    if any(one.basis == "legitimate-interest" for one in made):
+        if house.shop.interest:
+            yield Statement(house.shop.interest, ("shop.toml",), ("13(1)(d)",))
+        else:
             yield gap("what this is good for.", f"{_SETUP} --interest", "13(1)(d)")
 
 
