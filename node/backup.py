@@ -39,8 +39,12 @@ _HEADER_BYTES = len(MAGIC) + 4
 _PATH = re.compile(
     r"(keys|keys\.next|audit|audit/coordinator(/[a-z][a-z0-9T-]*)?|audit/forks/[0-9a-f-]+T[0-9a-f-]+Z-"
     r"[0-9a-f]{8})/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|"
-    r"shop\.toml|node\.db"
+    r"shop\.toml|categories\.toml|taxonomy\.json|node\.db"
 )
+
+
+_SMALL = ("coop.json", "config.toml", "house_rules.toml", "shop.toml")
+_SMALL_BYTES, _LIST_BYTES = 1024 * 1024, 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +149,10 @@ def _collect(home: Path) -> dict[str, bytes]:
             name = file.relative_to(home).as_posix()
             if file.is_file() and _PATH.fullmatch(name):
                 found[name] = files.read(file, MAX_BACKUP_BYTES)
-    for name in ("coop.json", "config.toml", "house_rules.toml", "shop.toml"):
+    for name in (*_SMALL, "categories.toml", "taxonomy.json"):
         if (home / name).is_file():
-            found[name] = files.read(home / name)
+            most = _SMALL_BYTES if name in _SMALL else _LIST_BYTES
+            found[name] = files.read(home / name, most)
     if (home / "node.db").is_file():
         found["node.db"] = _database(home / "node.db")
     total = sum(len(data) for data in found.values())

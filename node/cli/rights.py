@@ -1,4 +1,4 @@
-"""``requests access | export | erase | restrict | object | lift | refuse``: rights carried out."""
+"""``requests access | export | rectify | erase | restrict | object | lift | refuse``: rights carried out."""
 
 from __future__ import annotations
 
@@ -72,6 +72,9 @@ def register(app: typer.Typer) -> None:
     )
     app.command(epilog="Example: coop-node requests erase --customer 4711 --identified 'photo id'")(
         erase
+    )
+    app.command(epilog="Example: coop-node requests rectify 3fa90c1e --line 9c2f --set net=12.50")(
+        rectify
     )
     app.command("erase-again", epilog="Example: coop-node requests erase-again old-home/rights")(
         erase_again

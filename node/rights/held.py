@@ -35,6 +35,11 @@ SALES: Final = (
     "location",
     "is_return",
 )
+# the instant as text, in UTC whatever the session's zone is
+_READ: Final = tuple(
+    f"strftime(make_timestamp(epoch_us({one})), '%Y-%m-%dT%H:%M:%SZ')" if one == "ts_utc" else one
+    for one in SALES
+)
 CUSTOMER: Final = ("first_seen", "country", "region", "source")
 
 
@@ -78,7 +83,7 @@ def held(case: Case, vault: Vault, customer_key: str) -> Held:
     asked = [
         one for one in case.subjects.list() if one.request.customer_key in (customer_key, mark)
     ]
-    days = f"SELECT {', '.join(SALES)} FROM sales_line WHERE customer_key = ? "  # noqa: S608
+    days = f"SELECT {', '.join(_READ)} FROM sales_line WHERE customer_key = ? "  # noqa: S608
     about = f"SELECT {', '.join(CUSTOMER)} FROM customer WHERE customer_key = ?"  # noqa: S608
     return Held(
         customer_key,
