@@ -75,7 +75,7 @@ _CUSTOMER: Final = Field(
     "customer_key",
     Kind.TEXT,
     "The customer as a keyed hash; the secret never leaves the node.",
-    pattern="[0-9a-f]{32}",
+    pattern="[0-9a-f]{64}",
     about_people=True,
 )
 

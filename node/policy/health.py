@@ -6,13 +6,15 @@ once for each state of the rows, the consent ledger and the day, and then looked
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Iterable
+from datetime import date, datetime
+from functools import partial
+from typing import Any, Final
 
 from node.data import quality
 from node.data.line_quality import owner_report
-from node.data.stages import CUSTOMER_COLUMNS
+from node.data.stages import CUSTOMER_COLUMNS, Standing
+from node.data.tables import SALES_LINE, TABLES
 from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
 from node.store.consents import Consents
@@ -21,29 +23,69 @@ from node.store.settings import Settings
 from protocols.agreement.order import Order
 from protocols.errors import CoopError
 
-SALES = "sales"  # cache key of the score over all sales lines; the others are purposes
+SALES: Final = quality.SALES  # cache key of the score over all sales lines; others are purposes
+ROWS_ALONE: Final = quality.DATASETS  # scores that no customer's answer changes
+PURPOSE: Final = "purpose"  # lines of customers who stand in the order's purpose
+_OF_TABLE: Final = {facts.name: name for name, (facts, _) in quality.TABLE_RULES.items()}
 
 
 def health(
     vault: Vault, database: Database, desk: ConsentDesk, order: Order, now: datetime
 ) -> float | None:
-    """0 to 100 for the lines that the order's workload reads; None if they cannot be looked at."""
-    plain = {column.rpartition(".")[2] for column in order.columns}
+    """0 to 100 for the lines that the order's workload reads; None if they cannot be looked at.
+
+    Of several tables the least healthy one counts; a table without rows has a health of 0. What
+    the run does not read does not keep it back.
+    """
+    day = now.date()
     try:
-        if not CUSTOMER_COLUMNS & plain:
-            return _score(
-                vault, database, SALES, now, lambda: quality.check(vault, now.date()).score
-            )
-        standing = desk.standing(order.purpose, now)
-        return _score(
-            vault,
-            database,
-            order.purpose,
-            now,
-            lambda: owner_report(vault, standing)[0].score,
-        )
+        scores = []
+        for dataset in datasets(order.columns):
+            if dataset == PURPOSE:
+                standing = desk.standing(order.purpose, now)
+                look = partial(_of_lines, vault, standing)
+                scores.append(_score(vault, database, order.purpose, now, look))
+            elif dataset == SALES:
+                look = partial(_of_sales, vault, day)
+                scores.append(_score(vault, database, SALES, now, look))
+            else:
+                look = partial(_of_table, vault, dataset, day)
+                scores.append(_score(vault, database, dataset, now, look))
     except CoopError:
         return None
+    return min(scores)
+
+
+def datasets(columns: Iterable[str]) -> tuple[str, ...]:
+    """The data sets that columns are read from; a column of several tables is one of the sales."""
+    found: set[str] = set()
+    for column in columns:
+        table, _, name = column.rpartition(".")
+        owners = (
+            [table] if table in TABLES else [t for t in TABLES if TABLES[t].field(name) is not None]
+        )
+        if name in CUSTOMER_COLUMNS:
+            found.add(PURPOSE)
+        if not owners or SALES_LINE.name in owners:
+            found.add(SALES)
+        else:
+            found.update(_OF_TABLE[owner] for owner in owners)
+    if PURPOSE in found:
+        found.discard(SALES)  # the lines of customers who stand, and no others
+    return tuple(sorted(found)) or (SALES,)
+
+
+def _of_sales(vault: Vault, day: date) -> int:
+    return quality.check(vault, day).score
+
+
+def _of_lines(vault: Vault, standing: Standing) -> int:
+    return owner_report(vault, standing)[0].score
+
+
+def _of_table(vault: Vault, dataset: str, day: date) -> int:
+    report = quality.check_table(vault, dataset, day)
+    return report.score if report is not None else 0
 
 
 def data_age_days(vault: Vault, now: datetime) -> int | None:
@@ -61,8 +103,8 @@ def _score(
     with database.read() as connection:
         seen = {
             "rows": vault.data_digest(),
-            "position": 0 if what == SALES else Consents(connection).position(),
-            "basis": "" if what == SALES else Consents(connection).basis(what).basis,
+            "position": 0 if what in ROWS_ALONE else Consents(connection).position(),
+            "basis": "" if what in ROWS_ALONE else Consents(connection).basis(what).basis,
             "day": now.date().isoformat(),
         }
         known: Any = Settings(connection).get(f"health:{what}")

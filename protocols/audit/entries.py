@@ -48,12 +48,15 @@ class Kind(StrEnum):
     DECISION = "decision"
     REFUSAL = "refusal"
     INTAKE = "intake"
+    QUALITY = "quality"  # how healthy rows were found to be: a score, and names of rules
     CONSENT = "consent"
+    ENDPOINT = "endpoint"  # a token of the local door was made or revoked, or many failed
     PERSON = "person"  # somebody of this house or office was given a role, or lost it
     REQUEST = "request"  # a customer asked for access, rectification, erasure, restriction
     RIGHTS = "rights"  # what a customer asked for was carried out, or told to the office as a count
     NOTICE = "notice"  # a text for customers was taken into use
     DOCUMENT = "document"  # a document for people or authorities was made from what is here
+    CATEGORIES = "categories"  # names of goods were mapped to the shared list, or the list changed
     SNAPSHOT = "snapshot"
     RUN = "run"
     COHORT = "cohort"

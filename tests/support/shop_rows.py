@@ -81,7 +81,7 @@ def stock_row(sku: str = "s-bread", **change: Any) -> Row:
 def customer_row(number: int = 1, **change: Any) -> Row:
     """One sound customer."""
     return {
-        "customer_key": f"{number:032x}",
+        "customer_key": f"{number:064x}",
         "first_seen": FIRST,
         "country": "FR",
         "region": "Brittany",

@@ -46,7 +46,7 @@ def twice(number: int) -> tuple[Row, Row]:
 
 
 def key(number: int) -> str:
-    return f"{number:032x}"
+    return f"{number:064x}"
 
 
 def back(sku: str, day: date) -> Row:

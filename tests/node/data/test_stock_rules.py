@@ -13,7 +13,7 @@ from node.data.tables import CUSTOMER, SALES_LINE, STOCK
 from shop_rows import FIRST, LAST, RowsVault, customer_row, sale, sound, stock_row
 
 EARLIER = LAST - timedelta(days=20)
-KEY = f"{1:032x}"
+KEY = f"{1:064x}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def stock(*rows: dict[str, object]) -> RowsVault:
 
 
 def customers(*rows: dict[str, object]) -> RowsVault:
-    sales = [sale(FIRST + timedelta(days=9), 1, customer_key=f"{k:032x}") for k in (1, 2, 3)]
+    sales = [sale(FIRST + timedelta(days=9), 1, customer_key=f"{k:064x}") for k in (1, 2, 3)]
     return RowsVault(sales, customer=[customer_row(1), customer_row(2), *rows])
 
 

@@ -99,3 +99,33 @@ def test_what_cannot_be_looked_at_is_unknown(
         file.unlink()
     assert health(vault, desk.database, desk, order().order, NOW) is None
     assert data_age_days(vault, NOW) is None
+
+
+def test_only_the_tables_that_the_run_reads_count(
+    vault: Vault, desk: ConsentDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert room.datasets(["qty", "sales_line.net"]) == ("sales",)
+    assert room.datasets(["sku", "stock.sku", "on_hand"]) == ("sales", "stock")
+    assert room.datasets(["customer_key", "net"]) == ("purpose",)
+    assert room.datasets(["customer.customer_key"]) == ("customers", "purpose")
+    assert room.datasets(["customer.country"]) == ("customers",)
+    assert room.datasets(["something_else"]) == ("sales",)
+    wanted = order().order
+    sales = health(vault, desk.database, desk, wanted, NOW)
+    with_stock = wanted.model_copy(update={"columns": (*wanted.columns, "stock.on_hand")})
+    assert health(vault, desk.database, desk, with_stock, NOW) == 0  # there is no row of stock
+    monkeypatch.setattr(room, "_of_table", lambda *_: 100)
+    later = NOW + timedelta(days=1)
+    assert health(vault, desk.database, desk, with_stock, later) == sales
+
+
+def test_with_an_error_the_score_keeps_below_70(vault: Vault, tmp_path: Path) -> None:
+    assert quality.check(vault, NOW.date()).score > 90
+    path = tmp_path / "other.csv"
+    path.write_text(
+        f"date,category,qty,total,customer,currency\n{LAST},A,1,2.00,C1,USD\n{LAST},A,1,3.00,C1,EUR"
+    )
+    add(vault, preview(path), SECRET, NOW)
+    found = quality.check(vault, NOW.date())
+    assert [one.rule for one in found.findings if one.severity == "error"] == ["currency_mix"]
+    assert found.score == 69
