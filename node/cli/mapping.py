@@ -266,13 +266,9 @@ def _formats(said: Formats, orders: tuple[str, ...], ask: bool) -> Formats:
     """What the member said of the cells, and answers to what is open."""
     from dataclasses import replace
 
-    if not said.date_order and len(orders) > 1:
-        if not ask:
-            raise InputError(
-                f"the days of the first rows can be read as {' and as '.join(orders)}.",
-                where="--date-order",
-                fix=f"Say which one: {' or '.join(f'--date-order {one}' for one in orders)}",
-            )
+    if not said.date_order and len(orders) == 1:
+        said = replace(said, date_order=orders[0])
+    if not said.date_order and ask and orders:  # else the rows of each import have to settle it
         order = typer.prompt("Order of day, month and year", type=click.Choice(list(orders)))
         said = replace(said, date_order=order)
     if ask and not said.timezone:

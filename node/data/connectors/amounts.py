@@ -59,17 +59,20 @@ def major(text: str, currency: str) -> str:
     """An amount in a currency's smallest unit (1250) as an ordinary one (12.5).
 
     Raises:
-        Unreadable: not a whole number.
+        Unreadable: not a whole number, or no currency.
     """
     clean = text.strip()
     if not clean:
         return ""
-    if not clean.lstrip("-").isascii() or not clean.lstrip("-").isdigit():
+    digits = clean.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit()):
         raise Unreadable(
             f"{clean[:40]!r} is not a whole number; expected an amount in the smallest unit of "
             "the currency such as 1250"
         )
     code = currency.strip().upper()
+    if len(code) != 3:
+        raise Unreadable("an amount in the smallest unit means nothing without its currency")
     power = 0 if code in NO_DECIMALS else 3 if code in THREE_DECIMALS else 2
     return shown(int(clean) * 10 ** (6 - power))
 

@@ -180,6 +180,8 @@ class _Reader:
         columns = self._columns(top.get("columns", {}), table)
         constants = self._constants(top.get("constants", {}), table)
         self._enough(table, columns, constants, quirk)
+        rules = self._rules(top.get("rule", []))
+        returns = self._returns(top.get("returns"))
         return Layout(
             name=name,
             table=table,
@@ -189,12 +191,12 @@ class _Reader:
                 self.several(("derived",), top),
                 self.several(("notes",), top),
             ),
-            signature=self._signature(top, columns),
+            signature=self._signature(top, columns, rules, returns),
             columns=columns,
             constants=constants,
             formats=self._formats(top.get("formats", {})),
-            rules=self._rules(top.get("rule", [])),
-            returns=self._returns(top.get("returns")),
+            rules=rules,
+            returns=returns,
             orders=self._orders(top.get("orders")),
             quirk=quirk,
             also=self.several(("also",), top),
@@ -254,7 +256,13 @@ class _Reader:
                     f"Add a line such as {group[0]} = 'Name of the column' under [columns].",
                 )
 
-    def _signature(self, top: Mapping[str, Any], columns: Mapping[Role, Any]) -> Signature:
+    def _signature(
+        self,
+        top: Mapping[str, Any],
+        columns: Mapping[Role, Any],
+        rules: Sequence[Rule],
+        returns: Returns | None,
+    ) -> Signature:
         held = self.keys(
             ("signature",), top.get("signature", {}), ["required", "absent", "personal"]
         )
@@ -276,7 +284,7 @@ class _Reader:
             )
         required = self.several(("signature", "required"), held)
         return Signature(
-            required or tuple("|".join(names) for names in columns.values()),
+            required or _all_of(columns, rules, returns),
             self.several(("signature", "absent"), held),
             tuple(versions),
             self.several(("signature", "personal"), held),
@@ -369,6 +377,14 @@ class _Reader:
                 for n in ["discount", "subtotal", "total", "refund"]
             ),
         )
+
+
+def _all_of(
+    columns: Mapping[Role, Any], rules: Sequence[Rule], returns: Returns | None
+) -> tuple[str, ...]:
+    """Every column that is named, so that no rule is passed over because of a misspelt name."""
+    names = ["|".join(names) for names in columns.values()] + [rule.column for rule in rules]
+    return tuple(dict.fromkeys([*names, *([returns.column] if returns is not None else [])]))
 
 
 def _about_people(column: str) -> bool:

@@ -94,6 +94,8 @@ class _Work:
         self._at = {int(row): place for place, row in enumerate(rows)}
         self._rows = rows
         self._numbers = _Numbers()
+        # the order's own amount on its first row, or the lines' amounts that are summed up
+        self._once = key(orders.discount) in set(map(key, orders.fill))
         take = self._numbers.of
         self._qty = take(made.roles.get(Role.QUANTITY), rows)
         self._price = take(made.roles.get(Role.UNIT_PRICE), rows)
@@ -117,15 +119,15 @@ class _Work:
         places = [self._at[row] for row in range(first, last)]
         worths = [max(0, self._worth(place)) for place in places]
         goods = sum(worths)
-        off = min(self._discount(places, goods), goods)
+        said = self._discount(places, goods)
+        off = min(said, goods)
         given_back = self._refund(places[0], goods - off)
-        if off:
+        if said:
             before = [abs(self._numbers.value(self._off[place])) for place in places]
-            if self._orders.discount and not self._filled(self._orders.discount):
+            if not self._once:
                 before = [0] * len(places)  # the lines' own column is what is spread
-            for row, share, own in zip(
-                range(first, last), spread(off, worths), before, strict=True
-            ):
+            shares = spread(off, worths) if off else [0] * len(places)
+            for row, share, own in zip(range(first, last), shares, before, strict=True):
                 self._discounts[row] = shown(share + own)
         if given_back:
             self._refunds.append((last - 1, first, given_back))
@@ -135,12 +137,9 @@ class _Work:
         if self._total[place].strip():
             return value(self._total[place])
         gross = rounded(value(self._qty[place]) * value(self._price[place]), MICRO)
-        if self._orders.discount and not self._filled(self._orders.discount):
+        if self._orders.discount and not self._once:
             return gross
         return gross - abs(value(self._off[place]))
-
-    def _filled(self, name: str) -> bool:
-        return key(name) in {key(one) for one in self._orders.fill}
 
     def _discount(self, places: Sequence[int], goods: int) -> int:
         """What of the order's discount was for the goods: the subtotal settles it if it can."""
@@ -150,7 +149,7 @@ class _Work:
         cells = self._level[name]
         said = (
             abs(self._numbers.value(cells[places[0]]))
-            if self._filled(name)
+            if self._once
             else sum(abs(self._numbers.value(cells[place])) for place in places)
         )
         subtotal = self._level[self._orders.subtotal][places[0]] if self._orders.subtotal else ""

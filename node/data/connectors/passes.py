@@ -224,4 +224,4 @@ def _major(pair: str) -> str:
         return major(amount, currency)
     except Unreadable:
         # no number for the converter either, so that the row is set aside with its reason
-        return f"{amount.strip()} (not a whole number of the smallest unit)"
+        return f"{amount.strip()} (smallest unit of {currency.strip() or 'no currency'})"
