@@ -39,7 +39,8 @@ _HEADER_BYTES = len(MAGIC) + 4
 _PATH = re.compile(
     r"(keys|keys\.next|audit|audit/coordinator(/[a-z][a-z0-9T-]*)?|audit/forks/[0-9a-f-]+T[0-9a-f-]+Z-"
     r"[0-9a-f]{8})/[A-Za-z0-9][A-Za-z0-9._-]*|coop\.json|config\.toml|house_rules\.toml|"
-    r"shop\.toml|categories\.toml|taxonomy\.json|node\.db"
+    r"shop\.toml|categories\.toml|taxonomy\.json|node\.db|"
+    r"rights/[0-9a-f]{8}-[a-z]+\.json"
 )
 
 
@@ -144,7 +145,7 @@ def restore(source: Path, home: Path, passphrase: str, now: datetime) -> Content
 def _collect(home: Path) -> dict[str, bytes]:
     """Path below the home -> content."""
     found: dict[str, bytes] = {}
-    for folder in (keys.KEYS, keys.NEXT, "audit"):
+    for folder in (keys.KEYS, keys.NEXT, "audit", "rights"):
         for file in sorted((home / folder).rglob("*")):  # audit: also what is kept of the log
             name = file.relative_to(home).as_posix()
             if file.is_file() and _PATH.fullmatch(name):

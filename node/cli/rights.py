@@ -1,4 +1,4 @@
-"""``requests access | export | rectify | erase | restrict | object | lift | refuse``: rights carried out."""
+"""``requests access | export | rectify | erase | restrict | object | lift | refuse``."""
 
 from __future__ import annotations
 
@@ -283,6 +283,70 @@ def erase(
     answer(
         document | _ended(done.finished), as_json, lambda: lines() + _evidence_lines(done.finished)
     )
+
+
+def rectify(
+    context: typer.Context,
+    request: Request = "",
+    customer: Customer = "",
+    received: Received = None,
+    identified: Identified = "",
+    line: Annotated[
+        str, typer.Option(help="First digits of the purchase that is to be corrected.")
+    ] = "",
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="COLUMN=VALUE of that purchase; without one of the customer."),
+    ] = None,
+    not_mine: Annotated[
+        list[str] | None,
+        typer.Option(help="First digits of a purchase of somebody else; repeatable."),
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Put wrong data right. Without --set or --not-mine it shows the customer's purchases."""
+    from node.cli.shell import table
+    from node.rights import rectify as right
+
+    case = _case(context)
+    vault = case.home.vault()
+    found = _entered(case, Kind.RECTIFY, request, customer, received, identified)
+    if not (values or not_mine):
+        listed = right.lines_of(case, vault, found)
+        names = ["line", *right.headers()]
+        answer(
+            {"request": found, "lines": [{"line": o.id, "cells": list(o.cells)} for o in listed]},
+            as_json,
+            lambda: [
+                *table([[o.id, *o.cells] for o in listed], names, "No purchase is here."),
+                f"Next: coop-node requests rectify {found} --line LINE --set net=12.50",
+            ],
+        )
+        return
+    given = _pairs(values or [])
+    wanted = right.Wanted({line: given} if line else {}, not_mine or (), {} if line else given)
+    confirm("Correct this? What it said before is not kept.", yes)
+    done = right.rectify(case, vault, found, wanted)
+    answer(
+        {"lines": done.lines, "records": done.records} | _ended(done.finished),
+        as_json,
+        lambda: [
+            f"Corrected: {done.lines} purchases, {done.records} customer records. The next run "
+            "reads them so, and the same export does not undo it.",
+            *_evidence_lines(done.finished),
+        ],
+    )
+
+
+def _pairs(values: list[str]) -> dict[str, str]:
+    found = {}
+    for one in values:
+        name, equals, text = one.partition("=")
+        if not equals:
+            raise InputError("expected COLUMN=VALUE.", where="--set", code=Code.USAGE)
+        found[name.strip()] = text
+    return found
 
 
 def erase_again(
