@@ -23,6 +23,7 @@ SENTENCES: Mapping[str, str] = {
     "renewed": "The connection certificate was renewed until {not_after}.",
     "log": "The coordinator's log could not be verified: {problem}",
     "fork": "STOP. {problem} The evidence is in audit/forks/{evidence}.",
+    "door": "Shop systems of this machine can send answers of customers to {address}.",
     "stopped": "Stopped.",
 }
 

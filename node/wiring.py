@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import date, timedelta
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -39,6 +40,9 @@ from protocols.ids import RunId
 from protocols.privacy.noise import discrete_gaussian
 from protocols.secagg.params import LogHead
 from protocols.workloads import catalogue
+
+if TYPE_CHECKING:
+    from node.endpoint.server import LocalDoor
 
 MAIL_S = 1.0
 
@@ -143,6 +147,7 @@ class Daemon:
         home = self._member.home
         home.journal("start", {"software": f"datacoop-{version('datacoop')}"})
         self._rooms.reconsider()
+        door = self._open_door()  # a port in use ends the command before anything runs
         post = threading.Thread(target=self._keep_post, name="mailroom")
         post.start()
         waits = pauses(home.settings.reconnect_min_s, home.settings.reconnect_max_s)
@@ -157,11 +162,25 @@ class Daemon:
                     self._stop.wait(pause_s)
         finally:
             self.stop()
+            if door is not None:
+                door.stop()
             post.join()
             self._session.close()
             home.journal("stop", {})
             home.log.close()
             self._events.emit("stopped")
+
+    def _open_door(self) -> LocalDoor | None:
+        """The local HTTP door for shop systems, if the settings have a port for it."""
+        port = self._member.home.settings.endpoint_port
+        if port is None:
+            return None
+        from node.endpoint.server import LocalDoor
+
+        door = LocalDoor(self._member.home, self._member.database, port)
+        door.start()
+        self._events.emit("door", address=door.address)
+        return door
 
     def _connected_once(self) -> None:
         channel = wire.link_channel(self._member.home.folder)

@@ -16,6 +16,7 @@ from node.cli import (
     customers,
     data,
     documents,
+    endpoint,
     exchange,
     house,
     life,
@@ -41,6 +42,7 @@ app.add_typer(data.app, name="data")
 data.app.command(epilog="Example: coop-node data detect orders.csv")(mapping.detect)
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(consent.app, name="consent")
+app.add_typer(endpoint.app, name="endpoint")
 app.command(epilog="Example: coop-node forecast --top 5")(data.forecast)
 app.command(epilog="Example: coop-node customers --top 10")(customers.customers)
 app.add_typer(agreement.app, name="agreement")

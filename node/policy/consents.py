@@ -7,7 +7,7 @@ names its assessment and leaves out everybody who objected.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,13 +18,14 @@ from node.data.stages import Basis, Standing
 from node.data.values import customer_key
 from node.policy.consent_file import COLUMNS, KEYED, WORDING, Answers, Reading
 from node.policy.consent_file import read as read_file
-from node.store.consents import Consents, Event, LegalBasis, State, stored
+from node.store.consents import Consents, Event, LegalBasis, Row, State, stored
 from node.store.database import Database
 from protocols.audit.consent import leaf
 from protocols.errors import Code, InputError, Refused
 
 Journal = Callable[[str, Mapping[str, object]], None]
 BY_HAND: Final = "coop-node"
+NO_FACTS: Final[Mapping[str, object]] = {}
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 
 
@@ -118,6 +119,29 @@ class ConsentDesk:
             InputError: no such purpose, or no identifier, or this is a yes.
         """
         self._require_scope(scope)
+        return self.forbid_all(customer, (scope,), state) > 0
+
+    def forbid_all(
+        self,
+        customer: str,
+        scopes: Iterable[str],
+        state: State,
+        *,
+        source: str = BY_HAND,
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> int:
+        """``forbid`` for several purposes in one transaction.
+
+        Args:
+            customer: the number as the till prints it.
+            scopes: purposes of this node.
+            state: a way of saying no.
+            source: where it was said, a short name.
+            facts: what else should stand in the journal.
+
+        Returns:
+            For how many of the purposes the customer had said something before.
+        """
         if state is State.GRANTED:
             raise InputError(
                 "a yes is imported from a file.", fix="coop-node consent import FILE.csv"
@@ -125,17 +149,42 @@ class ConsentDesk:
         key = customer_key(self.secret, customer)
         if key is None:
             raise InputError("the customer is empty.", where="customer", code=Code.USAGE)
+        now, known, wanted = self.clock(), 0, sorted(scopes)
+        with self.database.write() as connection:
+            ledger = Consents(connection)
+            made = []
+            for scope in wanted:
+                before = ledger.newest(scope, leaf(scope, key))
+                known += before is not None
+                # never earlier than what was said before, even if a clock was set back
+                at = now if before is None else max(now, before.at)
+                made.append(Event(key, scope, state, at, "", source))
+            added = ledger.add(made, now)
+            position = ledger.position()
+        told: dict[str, object] = {"state": state.value, "events": added, "position": position}
+        told |= {"scope": wanted[0]} if len(wanted) == 1 else {"scopes": len(wanted)}
+        self.journal("consent", {**told, **facts})
+        return known
+
+    def enter(self, rows: Sequence[Row], facts: Mapping[str, object] = NO_FACTS) -> tuple[int, int]:
+        """Enter answers that were read before, all or none: (how many were new, position).
+
+        On the disk when this returns.
+        """
         now = self.clock()
         with self.database.write() as connection:
             ledger = Consents(connection)
-            before = ledger.newest(scope, leaf(scope, key))
-            # never earlier than what was said before, even if a clock was set back
-            at = now if before is None else max(now, before.at)
-            added = ledger.add([Event(key, scope, state, at, "", BY_HAND)], now)
+            added = ledger.add_rows(rows, now)
             position = ledger.position()
-        facts = {"scope": scope, "state": state.value, "events": added, "position": position}
-        self.journal("consent", facts)
-        return before is not None
+        told = {"received": len(rows), "events": added, "position": position}
+        self.journal("consent", {**told, **facts})
+        return added, position
+
+    def counts(self, scope: str) -> Mapping[State, int]:
+        """Customers by the answer that counts; InputError if there is no such purpose."""
+        self._require_scope(scope)
+        with self.database.read() as connection:
+            return Consents(connection).counts(scope)
 
     def set_basis(self, scope: str, basis: Basis, assessment: str) -> None:
         """Say why lines may be read for a purpose; counts for the next run.

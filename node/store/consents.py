@@ -141,6 +141,8 @@ class Consents:
         raw, before, at = self._raw(), self.position(), stored(recorded_at)
         gone = self._forgotten()
         added = 0
+        if len(rows) > _BATCH:  # the index over keys in no order wants to be in memory
+            raw.execute("PRAGMA cache_size = -131072")
         for first in range(0, len(rows), _BATCH):
             batch = rows[first : first + _BATCH]
             full = [
@@ -151,6 +153,8 @@ class Consents:
             added += raw.executemany(_ADD, full).rowcount if full else 0
         raw.execute(_KEEP_NEWEST, (before,))
         raw.execute("UPDATE consent_head SET position = ?", (self.position(),))
+        if len(rows) > _BATCH:
+            raw.execute("PRAGMA cache_size = -2000")
         return added
 
     def forget(
