@@ -108,9 +108,11 @@ class Home:
 
     def vault(self) -> Vault:
         """The member's rows."""
+        from node.data import categories
         from node.data.vault import Vault
 
-        return Vault(self.folder / "vault", self.keys.vault_key)
+        shared = categories.load(self.folder).applied
+        return Vault(self.folder / "vault", self.keys.vault_key, shared)
 
     @property
     def cache(self) -> Path:

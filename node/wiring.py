@@ -32,6 +32,7 @@ from node.policy.evidence import Me
 from node.policy.gate import History
 from node.policy.going import refuse_if_stopped
 from node.policy.health import data_age_days, health
+from node.policy.mapped import mapped
 from node.policy.survivors import admit_survivors
 from node.store.rounds import SpentRounds, SurvivorSets
 from protocols.agreement.order import ParsedOrder
@@ -299,4 +300,5 @@ class Daemon:
             vault.summary().lines,
             health(vault, database, home.consents(database), one, now),
             data_age_days(vault, now),
+            *mapped(home.folder, vault),
         )

@@ -81,12 +81,16 @@ class History:
         weeks, rows: of history.
         health: 0 to 100, of the data that the workload reads; None if it could not be looked at.
         data_age_days: since the newest row; None without one.
+        taxonomy: SHA-256 of the list that categories are mapped to here.
+        mapped_percent: of the sales lines; None if it could not be looked at.
     """
 
     weeks: int
     rows: int
     health: float | None = None
     data_age_days: int | None = None
+    taxonomy: str = ""
+    mapped_percent: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +320,8 @@ class Gate:
             self._installed,
             health=history.health,
             data_age_days=history.data_age_days,
+            taxonomy=history.taxonomy,
+            mapped_percent=history.mapped_percent,
             basis=basis_of(connection, terms.terms, case.order.order),
             notices=notices_in_use(connection),
             overdue_requests=overdue(connection, terms.terms, case.now),

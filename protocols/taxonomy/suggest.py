@@ -22,6 +22,7 @@ HINTED: Final = 0.4  # of any other
 ALONE: Final = 0.85  # of what products say, where the name says nothing
 NOTHING: Final = 0.35  # a name that scores less says nothing
 SHARED: Final = 0.6  # a name that several categories have
+EACH: Final = 0.95  # every word of a name is a name of one category
 TOGETHER: Final = 0.8  # several categories of one group in one name
 UNKNOWN_WEIGHT: Final = 2.0  # of a word that no category has
 MIXED: Final = "mixed"
@@ -96,10 +97,14 @@ class Suggester:
 
     def _named(self, name: str) -> dict[str, tuple[float, str]]:
         """Code of a leaf -> (score, reason), from the name alone."""
-        owners = self.exact.get(" ".join(map(stem, tokens(name))), ())
+        roots = [stem(word) for word in tokens(name)]
+        owners = self.exact.get(" ".join(roots), ())
         if len(owners) == 1:
             return {owners[0]: (1.0, "known by this name")}
         found = self._by_words(name)
+        each = [self.exact.get(root, ()) for root in roots]
+        if len(each) > 1 and len(set(each)) == 1 and len(each[0]) == 1:
+            found[each[0][0]] = (EACH, "known by each of these words")
         if owners:  # nothing else may outdo those that are known by the very name
             found = {code: (min(one[0], SHARED - 0.1), one[1]) for code, one in found.items()}
         for code in owners:
