@@ -26,6 +26,7 @@ from protocols.errors import Code, LocalError
 ROWS: Final = "rows"
 QUARANTINE: Final = "quarantine"
 TMP: Final = "tmp"
+PLAIN: Final = "manifest.json"  # of a vault in plain text, layout 1 (``node.data.upgrade``)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,7 @@ class Layout:
                 raise sealing.damaged(
                     "the vault's list of contents is missing.", str(self.manifest)
                 )
-            secret = secrets.token_bytes(sealing.KEY_BYTES).hex()
-            manifest.store(self.manifest, self.key, Manifest(erasure_secret=secret))
+            self.store(Manifest(erasure_secret=manifest.new_secret()))
 
     @contextlib.contextmanager
     def changing(self, later: Layout | None = None) -> Iterator[Path]:
@@ -162,6 +162,7 @@ class Layout:
             path.unlink(missing_ok=True)
         if not self.manifest.exists():
             return
+        (self.root / PLAIN).unlink(missing_ok=True)
         named = manifest.load(self.manifest, self.key).names()
         for folder in (ROWS, QUARANTINE):
             for path in (self.root / folder).iterdir():

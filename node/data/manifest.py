@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -149,6 +150,11 @@ class Manifest:
         """The names of all files that belong to the vault."""
         quarantined = {record.quarantine for record in self.imports if record.quarantine}
         return {file.name for file in self.files} | quarantined
+
+
+def new_secret() -> str:
+    """A new vault's secret under which erased customers are remembered, 64 hex digits."""
+    return secrets.token_hex(sealing.KEY_BYTES)
 
 
 def load(path: Path, key: bytes) -> Manifest:

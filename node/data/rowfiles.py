@@ -192,15 +192,18 @@ def batches(
     layout: Layout, file: RowFile, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The rows of one file in stretches, in their order."""
-    whole = dataset(layout, file.table, (file,))
-    for batch in whole.to_batches(
-        columns=list(columns) if columns is not None else None,
-        batch_size=BATCH_ROWS,
-        batch_readahead=1,
-        fragment_readahead=1,
-        use_threads=False,
-    ):
-        yield pa.Table.from_batches([batch])
+    opening = sealing.opening(layout.key, bytes.fromhex(file.salt), file.name)
+    yield from stretches(layout.rows(file.name), opening, columns)
+
+
+def stretches(
+    path: Path, opening: object, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows of a sealed Parquet file, some at a time, so that no more are in memory."""
+    wanted = list(columns) if columns is not None else None
+    with pq.ParquetFile(path, decryption_properties=opening, pre_buffer=False) as held:
+        for batch in held.iter_batches(BATCH_ROWS, columns=wanted, use_threads=False):
+            yield pa.Table.from_batches([batch])
 
 
 def again(

@@ -116,12 +116,16 @@ def writing(key: bytes, salt: bytes, name: str) -> Any:
     )
 
 
-def reading(key: bytes, salt: bytes, name: str) -> ds.ParquetFileFormat:
-    """The format that opens the row file of this name and no other."""
-    properties = pe.create_decryption_properties(
+def opening(key: bytes, salt: bytes, name: str) -> Any:
+    """What a ParquetFile needs to open the file of this name and no other."""
+    return pe.create_decryption_properties(
         _derived(key, b"rows", salt), aad_prefix=_ROWS + name.encode()
     )
-    options = ds.ParquetFragmentScanOptions(decryption_properties=properties)
+
+
+def reading(key: bytes, salt: bytes, name: str) -> ds.ParquetFileFormat:
+    """The format under which the row file of this name can be scanned."""
+    options = ds.ParquetFragmentScanOptions(decryption_properties=opening(key, salt, name))
     return ds.ParquetFileFormat(default_fragment_scan_options=options)
 
 

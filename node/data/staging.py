@@ -7,7 +7,6 @@ read back and written to the vault's own files.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
 import secrets
@@ -21,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from node.data import identity, rowfiles, sealing
@@ -204,7 +202,7 @@ class StagedLines:
                 chosen = chosen.append_column("line_hash", line_hash)
                 chosen = chosen.append_column("copy", pa.array(copies[at:end][here]))
                 chosen = chosen.append_column("corrected", _false(chosen.num_rows))
-                _digest(digest, chosen)
+                lines_digest(digest, chosen)
                 out.write(chosen)
             at = end
         return pa.concat_arrays([pa.array([], pa.string()), *customers])
@@ -230,21 +228,15 @@ class StagedLines:
                 names = customers.take(pa.array(inside, mask=~gains))
                 at = rows.schema.get_field_index("customer_key")
                 filled = pc.coalesce(identity.whole(rows["customer_key"]), names)
-                _digest(digest, rows.set_column(at, "customer_key", filled).filter(pa.array(gains)))
+                lines_digest(
+                    digest, rows.set_column(at, "customer_key", filled).filter(pa.array(gains))
+                )
                 out.write(rows.set_column(at, "customer_key", filled))
             return out.close()
 
     def _staged(self) -> Iterator[pa.Table]:
-        form = sealing.reading(self._key, self._salt, _FILE)
-        with contextlib.closing(pa.OSFile(str(self._folder / _FILE))) as held:
-            whole = ds.FileSystemDataset([form.make_fragment(held)], SALES_LINE, form)
-            for batch in whole.to_batches(
-                batch_size=rowfiles.BATCH_ROWS,
-                batch_readahead=1,
-                fragment_readahead=1,
-                use_threads=False,
-            ):
-                yield pa.Table.from_batches([batch])
+        opening = sealing.opening(self._key, self._salt, _FILE)
+        yield from rowfiles.stretches(self._folder / _FILE, opening)
 
 
 def _matched(rows: pa.Table, numbered: Numbered) -> tuple[npt.NDArray[np.int64], Bools]:
@@ -254,7 +246,7 @@ def _matched(rows: pa.Table, numbered: Numbered) -> tuple[npt.NDArray[np.int64],
     return found, open_to
 
 
-def _digest(digest: hashlib._Hash, rows: pa.Table) -> None:
+def lines_digest(digest: hashlib._Hash, rows: pa.Table) -> None:
     """Take lines and their customers into a digest, whatever the stretches they come in."""
     if not rows.num_rows:
         return

@@ -19,7 +19,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from node.data import duck, manifest, readers, removal, retention, rotation, sealing, setaside
+from node.data import (
+    duck,
+    manifest,
+    readers,
+    removal,
+    retention,
+    rotation,
+    sealing,
+    setaside,
+    upgrade,
+)
 from node.data.change import Change, Committed, ImportNote
 from node.data.layout import Layout
 from node.data.manifest import ImportRecord, Manifest
@@ -89,6 +99,7 @@ class Vault:
         self.categories = categories
         with duck.plain_disk_errors(self.root):
             self.layout.make()
+            upgrade.upgrade(self.layout)
             self.layout.start()
             self.layout.clean()
             self.layout.load()
