@@ -240,8 +240,8 @@ def _asked(found: tuple[Guess, ...], table_name: str) -> dict[Role, tuple[str, .
             continue
         said = typer.prompt(
             shown(f"{guess.place}. {guess.header.strip()}"),
-            default=guess.role or LEAVE_ALONE,
-            type=click.Choice([*allowed, LEAVE_ALONE]),
+            default=guess.role.value if guess.role is not None else LEAVE_ALONE,
+            type=click.Choice([*(role.value for role in allowed), LEAVE_ALONE]),
             show_choices=False,
         )
         role = next((one for one in allowed if one == said), None)

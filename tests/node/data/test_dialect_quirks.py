@@ -55,7 +55,7 @@ def test_a_shown_amount_reads_back(value: int) -> None:
 @pytest.mark.parametrize(
     ("text", "currency", "expected"),
     [("1250", "EUR", "12.5"), ("1250", "jpy", "1250"), ("1250", "KWD", "1.25"),
-     ("-5", "usd", "-0.05"),      ("0", "EUR", "0"), ("", "EUR", "")],
+     ("-5", "usd", "-0.05"), ("0", "EUR", "0"), ("", "EUR", "")],
 )  # fmt: skip
 def test_smallest_units(text: str, currency: str, expected: str) -> None:
     assert amounts.major(text, currency) == expected
