@@ -135,9 +135,8 @@ def _customers(vault: Vault) -> int:
 
 def _imports(vault: Vault) -> Iterator[Import]:
     for one in vault.imports():
-        source = str(getattr(one, "source", ""))
         yield Import(
-            one.when, one.file_name, source, one.rows_added, one.duplicates, one.quarantined
+            one.when, one.file_name, one.table, one.rows_added, one.duplicates, one.quarantined
         )
 
 

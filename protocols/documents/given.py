@@ -167,7 +167,7 @@ class Import:
 
     when: datetime
     file: str
-    source: str
+    table: str
     rows: int
     duplicates: int
     quarantined: int

@@ -107,7 +107,7 @@ def _what(house: House) -> Iterator[Table]:
     files = tuple(
         (
             one.file,
-            one.source or "table",
+            one.table,
             f"{one.when:%Y-%m-%d}",
             str(one.rows),
             str(one.duplicates),
@@ -115,7 +115,7 @@ def _what(house: House) -> Iterator[Table]:
         )
         for one in house.imports
     )
-    headers = ("file", "kind", "taken in", "rows", "known before", "set aside")
+    headers = ("file", "table", "taken in", "rows", "known before", "set aside")
     yield Table("imports", "Files taken in", headers, files, ("vault",), _NO_ROWS)
 
 

@@ -46,7 +46,7 @@ HOUSE = House(
     software="datacoop 1",
     shop=SHOP,
     tables=(LINES,),
-    imports=(Import(NOW, "orders_export.csv", "shopify", 5000, 2, 1),),
+    imports=(Import(NOW, "orders_export.csv", "sales_line", 5000, 2, 1),),
     places=(
         Place("vault", "rows", "rows encrypted; only this account may read it", False, 1_200_000),
         Place("node.db", "ledgers", "not encrypted by this program", True, 90_000),
