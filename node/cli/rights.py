@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from node.house import Home
     from node.rights.case import Case, Finished
     from node.store.requests import RequestKind
+    from protocols.documents.given import Shop
 
 
 class Kind(StrEnum):
@@ -451,10 +452,11 @@ def lift(
     )
 
 
-def _shop(home: Home) -> Any:
-    from protocols.documents.given import Shop
+def _shop(home: Home) -> Shop:
+    """The shop in its owner's words."""
+    from node.documents import shop
 
-    return Shop()
+    return shop.load(home.folder)
 
 
 def _evidence_lines(done: Finished) -> list[str]:
