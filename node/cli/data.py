@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from node.cli import quality as health
 from node.cli.acting import acting_home
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, state, table
 from protocols.errors import InputError
@@ -108,7 +109,7 @@ def add(
             "quarantined": result.quarantined,
         },
     )
-    _answer_added(result, plan.dropped, as_json)
+    _answer_added(result, plan.dropped, as_json, health.said_after(home, plan.sha256))
 
 
 def _spec(file: Path | None, sql: str | None, sql_table: str | None) -> Path | Database:
@@ -139,7 +140,9 @@ def _sql_password(url: str) -> str:
     return str(typer.prompt("Password of the database", default="", hide_input=True))
 
 
-def _answer_added(result: ImportResult, dropped: Sequence[str], as_json: bool) -> None:
+def _answer_added(
+    result: ImportResult, dropped: Sequence[str], as_json: bool, said: Sequence[str] = ()
+) -> None:
     document = {
         "rows_added": result.rows_added,
         "duplicates": result.duplicates,
@@ -149,6 +152,7 @@ def _answer_added(result: ImportResult, dropped: Sequence[str], as_json: bool) -
         "quarantine": result.quarantine.name if result.quarantine else None,
         "dropped_columns": list(dropped),
         "already_known": result.already_known,
+        "health": list(said),
     }
 
     def lines() -> list[str]:
@@ -162,9 +166,12 @@ def _answer_added(result: ImportResult, dropped: Sequence[str], as_json: bool) -
                 f"{result.quarantined} rows were set aside; see them with: "
                 "coop-node data quarantine list"
             )
-        return [*out, "Next: coop-node forecast"]
+        return [*out, *said, "Next: coop-node forecast"]
 
     answer(document, as_json, lines)
+
+
+health.register(app)
 
 
 @app.command("list", epilog="Example: coop-node data list --json")

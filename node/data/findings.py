@@ -1,9 +1,9 @@
 """What a rule is, what it finds, and how findings become one score from 0 to 100.
 
 The score starts at 100. A rule that finds something takes off up to its weight: all of it when
-the affected share reaches ``full_at``, a part of it below. With an error among the findings the
-score is at most ``WITH_ERROR``, however few rows are affected: clause 9 of an agreement can keep
-such data out of runs by asking for more.
+the affected share reaches ``full_at``, a part of it below; 100 means that nothing was found. With
+an error among the findings the score is at most ``WITH_ERROR``, however few rows are affected:
+clause 9 of an agreement can keep such data out of runs by asking for more.
 """
 
 from __future__ import annotations
@@ -123,7 +123,9 @@ def scored(lines: int, findings: Iterable[Finding | None]) -> QualityReport:
     """The report over what rules found; those that found nothing gave None."""
     found = [one for one in findings if one is not None]
     found.sort(key=lambda finding: (-finding.penalty, finding.rule))
-    best = WITH_ERROR if any(one.severity is Severity.ERROR for one in found) else 100
+    best = 99 if found else 100
+    if any(one.severity is Severity.ERROR for one in found):
+        best = WITH_ERROR
     score = max(0, min(best, round(100 - sum(finding.penalty for finding in found))))
     return QualityReport(score, lines, tuple(found))
 

@@ -45,11 +45,11 @@ _LATE: Final = "(s.first_sold IS NULL OR s.first_sold > l.business_date)"
 
 
 def _misfits(view: SalesView) -> Seen:
-    return view.misfits.seen()
+    return view.misfits().seen()
 
 
 def _misfit_rows(view: SalesView) -> Rows:
-    return view.misfits.listed()
+    return view.misfits().listed()
 
 
 def _duplicate_orders(view: SalesView) -> Seen:

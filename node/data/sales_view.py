@@ -7,9 +7,10 @@ counts; every rule asks these. Memory follows the number of receipts and prices,
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from node.data import shapes
@@ -81,7 +82,7 @@ class SalesView:
         lines: how many lines there are.
         first, last: first and last business day.
         counted: condition -> (lines that fail, lines that were looked at).
-        misfits: values that cannot be.
+        misfits: looks for values that cannot be; asked for once, it remembers.
         mapped: categories of the till that have a place in the shared taxonomy; None where no
             mapping is in use.
     """
@@ -93,7 +94,7 @@ class SalesView:
     first: date
     last: date
     counted: Mapping[str, tuple[int, int]]
-    misfits: Misfits = field(repr=False)
+    misfits: Callable[[], Misfits] = field(repr=False)
     mapped: frozenset[str] | None = None
 
     def ask(self, sql: str, params: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
@@ -153,6 +154,6 @@ def opened(vault: Vault, today: date) -> Iterator[SalesView | None]:
             first=row[1],
             last=row[2],
             counted=counted,
-            misfits=shapes.look(db, SALES_LINE),
+            misfits=cache(partial(shapes.look, db, SALES_LINE)),
             mapped=frozenset(vault.categories) if vault.categories else None,
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from node.data import shapes
@@ -31,13 +32,13 @@ _NEWEST: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """What the rules see of a small table: the reader, the day, and values that cannot be."""
+    """What the rules see of a small table: the reader, the day, and a look for impossible values."""
 
     db: duckdb.DuckDBPyConnection
     facts: TableFacts
     today: date
     lines: int
-    misfits: Misfits = field(repr=False)
+    misfits: Callable[[], Misfits] = field(repr=False)
 
     def count(self, bad: str, source: str = "", among: str = "true") -> Seen:
         """Rows that fulfil a condition, of those that are looked at."""
@@ -75,7 +76,7 @@ def over(vault: Vault, facts: TableFacts, today: date) -> Iterator[TableView | N
         if not lines:
             yield None
             return
-        yield TableView(db, facts, today, lines, shapes.look(db, facts))
+        yield TableView(db, facts, today, lines, cache(partial(shapes.look, db, facts)))
 
 
 def _rule(
@@ -101,11 +102,11 @@ def _rule(
 
 
 def _impossible(view: TableView) -> Seen:
-    return view.misfits.seen()
+    return view.misfits().seen()
 
 
 def _impossible_rows(view: TableView) -> Rows:
-    return view.misfits.listed()
+    return view.misfits().listed()
 
 
 def _stale(view: TableView) -> Seen:

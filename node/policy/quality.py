@@ -16,7 +16,7 @@ from node.data.drift import Departure
 from node.data.findings import QualityReport
 from node.data.line_quality import owner_report
 from node.data.stages import Basis
-from node.data.vault import ImportNote, Vault
+from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
 from node.store.database import Database
 from node.store.quality import QualityHistory, Scored
@@ -135,17 +135,21 @@ def trend(history: Sequence[Scored], now: datetime) -> Trend:
     return Trend(word, old[-1].score, old[-1].at)
 
 
-def after_import(home: House, database: Database, note: ImportNote) -> tuple[str, ...]:
+def after_import(home: House, database: Database, sha256: str) -> tuple[str, ...]:
     """What to say after an import: the health of its table, and how it departs from before.
 
     The score is kept, and a journal entry names score and departures. An import is done by now:
     nothing here undoes it.
 
+    Args:
+        home, database: of this node.
+        sha256: of the imported file, as the vault knows it.
+
     Returns:
         sentences for people; empty if the import is not in the vault.
     """
     vault, now = home.vault(), home.clock()
-    record = next((one for one in reversed(vault.imports()) if one.sha256 == note.sha256), None)
+    record = next((one for one in reversed(vault.imports()) if one.sha256 == sha256), None)
     if record is None:
         return ()
     dataset = {"sales_line": quality.SALES, "customer": quality.CUSTOMERS}.get(

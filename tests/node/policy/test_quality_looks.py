@@ -12,7 +12,6 @@ import pytest
 
 from node.data.findings import QualityReport
 from node.data.stages import Basis
-from node.data.vault import ImportNote
 from node.policy import quality
 from node.policy.consents import ConsentDesk
 from node.policy.quality import Trend, after_import, survey, trend
@@ -33,6 +32,7 @@ from shop_rows import (
 NOW = datetime.combine(LAST, datetime.min.time(), UTC) + timedelta(hours=20)
 SECRET = bytes(range(32))
 PURPOSE = "train:churn"
+FILE = "0" * 64
 
 
 @pytest.fixture
@@ -116,15 +116,9 @@ def test_without_a_month_there_is_no_trend(database: Database) -> None:
     assert trend(worse, NOW).sentence().startswith("Worse than on ")
 
 
-def note(name: str = "a.csv") -> ImportNote:
-    values: dict[str, Any] = {"file_name": name, "sha256": "0" * 64, "rows_read": 1,
-                              "quarantined": 0, "when": NOW}  # fmt: skip
-    return ImportNote(**values)
-
-
 def test_after_a_sound_import_there_is_a_score_and_nothing_departs(database: Database) -> None:
     home = Home(RowsVault(sound(), records=(import_note("a.csv", FIRST, LAST, 5 * DAYS),)))
-    assert after_import(home, database, note()) == ("Health of sales: 100 of 100.",)
+    assert after_import(home, database, FILE) == ("Health of sales: 100 of 100.",)
     assert home.said == [
         ("quality", {"dataset": "sales", "score": 100, "findings": (), "departures": ()})
     ]
@@ -137,7 +131,7 @@ def test_after_an_import_that_lacks_a_till_it_is_said(database: Database) -> Non
         row for row in sound() if row["business_date"] < month or row["category"] in ("tea", "rice")
     ]
     home = Home(RowsVault(rows, records=(import_note("a.csv", month, LAST, 56),)))
-    said = after_import(home, database, note())
+    said = after_import(home, database, FILE)
     assert "Worse than on" in said[0]
     assert any("hardly a sale in the last 2 weeks" in one for one in said)
     assert "This import departs from the weeks before it:" in said
@@ -151,9 +145,9 @@ def test_an_import_of_stock_is_followed_by_the_health_of_stock(database: Databas
     rows = RowsVault(
         [sale(LAST, 1)], stock=[stock_row()], records=(replace(record, table="stock"),)
     )
-    assert after_import(Home(rows), database, note()) == ("Health of stock: 100 of 100.",)
+    assert after_import(Home(rows), database, FILE) == ("Health of stock: 100 of 100.",)
 
 
 def test_an_import_that_is_not_there_says_nothing(database: Database) -> None:
     home = Home(RowsVault(sound()))
-    assert after_import(home, database, note()) == () and home.said == []
+    assert after_import(home, database, FILE) == () and home.said == []
