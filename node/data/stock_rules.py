@@ -32,7 +32,7 @@ _NEWEST: Final = (
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """What the rules see of a small table: the reader, the day, and a look for impossible values."""
+    """What the rules see of a small table: reader, day, a look for impossible values."""
 
     db: duckdb.DuckDBPyConnection
     facts: TableFacts
