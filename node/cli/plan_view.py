@@ -91,7 +91,7 @@ def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
     if plan.dropped:
         yield f"Personal columns dropped at the door: {', '.join(plan.dropped)}."
     yield from (f"Worked out: {one}" for one in plan.derived)
-    yield from (f"Left out: {count} rows that {why}" for why, count in plan.left_out.items())
+    yield from (f"Left out: {count} rows ({why})." for why, count in plan.left_out.items())
     yield from (f"Note: {one}" for one in plan.notes)
     if plan.bad_rows:
         yield f"{plan.bad_rows} rows cannot be read and will be set aside:"

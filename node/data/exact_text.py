@@ -28,7 +28,7 @@ def cell_text(value: object) -> str:  # noqa: PLR0911
     if isinstance(value, int | UUID):
         return str(value)
     if isinstance(value, Decimal):
-        return f"{value:f}"
+        return _plain(f"{value:f}")
     if isinstance(value, float):
         return number_text(value)
     if isinstance(value, datetime):
@@ -41,14 +41,14 @@ def cell_text(value: object) -> str:  # noqa: PLR0911
 
 
 def number_text(value: float, digits: int = 15) -> str:
-    """A binary fraction as a decimal number without exponent; "" for no number.
-
-    Three decimals get a nought behind them, so that nobody takes the point for one between
-    thousands.
-    """
+    """A binary fraction as a decimal number without exponent; "" for no number."""
     if not math.isfinite(value):
         return ""
     if value.is_integer() and abs(value) < 2**53:
         return str(int(value))
-    text = f"{Decimal(format(value, f'.{digits}g')):f}"
+    return _plain(f"{Decimal(format(value, f'.{digits}g')):f}")
+
+
+def _plain(text: str) -> str:
+    """Three decimals get a nought, so that nobody takes the point for one between thousands."""
     return f"{text}0" if len(text.partition(".")[2]) == 3 else text

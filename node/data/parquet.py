@@ -158,6 +158,9 @@ def as_text(column: pa.Array) -> pa.StringArray:
         values = encoded.dictionary.cast(pa.float64()).to_pylist()
         texts = pa.array([number_text(value, digits) for value in values], pa.string())
         return texts.take(encoded.indices).fill_null("")
+    if pa.types.is_decimal(column.type) and column.type.scale == 3:
+        # a fourth decimal, so that nobody takes the point for one between thousands
+        column = column.cast(pa.decimal256(column.type.precision + 1, 4))
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     return pc.cast(column, pa.string()).fill_null("")

@@ -6,14 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from node.data.batch import BadRow, Reading
 from node.data.columns import Column, Fate, Role
-from node.data.schema import DAY
+from node.data.schema import AMOUNT, DAY
 from node.data.values import DateOrder, DecimalSign
 from protocols.errors import InputError
 
@@ -153,16 +155,16 @@ class Tally:
             for pair in pc.value_counts(table["currency"]).to_pylist():
                 self.currencies[pair["values"] or ""] += pair["counts"]
         if rows.name == "stock":
-            below = pc.sum(pc.less(table["on_hand"], pc.cast(0, table["on_hand"].type)))
+            below = pc.sum(pc.less(table["on_hand"], pa.scalar(Decimal(0), AMOUNT)))
             self.below_zero += below.as_py() or 0
 
     def require_usable(self, name: str, max_bad_share: float) -> None:
         """Refuse a file without rows, or with too many bad ones."""
         total = self.good + self.bad
         if not total and self.left_out:
-            reasons = "; ".join(f"{count} {why}" for why, count in self.left_out.items())
+            reasons = ", ".join(f"{count} ({why})" for why, count in self.left_out.items())
             raise InputError(
-                f"no sales line is left: {reasons}.",
+                f"no sales line is left; left out were {reasons}.",
                 where=f"{name}:2:1",
                 fix="Export it again, and choose a period in which there were sales.",
             )

@@ -6,6 +6,7 @@ Nothing is guessed: where two readings are possible, the refusal names the optio
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ from node.data.values import ORDERS, DateOrder, DecimalSign, currency
 from protocols.canonical import digest
 from protocols.errors import InputError
 
-HEADER_AGAIN: Final = "repeat the header line"
+_JSON_LIST: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|\])|(?:\xef\xbb\xbf)?\s*\{\s*[\"}]")
+HEADER_AGAIN: Final = "the header line again"
 _DECIMAL_NAMES: Final = {"point": ".", "dot": ".", "comma": ","}
 _DAYS: Final = (Role.DATE, Role.FIRST_SEEN, Role.AS_OF)
 _NUMBERS: Final = (
@@ -134,6 +136,11 @@ def _opened(spec: Path | Database, options: Options) -> Iterator[tuple[OpenTable
     kind = kind_of(spec)
     if kind == "csv":
         yield _open_csv(spec, options)
+    elif kind == "json":
+        from node.data.rest_json import opened as opened_json
+
+        with opened_json(spec) as orders:
+            yield orders, read_as(orders.header, orders.sample, options, orders.name)
     elif kind == "parquet":
         from node.data.parquet import opened as opened_parquet
 
@@ -150,9 +157,11 @@ def _opened(spec: Path | Database, options: Options) -> Iterator[tuple[OpenTable
 
 
 def kind_of(path: Path) -> str:
-    """csv, parquet, zip (a workbook) or xls: by the first bytes, never by the name."""
+    """csv, json, parquet, zip (a workbook) or xls: by the first bytes, never by the name."""
     with os.fdopen(open_regular(path), "rb") as file:
         head = file.read(8)
+        if _JSON_LIST.match(head + file.read(24)):
+            return "json"
     if head.startswith(b"PAR1"):
         return "parquet"
     if head.startswith(b"PK\x03\x04") or head.startswith(b"PK\x05\x06"):

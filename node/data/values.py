@@ -250,13 +250,11 @@ def moment(text: str, order: DateOrder, zone: ZoneInfo) -> tuple[int, int, int]:
 
 def _no_day(text: str) -> str:
     """What is wrong with a text that should be a day."""
-    years = re.findall(r"[0-9]{4}", text)
-    if re.search(r"[^0-9]", text) and years and not FIRST_YEAR <= int(years[-1]) <= LAST_YEAR:
-        if any(FIRST_YEAR <= int(year) <= LAST_YEAR for year in years):
-            return "is not a day"
-        return f"lies outside the years {FIRST_YEAR} to {LAST_YEAR}"
     if re.fullmatch(r"[34][0-9]{4}(?:\.[0-9]+)?", text):
         return "is a spreadsheet's number of a day (format the column as a date and save it again)"
+    years = [int(year) for year in re.findall(r"[0-9]{4}", text)]
+    if years and not text.isdigit() and not any(FIRST_YEAR <= y <= LAST_YEAR for y in years):
+        return f"lies outside the years {FIRST_YEAR} to {LAST_YEAR}"
     return "is not a day"
 
 

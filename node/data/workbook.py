@@ -180,7 +180,11 @@ def require_harmless(path: Path) -> None:
     elif len(set(names)) != len(names):
         problem = "has two parts of the same name"
     elif not {"[Content_Types].xml", "content.xml"} & set(names):
-        problem = "is a zip file without a workbook in it"
+        raise InputError(
+            "this is a zip file and no workbook.",
+            where=path.name,
+            fix="Unpack it and add the file that is in it.",
+        )
     else:
         problem = next(filter(None, map(_odd_member, members)), "") or _overlap(members, path)
     if problem:

@@ -48,11 +48,6 @@ def test_a_bad_file_is_refused_with_its_place(case: dict[str, Any], tmp_path: Pa
     assert caught.value.fix or case["where"].startswith("--")
 
 
-def test_every_vector_is_used() -> None:
-    bad = {path.name for path in VECTORS.glob("bad-*.csv")}
-    assert bad == {case["file"] for case in REFUSALS if case["file"].startswith("bad-")}
-
-
 def test_an_option_answers_the_question(vault: Vault, take_in: TakeIn) -> None:
     take_in(VECTORS / "bad-date-order.csv", Options(date_order="mdy"))
     assert vault.query("SELECT min(business_date), max(business_date) FROM sales_line") == [

@@ -72,6 +72,17 @@ def peak_of_preview(path: Path) -> tuple[str, int]:
     return said, int(growth)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs sparse files")
+def test_a_file_of_five_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.csv"
+    with path.open("wb") as file:
+        file.write((HEADER + ROW).encode())
+        file.truncate(5_000_000_000)
+    said, growth_mb = peak_of_preview(path)
+    assert said == "sparse.csv | the file has 5.0 GB; at most 4 GB are taken at once."
+    assert growth_mb < 100
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs sparse files and getrusage")
 def test_a_gigantic_cell_is_refused_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "sparse.csv"
@@ -120,6 +131,29 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, grow: str) -> None
         assert sum(len(chunk.rows) for chunk in stream) == 10  # never past the size it had
         with pytest.raises(InputError, match="changed while it was being read"):
             source.finish()
+
+
+@pytest.mark.parametrize("grow", ["append", "rewrite", "replace"])
+def test_a_file_that_changes_under_an_import(tmp_path: Path, grow: str) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(HEADER + ROW * 10)
+
+    def change(done: int, total: int) -> None:
+        if grow == "append":
+            with path.open("a") as file:
+                file.write(ROW)
+        elif grow == "rewrite":
+            path.write_text(HEADER + ROW * 11)
+        else:  # another file under the same name: the one that was opened is read to its end
+            (tmp_path / "new.csv").write_text(HEADER)
+            (tmp_path / "new.csv").replace(path)
+
+    if grow == "replace":
+        assert preview(path, None, change).rows == 10
+        return
+    with pytest.raises(InputError, match="changed while it was being read") as caught:
+        preview(path, None, change)
+    assert caught.value.where == "f.csv" and "Wait until" in caught.value.fix
 
 
 def test_line_numbers_through_quotes_blanks_and_breaks(tmp_path: Path) -> None:
