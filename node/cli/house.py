@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from node.cli import rights
 from node.cli.acting import acting_home
 from node.cli.shell import Json, Yes, answer, confirm, say, state
 from protocols.errors import Code, InputError
@@ -32,12 +33,26 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: coop-node doctor")(doctor)
 
 
-def init(context: typer.Context) -> None:
-    """Make this member's keys. They never leave this folder."""
-    from node import config, keys
+def init(
+    context: typer.Context,
+    key_store: Annotated[
+        str, typer.Option("--key-store", help="Where the key of the rows lies: file or os.")
+    ] = "file",
+) -> None:
+    """Make this member's keys. They never leave this computer."""
+    from node import config, keys, vault_key
 
+    if key_store not in ("file", "os"):
+        raise InputError(
+            f"{key_store!r} is not possible; expected file or os.", where="--key-store"
+        )
     folder = config.resolve_home(state(context).home)
+    if key_store == "os":
+        vault_key.require_store()  # before there is anything
     made = keys.create(folder)
+    if key_store == "os":
+        vault_key.to_store(folder / keys.KEYS, made.vault, made.member)
+        say("The key of your rows lies in the key store of this computer.")
     say(f"This node lives in {folder}.")
     say(f"Its key words: {key_words(made.member)}")
     say("Next: coop-node data add FILE.csv, or with an invitation: coop-node join 'LINK'")
@@ -133,6 +148,10 @@ def restore(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="The backup.")],
     passphrase_file: Passphrase = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(help="Folder with evidence of erasures since the backup (old home: rights/)."),
+    ] = None,
 ) -> None:
     """Put a backup into an empty folder (--home). Takes part in runs ordered from now on."""
     from node import backup as vaulted
@@ -143,6 +162,8 @@ def restore(
     contents = vaulted.restore(file, folder, _passphrase(passphrase_file, twice=False), utc_now())
     open_home(folder).journal("restore", {})
     say(f"Restored {len(contents.paths)} files into {folder}.")
+    for line in rights.after_restore(folder, evidence, contents.made_at):
+        say(line)
     say("Next: coop-node data add for your sales, then coop-node start.")
 
 

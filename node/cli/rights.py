@@ -452,6 +452,38 @@ def lift(
     )
 
 
+def keep_erased_out(home: Home) -> None:
+    """After an import: whoever was erased and came back with an old copy goes again."""
+    from node.rights.erase import keep_out
+
+    found = keep_out(home)
+    if found:
+        note(f"{found} customers who were erased before were in it, and are erased again.")
+
+
+def after_restore(folder: Path, evidence: Path | None, made_at: datetime) -> list[str]:
+    """Erase again whom a backup brought back; what is to be said about it."""
+    from node.house import open_home
+    from node.rights.case import open_case
+    from node.rights.erase import erase_again, marks_in
+
+    if evidence is None:
+        return [
+            f"If customers were erased after {made_at:%Y-%m-%d}, erase them again: "
+            "coop-node requests erase-again FOLDER (with their evidence files)."
+        ]
+    home = open_home(folder)
+    database = home.database()
+    try:
+        done = erase_again(open_case(home, database), home.vault, marks_in(evidence))
+    finally:
+        database.close()
+    return [
+        f"{done.known} erasures are known; {done.found} of these customers were in the backup "
+        "and are erased again."
+    ]
+
+
 def _shop(home: Home) -> Shop:
     """The shop in its owner's words."""
     from node.documents import shop

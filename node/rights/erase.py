@@ -19,9 +19,12 @@ from typing import Any, Final
 
 from node import files
 from node.data.vault import Vault
+from node.house import Home
+from node.keys import restored_at
 from node.policy.journal import Folder
+from node.policy.ledgers import FILE as DATABASE
 from node.rights import evidence
-from node.rights.case import Case, Finished
+from node.rights.case import Case, Finished, open_case
 from node.rights.held import Held, held
 from node.rights.scan import Scan, scan
 from node.rights.trained import models_of, runs_of
@@ -235,6 +238,26 @@ def marks_in(folder: Path) -> tuple[Erasure, ...]:
             at = datetime.fromisoformat(document["at"])
             found.append(Erasure(document["subject"], document["request"], at))
     return tuple(found)
+
+
+def keep_out(home: Home) -> int:
+    """After an import: erase again whom it brought back; how many people.
+
+    The vault and the ledger of consent remember by themselves whom to drop. They do not after a
+    restore, or where they are newer than the erasure, and then this looks.
+    """
+    if not (home.folder / DATABASE).is_file():
+        return 0
+    database = home.database()
+    try:
+        with database.read() as db:
+            known = len(Erasures(db).list())
+        restored = restored_at(home.folder) is not None
+        if not known or not (restored or len(home.vault().manifest().erased) < known):
+            return 0
+        return erase_again(open_case(home, database), home.vault).found
+    finally:
+        database.close()
 
 
 def erase_again(case: Case, open_vault: OpenVault, more: Iterable[Erasure] = ()) -> Again:

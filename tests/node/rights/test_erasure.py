@@ -11,9 +11,11 @@ import pytest
 from rights_world import ANN, BOB, CHURN, EVE, RUN, Node, lines
 
 from node.backup import backup, restore
+from node.cli.app import app
+from node.cli.shell import run
 from node.rights import evidence
 from node.rights.case import Case
-from node.rights.erase import erase, erase_again, marks_in, prove_absent
+from node.rights.erase import erase, erase_again, keep_out, marks_in, prove_absent
 from node.rights.held import held
 from node.rights.scan import scan
 from node.store.consents import Consents, State
@@ -203,6 +205,36 @@ def test_a_backup_from_before_is_restored_without_the_person(node: Node, tmp_pat
     assert names(new, EVE)
     assert erase_again(new.case, new.home.vault).found == 1
     assert not names(new, EVE) and names(new, BOB)
+
+
+def test_restore_and_the_next_import_on_the_command_line(
+    node: Node, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "six words that nobody knows"
+    backup(node.folder, tmp_path / "b", words, node.now, log2_n=14)
+    erased(node, ANN)
+    (tmp_path / "words").write_text(words)
+    back = ["restore", str(tmp_path / "b"), "--passphrase-file", str(tmp_path / "words")]
+    new = ["--home", str(tmp_path / "new")]
+    shown = [*back, "--evidence", str(node.folder / "rights")]
+    assert run(app, [*new, *shown], "coop-node") == 0
+    assert "1 of these customers were in the backup" in capsys.readouterr().out
+    restored = Node(tmp_path / "new", node.now)
+    assert not names(restored, ANN)
+    restored.add(*lines(ANN, range(1, 8)), *lines(BOB, range(1, 11)))
+    assert keep_out(restored.home) == 0  # the new vault was told whom to drop
+    assert not names(restored, ANN) and names(restored, BOB)
+    assert run(app, ["--home", str(tmp_path / "other"), *back], "coop-node") == 0
+    assert "requests erase-again FOLDER" in capsys.readouterr().out
+
+
+def test_an_import_into_a_vault_that_forgot_is_cleaned(node: Node, tmp_path: Path) -> None:
+    erased(node, ANN)
+    shutil.rmtree(node.folder / "vault")  # the owner began it anew
+    node.add(*lines(ANN, range(1, 8)), *lines(BOB, range(1, 11)))
+    assert names(node, ANN)
+    assert keep_out(node.home) == 1
+    assert not names(node, ANN) and names(node, BOB)
 
 
 def test_a_copy_of_the_whole_folder_is_cleaned_with_the_evidence(
