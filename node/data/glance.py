@@ -47,6 +47,11 @@ def glance(path: Path, options: Options | None = None) -> Glance:
     kind = kind_of(path)
     if kind == "csv":
         return _csv(path, options)
+    if kind == "json":
+        from node.data.rest_json import opened as opened_json
+
+        with opened_json(path) as orders:
+            return Glance(orders.name, orders.header, orders.sample, orders.read_as)
     if kind == "parquet":
         from node.data.parquet import opened
 

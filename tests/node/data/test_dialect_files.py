@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from dialect_files import DIALECTS, outcome, records
 from node.data import connectors, generic
+from node.data.intake import Options, preview
 from protocols.errors import InputError
 
 FILES = sorted(DIALECTS.glob("*/*.csv"))
-WHOLE = [path for path in FILES if path.parent.name in ("shopify-orders", "etsy-sold-items")]
+WHOLE = [path for path in FILES if connectors.find(path.parent.name).layout.orders is not None]
 
 
 def ident(path: Path) -> str:
@@ -38,7 +39,7 @@ def test_every_dialect_has_a_golden_file_for_every_version() -> None:
         for version in connectors.find(name).layout.signature.versions
     }
     assert {(path.parent.name, path.stem) for path in FILES} == known
-    assert {path.stem for path in DIALECTS.glob("*/*.json")} == {version for _, version in known}
+    assert all(path.with_suffix(".json").is_file() for path in FILES)
 
 
 @pytest.mark.parametrize("path", FILES, ids=ident)
@@ -59,6 +60,22 @@ def test_a_header_is_known_in_any_order_and_case(path: Path) -> None:
     # a place that is a column's name has that name's case, and stands where the column stands
     assert sorted(map(str.upper, made["rows"])) == sorted(map(str.upper, expected["rows"]))
     assert made["left_out"] == expected["left_out"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=ident)
+def test_adding_the_file_finds_the_dialect_and_reads_the_same(path: Path) -> None:
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    said = expected["said"]
+    options = Options(
+        timezone=said.get("timezone", "UTC"), currency=said.get("currency"), max_bad_share=0.6
+    )
+    plan = preview(path, options)
+    assert plan.reading.name == connectors.find(path.parent.name).layout.words.title
+    assert plan.rows == len(expected["rows"]) + len(expected["bad"])
+    assert [bad.line for bad in plan.examples] == [line for line, _ in expected["bad"]]
+    assert plan.left_out == expected["left_out"]
+    assert set(expected["dropped"]) <= set(plan.dropped)
+    assert set(expected["notes"]) <= set(plan.notes)
 
 
 def test_other_files_are_left_to_the_generic_reading() -> None:
