@@ -48,6 +48,12 @@ class CoordinatorSettings(BaseSettings):
     sub_processors: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
         default=(), max_length=50, description="names of businesses that work for you here (c22)"
     )
+    contact: str = Field(
+        default="", max_length=200, description="address, e-mail or telephone of this office"
+    )
+    dpo: str = Field(
+        default="", max_length=200, description="data protection officer and contact, or none"
+    )
     join_per_minute: int = Field(default=20, ge=1, le=10_000, description="calls per address")
     join_per_minute_total: int = Field(default=200, ge=1, le=100_000)
 

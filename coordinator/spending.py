@@ -49,6 +49,11 @@ def lines(db: Connection, *, without: str = "") -> tuple[Line, ...]:
         Refused: an event of an unknown kind.
         LocalError: a document cannot be read, or is of a run that is not here.
     """
+    return tuple(line for _, line in by_run(db, without=without))
+
+
+def by_run(db: Connection, *, without: str = "") -> tuple[tuple[str, Line], ...]:
+    """The same with the run of each line; errors as ``lines``."""
     runs = {str(one.run): one for one in Runs(db).list()}
     found = []
     for one in Documents(db).list(KIND):
@@ -63,7 +68,7 @@ def lines(db: Connection, *, without: str = "") -> tuple[Line, ...]:
                 fix="Restore the database from a backup (RUNBOOK.md).",
             ) from error
         if line is not None:
-            found.append(line)
+            found.append((str(document["run"]), line))
     return tuple(found)
 
 

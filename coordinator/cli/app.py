@@ -11,6 +11,7 @@ import typer
 from coordinator.cli import (
     agreement,
     corrections,
+    documents,
     exchange,
     incident,
     log,
@@ -37,6 +38,8 @@ app.add_typer(release.app, name="release")
 app.add_typer(incident.app, name="incident")
 app.add_typer(corrections.app, name="corrections")
 app.add_typer(people.app, name="people")
+app.add_typer(taxonomy.app, name="taxonomy")
+app.add_typer(documents.app, name="documents")
 app.add_typer(log.app, name="log")
 office.register(app)
 office_duties.register(app)

@@ -106,11 +106,11 @@ def check(document: Document, needed: Iterable[Need]) -> tuple[Missing, ...]:
     """
     out = []
     covering: dict[str, list[str]] = {}
-    gaps: dict[str, str] = {}
+    gaps: dict[str, list[str]] = {}
     for one in document.statements():
         for name in one.covers:
             if one.supply:
-                gaps.setdefault(name, one.supply)
+                gaps.setdefault(name, []).append(one.supply)
             else:
                 covering.setdefault(name, []).append(one.text)
     for table in document.tables():
@@ -122,7 +122,8 @@ def check(document: Document, needed: Iterable[Need]) -> tuple[Missing, ...]:
         item, text = need.item, "\n".join(covering.get(need.item.id, ()))
         absent = [value for value in need.values if not value.strip() or value not in text]
         if item.id in gaps:
-            out.append(Missing(item.id, item.what, "it is not known yet", gaps[item.id]))
+            supply = "; ".join(dict.fromkeys(gaps[item.id]))
+            out.append(Missing(item.id, item.what, "it is not known yet", supply))
         elif not text.strip():
             out.append(Missing(item.id, item.what, "nothing says it", item.supply))
         elif absent:

@@ -244,7 +244,7 @@ def _office_measures(office: Office) -> Iterator[Statement | Items]:
     yield Statement("Measures that the software takes, as agreed:", (), ("30(2)(d)",))
     coop = Coop(office.name, office.name, office.terms) if office.terms is not None else None
     own = [
-        Statement("Both sides of every connection show a certificate (TLS 1.3).", ("software",)),
+        Statement("Every connection is encrypted (TLS); on the link both sides show a certificate.", ("software",)),
         Statement("The office never has a row, an update of one member or a key of one.",
                   ("software",)),
         Statement("Every act is in a log whose head members countersign.", ("clause c24",)),
