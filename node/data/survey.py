@@ -34,7 +34,7 @@ from node.data.values import ORDERS, DateOrder, DecimalSign, currency
 from protocols.canonical import digest
 from protocols.errors import InputError
 
-_JSON_LIST: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*(?:\{|\])|(?:\xef\xbb\xbf)?\s*\{\s*[\"}]")
+_JSON_LIST: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\[\s*[\]{]|\{\s*[\"}])")
 HEADER_AGAIN: Final = "the header line again"
 _DECIMAL_NAMES: Final = {"point": ".", "dot": ".", "comma": ","}
 _DAYS: Final = (Role.DATE, Role.FIRST_SEEN, Role.AS_OF)
