@@ -11,8 +11,11 @@ from node import membership
 from node.federation.channel import link_channel
 from node.federation.link import Calls
 from node.house import Home, open_home, open_member
+from node.policy.agreements import newest_signed
 from node.policy.journal import verify_log
+from node.policy.ledgers import FILE
 from node.policy.privacy import PrivacyAccount, accounted
+from node.policy.subjects import SubjectDesk, reminders
 from node.store.outbox import Cursors
 from protocols.agreement.status import Urgency, warnings
 from protocols.errors import CoopError
@@ -43,6 +46,7 @@ def examine(given: Path | None) -> list[Finding]:
         Finding("disk", free > LOW_DISK_BYTES, f"{free / 1e9:.1f} GB free", "Free some space."),
         _rows(home),
         _journal(home),
+        requests(home),
         _torch(),
     ]
     if not membership.is_enrolled(home.folder):
@@ -106,6 +110,30 @@ def _rows(home: Home) -> Finding:
         return Finding("rows", False, error.problem, error.fix)
     found = f"{report.lines} lines, health {report.score} of 100"
     return Finding("rows", report.lines > 0, found, "Add sales: coop-node data add FILE.csv")
+
+
+def requests(home: Home) -> Finding:
+    """What customers asked for and wait for; late answers stop every run."""
+    if not (home.folder / FILE).is_file():
+        return Finding("requests", True, "no customer has asked for anything")
+    try:
+        database = home.database()
+        with database.read() as db:
+            mine = newest_signed(db)
+        desk = SubjectDesk(
+            database,
+            home.keys.customer_secret,
+            mine.terms if mine is not None else None,
+            home.journal,
+            home.clock,
+        )
+        waiting = desk.list(only_open=True)
+        database.close()
+    except CoopError as error:
+        return Finding("requests", False, error.problem, error.fix)
+    urgent = reminders(waiting)
+    found = " ".join(urgent) if urgent else f"{len(waiting)} wait, none is due within a week"
+    return Finding("requests", not urgent, found, "coop-node requests list; then carry them out.")
 
 
 def _journal(home: Home) -> Finding:

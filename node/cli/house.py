@@ -117,6 +117,7 @@ def start(context: typer.Context) -> None:
             member = open_member(folder)
             logging.basicConfig(stream=sys.stderr, level=member.home.settings.log_level.upper())
             member.require_whole()
+            rights.remind(member.home, member.database)
             daemon = Daemon(member, Events(sys.stdout, sys.stdout.isatty(), utc_now))
             for one in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(one, daemon.stop)

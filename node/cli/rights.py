@@ -16,6 +16,7 @@ from protocols.errors import Code, InputError
 if TYPE_CHECKING:
     from node.house import Home
     from node.rights.case import Case, Finished
+    from node.store.database import Database
     from node.store.requests import RequestKind
     from protocols.documents.given import Shop
 
@@ -450,6 +451,15 @@ def lift(
             *_evidence_lines(done.finished),
         ],
     )
+
+
+def remind(home: Home, database: Database) -> None:
+    """Say which requests are late or due soon."""
+    from node.policy.subjects import reminders
+    from node.rights.case import open_case
+
+    for line in reminders(open_case(home, database).subjects.list(only_open=True)):
+        note(line)
 
 
 def keep_erased_out(home: Home) -> None:

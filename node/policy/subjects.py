@@ -8,7 +8,7 @@ run. What is asked for is carried out by ``node.rights``.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -56,6 +56,15 @@ class Waiting:
     def pressing(self) -> bool:
         """Whether it waits and is late, or due within a week."""
         return self.request.closed_at is None and (self.late or self.days < SOON_DAYS)
+
+
+def reminders(found: Iterable[Waiting]) -> tuple[str, ...]:
+    """A sentence for each request that is late or due within a week, the most urgent first."""
+    urgent = sorted((one for one in found if one.pressing), key=lambda one: one.due)
+    return tuple(
+        f"Request {one.request.id} ({one.request.kind.value}) of a customer: {one.stands}."
+        for one in urgent
+    )
 
 
 @dataclass(frozen=True, slots=True)

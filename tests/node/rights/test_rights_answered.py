@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 from rights_world import ANN, BOB, CHURN, DEMAND, EVE, RUN, Node, lines
 
+from node import checkup
 from node.cli.app import app
 from node.cli.shell import run
 from node.data.consent import consented_rows
 from node.data.stages import WEEKLY_COLUMNS
+from node.policy.subjects import reminders
 from node.rights import evidence, hand_over, objection, rectify
 from node.rights.access import Score
 from node.rights.case import Case, refuse
@@ -352,3 +354,9 @@ def test_days_left_in_words(node: Node) -> None:
     node.now += timedelta(days=3)
     (late,) = node.case.subjects.list()
     assert "3 days late" in late.stands
+    (said,) = reminders(node.case.subjects.list())
+    assert said.startswith(f"Request {made.request.id} (access)") and "3 days late" in said
+    finding = checkup.requests(node.home)
+    assert not finding.ok and "3 days late" in finding.found
+    node.case.subjects.close(made.request.id, "told by letter")
+    assert reminders(node.case.subjects.list()) == () and checkup.requests(node.home).ok
