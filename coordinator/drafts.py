@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import coordinator
+from coordinator import taxonomies
 from coordinator.members.pki import Office
 from protocols.agreement.authoring import Draft, Syntax, parse_draft
 from protocols.agreement.check import Finding, check, errors
@@ -217,12 +218,13 @@ def lint(draft: Draft, now: datetime) -> tuple[Finding, ...]:
 
 
 def against_office(
-    parsed: ParsedAgreement, office: Office, about: Mapping[str, str]
+    parsed: ParsedAgreement, office: Office, about: Mapping[str, str], home: Path | None = None
 ) -> tuple[Finding, ...]:
     """Where a draft names another office than the one that would propose it.
 
     Nothing would run under such an agreement: its gates compare the same figures. A profile that
-    is looser than the declared one is no way around the declaration either.
+    is looser than the declared one is no way around the declaration either. With the office's
+    folder, also where it names a list of categories that is not there.
     """
     found = [
         error(
@@ -245,6 +247,18 @@ def against_office(
                 f"the profile is {guard.profile}, and this cooperative declared "
                 f"{office.public.profile}.",
                 "A profile can be tightened, never loosened.",
+            )
+        )
+    listed = taxonomies.agreed(parsed.terms)
+    if home is not None and listed is not None and taxonomies.here(home, listed) is None:
+        found.append(
+            warning(
+                "categories-elsewhere",
+                "c09",
+                "taxonomy",
+                f"this office does not have the list {listed.id} ({listed.sha256[:16]}); no run "
+                "could take its categories.",
+                "Take the figure from 'taxonomy show', or the list with 'taxonomy use FILE'.",
             )
         )
     here = {one.digest(installed_source) for one in catalogue.CATALOGUE.values()}
@@ -287,6 +301,7 @@ def check_draft(
     now: datetime,
     office: Office | None = None,
     about: Mapping[str, str] | None = None,
+    home: Path | None = None,
 ) -> tuple[ParsedAgreement, tuple[Finding, ...]]:
     """A draft from a file, and what the linter says; with ``office``, whether it fits the office.
 
@@ -296,7 +311,7 @@ def check_draft(
     draft = read_draft(file)
     findings = lint(draft, now)
     if office is not None:
-        findings = (*against_office(draft.parsed, office, about or {}), *findings)
+        findings = (*against_office(draft.parsed, office, about or {}, home), *findings)
     bad = errors(findings)
     if bad:
         places = [draft.at(one.clause, one.field) for one in bad]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
 
-from coordinator import costs, spending
+from coordinator import costs, spending, taxonomies
 from coordinator.incidents import check_not_frozen
 from coordinator.plans import Asked, Basis, Past, RunPlan, judge, plan_run, read_basis
 from coordinator.standing import standing_of
@@ -49,10 +50,13 @@ def planned(house: House, asked: Asked, active: Sequence[str] | None = None) -> 
     until = house.clock() + asked.lasts + PLANNING  # no earlier than the order's deadline
     standing = standing_of(house, basis.agreement, until=until)
     members = [one.id for one in house.enrolment.members(Status.ACTIVE)]
+    settings = taxonomies.vocabulary(
+        house.home, basis.agreement.terms, asked.workload, asked.settings
+    )
     return plan_run(
         house.office,
         basis,
-        asked=asked,
+        asked=replace(asked, settings=settings),
         active=members if active is None else active,
         past=past,
         standing=standing,

@@ -31,7 +31,7 @@ def propose(
     parsed = None
     if file is not None:
         about = {"legal_id": house.legal_id, "country": house.settings.country}
-        parsed, findings = check_draft(file, house.clock(), house.office, about)
+        parsed, findings = check_draft(file, house.clock(), house.office, about, house.home)
         for finding in findings:
             say(str(finding))
     if dry_run:

@@ -153,7 +153,7 @@ def check(
     if office:
         house = open_house(state(context).home)
         about = {"legal_id": house.legal_id, "country": house.settings.country}
-        found = (*against_office(draft.parsed, house.office, about), *found)
+        found = (*against_office(draft.parsed, house.office, about, house.home), *found)
     answer(_checked(draft, found), as_json, lambda: _lines(draft, found))
     if errors(found):
         raise typer.Exit(TABLE[Code.INPUT].exit_code)

@@ -22,6 +22,7 @@ from coordinator.cli import (
     proof,
     release,
     runs,
+    taxonomy,
 )
 from coordinator.cli.shell import State
 

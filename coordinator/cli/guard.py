@@ -43,6 +43,8 @@ SEE = {
     ("release", "show"),
     ("run", "plan"),
     ("run", "status"),
+    ("taxonomy", "check"),
+    ("taxonomy", "show"),
 }
 VERIFY = {("evidence",), ("log",), ("verify",), ("witnesses",)}
 
@@ -53,6 +55,7 @@ GROUPS: Mapping[str, str] = {
     "people": "people",
     "release": "release",
     "run": "launch",
+    "taxonomy": "draft",
 }
 
 
