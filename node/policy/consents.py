@@ -18,6 +18,7 @@ from node.data.stages import Basis, Standing
 from node.data.values import customer_key
 from node.policy.consent_file import COLUMNS, KEYED, WORDING, Answers, Reading
 from node.policy.consent_file import read as read_file
+from node.policy.consent_records import Controller, Records
 from node.store.consents import Consents, Event, LegalBasis, Row, State, stored
 from node.store.database import Database
 from protocols.audit.consent import leaf
@@ -37,14 +38,20 @@ class ScopeStatus:
         scope: the purpose.
         basis: why lines may be read; ``Basis.NONE`` where none of a customer are.
         counts: customers by the state that counts for each.
-        without_wording: grants that do not say which text the customer saw.
+        wordings: grants by the text that the customer saw; empty name: not known.
+        history: every legal basis that was decided, oldest first.
     """
 
     scope: str
     basis: LegalBasis
     counts: Mapping[State, int]
-    without_wording: int
+    wordings: Mapping[str, int]
     history: tuple[LegalBasis, ...] = ()
+
+    @property
+    def without_wording(self) -> int:
+        """Grants that do not say which text the customer saw."""
+        return self.wordings.get("", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +269,7 @@ class ConsentDesk:
                     scope,
                     self._basis(ledger, scope),
                     ledger.counts(scope),
-                    ledger.without_wording(scope),
+                    ledger.wordings(scope),
                     ledger.bases(scope),
                 )
                 for scope in sorted(self.purposes | set(ledger.scopes()))
@@ -285,6 +292,11 @@ class ConsentDesk:
                 yield ",".join((key.hex(), *cells))
 
     # --- erasure ----------------------------------------------------------------------------
+
+    def records(self, controller: Controller) -> Records:
+        """Consent records and receipts, as of now."""
+        bases = {one.scope: one.basis.basis for one in self.status()}
+        return Records(self.database, controller, bases, self._oldest(self.clock()))
 
     def forget(self, customer_key: str, tombstone: bytes) -> int:
         """Put a tombstone where a person's key stood in the ledger; every yes ends.

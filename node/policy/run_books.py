@@ -259,6 +259,7 @@ def facts_of(one: RunSnapshot) -> dict[str, object]:
         "run": one.run,
         "reading": one.reading,
         "round": one.round,
+        "read_at": stored(one.at),
         "root": one.root,
         "customers": one.customers,
         "lines": one.lines,

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from node.store.schema import consent_events, consent_imports, legal_bases
 from protocols.audit.consent import leaf as leaf_of
@@ -306,19 +307,14 @@ class Consents:
         rows = self._raw().execute("SELECT DISTINCT scope FROM consent_now ORDER BY scope")
         return tuple(str(row[0]) for row in rows)
 
-    def without_wording(self, scope: str) -> int:
-        """How many grants do not say which text the customer saw."""
-        return int(
-            self._connection.execute(
-                select(func.count())
-                .select_from(consent_events)
-                .where(
-                    consent_events.c.scope == scope,
-                    consent_events.c.state == State.GRANTED.value,
-                    consent_events.c.wording == "",
-                )
-            ).scalar_one()
+    def wordings(self, scope: str) -> dict[str, int]:
+        """Grants by the text that the customer saw (SHA-256, 64 hex digits; empty if unknown)."""
+        rows = self._raw().execute(
+            "SELECT wording, count(*) FROM consent_events WHERE scope = ? AND state = 'granted' "
+            "GROUP BY wording ORDER BY wording",
+            (scope,),
         )
+        return dict(rows.fetchall())
 
     def events(self, customer_key: str | None = None) -> Iterator[tuple[Event, datetime]]:
         """Every event, or those of one customer, with the instant at which it was recorded.
@@ -328,6 +324,14 @@ class Consents:
         query = select(consent_events).order_by(consent_events.c.seq)
         if customer_key is not None:
             query = query.where(consent_events.c.customer_key == bytes.fromhex(customer_key))
+        return self._events(query)
+
+    def by_customer(self) -> Iterator[tuple[Event, datetime]]:
+        """The same, in the order of customers and scopes."""
+        order = (consent_events.c.customer_key, consent_events.c.scope, consent_events.c.seq)
+        return self._events(select(consent_events).order_by(*order))
+
+    def _events(self, query: Select[Any]) -> Iterator[tuple[Event, datetime]]:
         for row in self._connection.execute(query):
             event = Event(
                 row.customer_key.hex(), row.scope, State(row.state), row.at, row.wording, row.source
