@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli import quality as health
+from node.cli import rights
 from node.cli.acting import acting_home
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, state, table
-from protocols.errors import InputError
+from protocols.errors import Code, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,6 +110,7 @@ def add(
             "quarantined": result.quarantined,
         },
     )
+    rights.keep_erased_out(home)
     _answer_added(result, plan.dropped, as_json, health.said_after(home, plan.sha256))
 
 
@@ -116,11 +118,16 @@ def _spec(file: Path | None, sql: str | None, sql_table: str | None) -> Path | D
     """The file or the table that was named, and not both."""
     if sql is None and sql_table is None:
         if file is None:
-            raise InputError("nothing was named to add.", where="FILE", fix=_NAME_ONE)
+            raise InputError(
+                "nothing was named to add.", code=Code.USAGE, where="FILE", fix=_NAME_ONE
+            )
         return file
     if file is not None or sql is None or sql_table is None:
         raise InputError(
-            "a file, or --sql together with --table, is expected.", where="--sql", fix=_NAME_ONE
+            "a file, or --sql together with --table, is expected.",
+            code=Code.USAGE,
+            where="--sql",
+            fix=_NAME_ONE,
         )
     from node.data.database import Database
 
