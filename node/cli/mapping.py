@@ -56,6 +56,9 @@ def new(
     timezone: Annotated[str, typer.Option(help="Of the printed times.")] = "",
     currency: Annotated[str, typer.Option(help="For example EUR.")] = "",
     unit: Annotated[str, typer.Option(help="major (12.50) or minor (1250).")] = "",
+    quirk: Annotated[
+        str, typer.Option(help="A habit of a built-in format, e.g. woo-products for 2× Tea.")
+    ] = "",
     delimiter: Annotated[str | None, typer.Option(help="If it is not clear.")] = None,
     encoding: Annotated[str | None, typer.Option(help="For example latin-1.")] = None,
     sheet: Annotated[str | None, typer.Option(help="Of a workbook.")] = None,
@@ -82,7 +85,7 @@ def new(
         found = tuple(g if g.place in _places(look, chosen) else _left(g) for g in found)
     formats = _formats(Formats(date_order, _sign(decimal), timezone, currency, unit or "major"),
                        mapping.date_orders(found, look.sample), ask)  # fmt: skip
-    draft = mapping.drafted(name or mapping.name_from(file.stem), table_name, found, formats)
+    draft = mapping.drafted(name or mapping.name_from(file.stem), table_name, found, formats, quirk)
     draft = _with_rules(draft, leave_out or [], returns or [])
     _write(target, draft, look, as_json)
 

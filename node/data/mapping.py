@@ -129,8 +129,12 @@ def rivals(found: Sequence[Guess]) -> dict[Role, list[Guess]]:
     return {role: several for role, several in by_role.items() if len(several) > 1}
 
 
-def drafted(name: str, table: str, found: Sequence[Guess], formats: Formats) -> Draft:
+def drafted(
+    name: str, table: str, found: Sequence[Guess], formats: Formats, quirk: str = ""
+) -> Draft:
     """A draft with one column for each role that was found.
+
+    ``quirk`` is one of ``layout_file.QUIRKS``, for a till's format under other names.
 
     Raises:
         InputError: two columns could be the same thing, or the table lacks what it needs.
@@ -148,14 +152,14 @@ def drafted(name: str, table: str, found: Sequence[Guess], formats: Formats) -> 
     for guess in found:
         if guess.role is not None:
             columns[guess.role] = (*columns.get(guess.role, ()), guess.header.strip())
-    for group in NEEDED[table]:
+    for group in NEEDED[table] if not quirk else ():
         if not any(role in columns for role in group):
             raise InputError(
                 f"no column is the {' or the '.join(group)} yet.",
                 where="header:1:1",
                 fix=f"Say which one it is: --column {group[0]}='Name of the column'",
             )
-    return Draft(name, table, columns, formats)
+    return Draft(name, table, columns, formats, quirk=quirk)
 
 
 def date_orders(found: Sequence[Guess], sample: Sequence[Sequence[str]]) -> tuple[str, ...]:

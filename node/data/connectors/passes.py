@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from node.data.batch import BadRow, RoleBatch, TextBatch
 from node.data.columns import Role
-from node.data.connectors.amounts import major
+from node.data.connectors.amounts import major, shown
 from node.data.connectors.arrays import (
     Int64s,
     blank,
@@ -32,7 +32,7 @@ from node.data.connectors.layout import Layout, Orders, Returns, Rule, key
 from node.data.connectors.made import Cells, Made
 from node.data.connectors.orders import REFUND, settle
 from node.data.connectors.quirks import QUIRKS
-from node.data.values import Unreadable
+from node.data.values import Unreadable, decimal_sign_of, number
 from protocols.errors import InputError
 
 MAX_ORDER_ROWS: Final = 20_000
@@ -43,6 +43,7 @@ _NAMED_BY: Final = {
     "stock": (Role.SKU, "no SKU"),
 }
 _MONEY: Final = (Role.UNIT_PRICE, Role.DISCOUNT, Role.TOTAL)
+_COMMA_DECIMALS: Final = ",[0-9]{1,2}[^0-9]*$"
 _KEEP, _BAD = 0, 1
 
 
@@ -121,6 +122,7 @@ class LayoutPass:
             if nameless.any():
                 made.left_out[reason] += int(nameless.sum())
                 made.keep(~nameless)
+        _to_points(made, layout)
         if layout.formats.unit == "minor":
             _to_major(
                 made, self._memory.get("currency", "") or layout.formats.currency, layout.orders
@@ -204,11 +206,47 @@ def _counts(per_row: Int64s, verdicts: list[str]) -> Counter[str]:
     return Counter({why: n for why, n in zip(verdicts[2:], counts[2:], strict=True) if n})
 
 
+def _held(orders: Orders | None) -> list[str]:
+    """Keys of the columns with an amount of a whole order."""
+    if orders is None:
+        return []
+    return list(map(key, (orders.discount, orders.subtotal, orders.total, orders.refund)))
+
+
+def _to_points(made: Made, layout: Layout) -> None:
+    """Amounts that a spreadsheet saved again with decimal commas, where the format has points.
+
+    Only a cell such as 12,50 or 1.234,50 is changed, which has no other reading.
+    """
+    if layout.formats.decimal != ".":
+        return
+    for role in (*_MONEY, Role.QUANTITY, Role.ON_HAND, Role.INCOMING):
+        if role in made.roles:
+            made.roles[role] = _with_points(made.roles[role])
+    for name in _held(layout.orders):
+        if name in made.cells:
+            made.cells[name] = _with_points(made.cells[name])
+
+
+def _with_points(array: pa.StringArray) -> pa.StringArray:
+    if not pc.any(pc.match_substring_regex(array, _COMMA_DECIMALS)).as_py():
+        return array
+    return by_distinct(array, _with_point)
+
+
+def _with_point(text: str) -> str:
+    if decimal_sign_of(text) != ",":
+        return text
+    try:
+        return shown(number(text, ","))
+    except Unreadable:
+        return text
+
+
 def _to_major(made: Made, fallback: str, orders: Orders | None) -> None:
     """Amounts in a currency's smallest unit become ordinary ones."""
     money = made.roles.get(Role.CURRENCY, repeated(fallback, made.count))
-    held = (orders.discount, orders.subtotal, orders.total, orders.refund) if orders else ()
-    for name in map(key, held):
+    for name in _held(orders):
         if name in made.cells:
             pairs = pc.binary_join_element_wise(made.cells[name], money, "\x1f")
             made.cells[name] = by_distinct(pairs, _major)

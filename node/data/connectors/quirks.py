@@ -186,7 +186,7 @@ def _in_utc(text: str) -> str:
 # --- several goods in one cell -----------------------------------------------------------------
 
 _BETWEEN = re.compile(r",\s+(?=-?[0-9]+(?:[.,][0-9]+)?\s*[×x]\s)")
-_ITEM = re.compile(r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*[×x]\s+(.+?)\s*", re.DOTALL)
+_ITEM = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*[×x]\s+(.+)", re.DOTALL)
 _ITEMS_END: Final = "\x1e"  # between cells that are read as one; blank to ``str.strip``
 Item = Mapping[Role, str]
 
@@ -201,7 +201,7 @@ def woo_products(made: Made) -> None:
 def _listed(text: str, net: str) -> list[Item]:
     items = []
     for part in _BETWEEN.split(text.strip()):
-        match = _ITEM.fullmatch(part)
+        match = _ITEM.fullmatch(part.strip())
         if match is None:
             raise Unreadable(f"{part[:40]!r} is not a product; expected one such as 2× Tea")
         items.append((match[1], match[2]))
@@ -313,12 +313,14 @@ def _split(
 
 # --- stock -------------------------------------------------------------------------------------
 
+# Before the key of a column that is a place; no key of a header has capital letters.
+PLACE: Final = "PLACE:"
 NOT_STOCKED: Final = frozenset({"not stocked", ""})
 
 
 def stock_by_place(made: Made) -> None:
     """One column for each place becomes one row for each place."""
-    places = sorted((name for name in made.cells if name.startswith("place:")), key=made.places.get)  # type: ignore[arg-type]
+    places = sorted((name for name in made.cells if name.startswith(PLACE)), key=made.places.get)  # type: ignore[arg-type]
     if not places:
         return
     count = made.count

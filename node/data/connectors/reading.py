@@ -13,6 +13,7 @@ from node.data.batch import Reading
 from node.data.columns import Column, Fate, Role, is_personal
 from node.data.connectors.layout import Layout, Version, key
 from node.data.connectors.passes import LayoutPass
+from node.data.connectors.quirks import PLACE
 from node.data.connectors.special import special_columns
 from node.data.connectors.zones import zone_of
 from protocols.errors import InputError
@@ -20,6 +21,7 @@ from protocols.errors import InputError
 PASSES: Final = "datacoop/passes/1"  # counts up when the same layout reads rows differently
 BASE: Final = 0.7  # all required columns are there; known columns add the rest
 BY_SHAPE: Final = 0.75  # below what is taken without asking
+SHAPE_CHARS: Final = 200  # of a cell that are compared with a shape
 SHAPES_HOLD: Final = 0.8
 ENOUGH_SHAPES: Final = 4  # columns that have to look right where no name is known
 ENOUGH_CELLS: Final = 3
@@ -53,7 +55,7 @@ def fit(layout: Layout, header: Sequence[str], sample: Sample = ()) -> Fit | Non
     unknown = [name for name in at if not known(name)]
     if layout.quirk == "stock-by-place":
         places = [name for name in unknown if name]
-        at |= {f"place:{name}": at[name] for name in places}
+        at |= {f"{PLACE}{name}": at[name] for name in places}
         unknown = []
     version = _nearest(layout, at)
     confidence = BASE + (1 - BASE) * (1 - len(unknown) / max(1, len(at)))
@@ -99,7 +101,7 @@ def _shapes_broken(version: Version, at: Mapping[str, int], sample: Sample) -> s
     for name, shape in version.shapes.items():
         place = at.get(key(name), 0)
         cells = [row[place - 1].strip() for row in sample if place and len(row) >= place]
-        cells = [text for text in cells if text]
+        cells = [text[:SHAPE_CHARS] for text in cells if text]
         if cells and sum(bool(re.fullmatch(shape, t)) for t in cells) < SHAPES_HOLD * len(cells):
             return name
     return ""
@@ -155,7 +157,7 @@ def read(
     columns = _columns(layout, header, sample, found)
     names = {name: header[place - 1] for name, place in used.items()}
     memory = dict(said) | {
-        name: header[place - 1].strip() for name, place in used.items() if name.startswith("place:")
+        name: header[place - 1].strip() for name, place in used.items() if name.startswith(PLACE)
     }
     text = json.dumps([PASSES, layout.digest, sorted(names), sorted(said.items())])
     return Reading(
@@ -179,7 +181,7 @@ def _used(layout: Layout, found: Fit) -> dict[str, int]:
     return {
         name: place
         for name, place in found.at.items()
-        if name in wanted or name.startswith("place:") or (stars and name.startswith(stars))
+        if name in wanted or name.startswith(PLACE) or (stars and name.startswith(stars))
     }
 
 

@@ -288,3 +288,23 @@ def test_detect_says_what_and_why(run: Run) -> None:
     source.write_text("\n".join(";".join(line) for line in lines) + "\n", encoding="utf-8")
     code, out = run("data", "detect", str(source))
     assert code == 0 and "Not sure enough" in out and "--as woo-analytics-orders" in out
+
+
+def test_a_translated_export_gets_a_mapping_with_the_tills_habit(run: Run, tmp_path: Path) -> None:
+    source = tmp_path / "commandes.csv"
+    source.write_text(
+        'Jour,Commande,Produits,Net\n2025-01-02 10:00,7,"2× Thé, 1× Tasse",9.00\n',
+        encoding="utf-8",
+    )
+    words = ["--column", "date=Jour", "--column", "order=Commande", "--column", "product=Produits",
+             "--column", "total=Net", "--out", "m.toml"]  # fmt: skip
+    code, out = run("mapping", "new", str(source), *words)
+    assert code == 5 and "no column is the quantity yet" in out
+    code, out = run("mapping", "new", str(source), *words, "--quirk", "woo-products")
+    assert code == 0, out
+    header, *rows = records(source)
+    reading = mapping.read_mapping(tmp_path / "m.toml").read(header, rows)
+    made = [row.split(" | ") for row in outcome(reading, header, rows, {})["rows"]]
+    assert [(row[4], row[6], row[9]) for row in made] == [("Thé", "2", "6"), ("Tasse", "1", "3")]
+    code, out = run("mapping", "new", str(source), *words[:-2], "--quirk", "shell")
+    assert code == 5 and "not possible here" in out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
@@ -237,3 +239,60 @@ def test_ten_and_more_personal_columns_of_a_shop_are_dropped() -> None:
         assert not dropped & set(reading.wanted)
         roles = [c.role for c in reading.columns if c.role is not None]
         assert roles.count(Role.CUSTOMER) >= 1
+
+
+def test_a_file_that_a_spreadsheet_saved_with_commas_reads_the_same() -> None:
+    for name in ("shopify-orders", "etsy-sold-items", "square-items"):
+        path = sorted((DIALECTS / name).glob("*.csv"))[-1]
+        header, *rows = records(path)
+        commas = [[re.sub(r"^(-?\$?[0-9]+)\.([0-9]{2})$", r"\1,\2", cell) for cell in row]
+                  for row in rows]  # fmt: skip
+        assert commas != rows
+        dialect = connectors.find(name)
+        before = outcome(dialect.read(header, rows), header, rows, {})
+        after = outcome(dialect.read(header, commas), header, commas, {})
+        assert after["rows"] == before["rows"]
+
+
+_NAMES = [h for n in connectors.names() for v in connectors.find(n).layout.signature.versions
+          for h in v.header]  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    header=st.lists(st.sampled_from(_NAMES) | st.text(max_size=12), min_size=1, max_size=60),
+    cells=st.lists(st.text(max_size=8), max_size=6),
+)
+def test_any_header_is_known_or_not_or_refused(header: list[str], cells: list[str]) -> None:
+    sample = [(cells * 60)[: len(header)]] * 4 if cells else []
+    try:
+        found = connectors.detect(header, sample)
+    except InputError as error:
+        assert "stands twice" in error.problem or "speaks of" in error.problem
+        return
+    assert [one.confidence for one in found] == sorted(
+        (one.confidence for one in found), reverse=True
+    )
+    for one in found:
+        assert [column.header for column in one.reading.columns] == header
+        assert set(one.reading.wanted) <= set(header)
+
+
+@settings(max_examples=60, deadline=None)
+@given(path=st.sampled_from(sorted(DIALECTS.glob("*/*.csv"))), data=st.data())
+def test_any_cell_is_read_or_set_aside(path: Path, data: st.DataObject) -> None:
+    header, *rows = records(path)
+    row = data.draw(st.integers(0, len(rows) - 1))
+    place = data.draw(st.integers(0, len(header) - 1))
+    rows[row] = list(rows[row])
+    rows[row][place] = data.draw(st.text(max_size=30))
+    reading = connectors.find(path.parent.name).read(header, rows[:0])
+    made = outcome(reading, header, rows, {"date_order": "mdy"})
+    assert len(made["rows"]) + len(made["bad"]) + sum(made["left_out"].values()) > 0
+
+
+def test_a_cell_of_blanks_takes_no_time() -> None:
+    header, *rows = records(DIALECTS / "woo-analytics-orders" / "2025.csv")
+    rows[0][6] = "1× a" + " " * 90_000 + "b, " + "1" * 90_000
+    reading = connectors.find("woo-analytics-orders").read(header, rows)
+    assert outcome(reading, header, rows[:1], {})["rows"] == []
