@@ -4,7 +4,8 @@
 
 The key is scrypt(passphrase, salt; n, r, p); everything before the ciphertext is authenticated
 with it. Inside is a JSON object: path -> content. Sales rows (``vault/``) are not in it: they are
-large, and the till can export them again.
+large, and the till can export them again. The key that opens them is, also if it lies in the key
+store of the operating system; a restore puts it into a file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from node import files, keys
+from node import files, keys, vault_key
 from protocols.errors import Code, InputError, LocalError
 
 MAGIC = b"datacoop-backup\n"
@@ -79,7 +80,7 @@ def backup(
         InputError: the passphrase is too short, the target exists.
         LocalError: no keys, disk full.
     """
-    keys.load(home)
+    own = keys.load(home)
     if len(passphrase) < MIN_PASSPHRASE:
         raise InputError(
             f"the passphrase has {len(passphrase)} characters, {MIN_PASSPHRASE} are the least.",
@@ -88,7 +89,7 @@ def backup(
         )
     if target.exists():
         raise InputError("this file exists already.", where=str(target), fix="Choose another name.")
-    content = _collect(home)
+    content = _collect(home, own)
     text = json.dumps(
         {
             "v": VERSION,
@@ -142,14 +143,16 @@ def restore(source: Path, home: Path, passphrase: str, now: datetime) -> Content
     return Contents(tuple(sorted(content)), made_at)
 
 
-def _collect(home: Path) -> dict[str, bytes]:
+def _collect(home: Path, own: keys.NodeKeys) -> dict[str, bytes]:
     """Path below the home -> content."""
     found: dict[str, bytes] = {}
     for folder in (keys.KEYS, keys.NEXT, "audit", "rights"):
         for file in sorted((home / folder).rglob("*")):  # audit: also what is kept of the log
             name = file.relative_to(home).as_posix()
-            if file.is_file() and _PATH.fullmatch(name):
+            if file.is_file() and _PATH.fullmatch(name) and file.name != vault_key.STORE:
                 found[name] = files.read(file, MAX_BACKUP_BYTES)
+    # the vault's key from wherever it lies: the key store of a lost computer is lost with it
+    found[f"{keys.KEYS}/{vault_key.FILE}"] = own.vault_key.hex().encode() + b"\n"
     for name in (*_SMALL, "categories.toml", "taxonomy.json"):
         if (home / name).is_file():
             most = _SMALL_BYTES if name in _SMALL else _LIST_BYTES

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import node
-from node import config, keys, membership
+from node import config, keys, membership, vault_key
 from node.data.stages import CUSTOMER_COLUMNS
 from node.membership import Membership
 from node.policy import house_rules, incidents, renewal
@@ -111,8 +111,23 @@ class Home:
         from node.data import categories
         from node.data.vault import Vault
 
-        shared = categories.load(self.folder).applied
-        return Vault(self.folder / "vault", self.keys.vault_key, shared)
+        shared = categories.applied(self.folder)
+        return Vault(self.folder / "vault", self.vault_key(), shared)
+
+    def vault_key(self) -> bytes:
+        """The key of the vault as it is now; another process may have changed it meanwhile.
+
+        Finishes a change of the key that a crash interrupted.
+        """
+        folder = self.folder / keys.KEYS
+        found = vault_key.load(folder, sealed=(self.folder / keys.SEALED).exists())
+        coming = vault_key.pending(folder)
+        if coming is not None:
+            from node.data.layout import Layout
+
+            if Layout(self.folder / "vault", coming).opens():
+                found = vault_key.finish(folder, found)
+        return found.read()
 
     @property
     def cache(self) -> Path:

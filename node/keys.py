@@ -5,7 +5,7 @@
 - ``tls.key.pem``: P-256; opens connections, nothing more. Its certificate request is kept, so that
   a repeated request is the same bytes.
 - ``customer.key``: HMAC secret under which customers of this shop get their pseudonyms.
-- ``vault.key``: what the shop's own rows are sealed with on this disk.
+- ``vault.key``: what the shop's own rows are sealed with on this disk (``node.vault_key``).
 
 The folder is written under another name and renamed once, so it is complete or absent.
 """
@@ -33,7 +33,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from node import files
+from node import files, vault_key
+from node.vault_key import VaultKey
 from protocols.canonical import parse_json
 from protocols.errors import Code, LocalError
 from protocols.ids import MemberId
@@ -41,12 +42,12 @@ from protocols.signing import SigningKey, identity_of
 
 KEYS = "keys"
 IDENTITY, CUSTOMER, ENCRYPTION = "identity.key", "customer.key", "encryption.key"
-VAULT = "vault.key"
 TLS_KEY, TLS_REQUEST, TLS_CERT, CA = "tls.key.pem", "tls.csr.pem", "tls.cert.pem", "ca.pem"
 RESTORED = "restored.json"
 JOURNAL = "journal.key"  # only after a renewal: the log goes on under the key that it began with
 MAX_EARLIER = 1000
 NEXT = "keys.next"  # keys that are to take the place of these (``node.policy.renewal``)
+SEALED = "vault/manifest.sealed"
 SWITCHING = ".keys.switching"  # they are doing so now
 
 
@@ -59,7 +60,7 @@ class NodeKeys:
     tls_key_pem: bytes = field(repr=False)
     csr_pem: bytes
     encryption: bytes = field(repr=False)  # X25519 private key, 32 bytes
-    vault_key: bytes = field(repr=False)  # 32 bytes; what the rows on the disk are sealed with
+    vault: VaultKey = field(repr=False)  # what the rows on the disk are sealed with, or where it is
     journal_seed: bytes | None = field(default=None, repr=False)  # of an earlier identity
     earlier: tuple[bytes, ...] = field(default=(), repr=False)  # encryption keys before renewals
 
@@ -67,6 +68,11 @@ class NodeKeys:
     def member(self) -> MemberId:
         """The id of this member."""
         return identity_of(self.identity.public)
+
+    @property
+    def vault_key(self) -> bytes:
+        """32 bytes; LocalError if they lie in a key store that does not give them."""
+        return self.vault.read()
 
     @property
     def encryption_key(self) -> X25519PrivateKey:
@@ -115,7 +121,7 @@ def create(home: Path, entropy: Callable[[int], bytes] = secrets.token_bytes) ->
             where=str(folder),
             fix="Use another --home for another member.",
         )
-    made = _new(entropy, customer_secret=entropy(32), vault_key=entropy(32))
+    made = _new(entropy, customer_secret=entropy(32), vault=vault_key.new(entropy))
     _store(home, folder, made, {})
     return made
 
@@ -129,7 +135,7 @@ def create_next(
     encryption keys can still be opened.
     """
     made = replace(
-        _new(entropy, customer_secret=own.customer_secret, vault_key=own.vault_key),
+        _new(entropy, customer_secret=own.customer_secret, vault=own.vault),
         journal_seed=own.journal.seed,
         earlier=(own.encryption, *own.earlier),
     )
@@ -142,7 +148,7 @@ def create_next(
     return made
 
 
-def _new(entropy: Callable[[int], bytes], *, customer_secret: bytes, vault_key: bytes) -> NodeKeys:
+def _new(entropy: Callable[[int], bytes], *, customer_secret: bytes, vault: VaultKey) -> NodeKeys:
     identity = SigningKey(entropy(32))
     tls_key = ec.generate_private_key(ec.SECP256R1())
     return NodeKeys(
@@ -151,7 +157,7 @@ def _new(entropy: Callable[[int], bytes], *, customer_secret: bytes, vault_key: 
         tls_key_pem=tls_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
         csr_pem=_request(tls_key, identity_of(identity.public)),
         encryption=entropy(32),
-        vault_key=vault_key,
+        vault=vault,
     )
 
 
@@ -164,7 +170,7 @@ def _store(home: Path, folder: Path, made: NodeKeys, carried: Mapping[str, bytes
     files.write(making / IDENTITY, _hex(made.identity.seed))
     files.write(making / CUSTOMER, _hex(made.customer_secret))
     files.write(making / ENCRYPTION, _hex(made.encryption))
-    files.write(making / VAULT, _hex(made.vault_key))
+    vault_key.store(making, made.vault)
     files.write(making / TLS_KEY, made.tls_key_pem)
     files.write(making / TLS_REQUEST, made.csr_pem, 0o644)
     if made.journal_seed is not None:
@@ -205,9 +211,8 @@ def load(home: Path) -> NodeKeys:
 def load_from(folder: Path) -> NodeKeys:
     """Read a folder of keys; LocalError if one is missing, damaged or readable by others."""
     identity = SigningKey(_secret(folder / IDENTITY))
-    for name in (ENCRYPTION, VAULT):
-        if not (folder / name).exists():  # a folder or a backup of before there was one
-            files.write(folder / name, _hex(secrets.token_bytes(32)))
+    if not (folder / ENCRYPTION).exists():  # a folder or a backup of before there was one
+        files.write(folder / ENCRYPTION, _hex(secrets.token_bytes(32)))
     tls_key_pem = _private(folder / TLS_KEY)
     _load_tls_key(tls_key_pem, folder / TLS_KEY)
     return NodeKeys(
@@ -216,10 +221,19 @@ def load_from(folder: Path) -> NodeKeys:
         tls_key_pem=tls_key_pem,
         csr_pem=files.read(folder / TLS_REQUEST),
         encryption=_secret(folder / ENCRYPTION),
-        vault_key=_secret(folder / VAULT),
+        vault=_vault(folder),
         journal_seed=_secret(folder / JOURNAL) if (folder / JOURNAL).exists() else None,
         earlier=tuple(_secret(file) for file in _earlier(folder)),
     )
+
+
+def _vault(folder: Path) -> VaultKey:
+    """The vault's key; keys that wait for a renewal are given that of now."""
+    sealed = (folder.parent / SEALED).exists()
+    now = folder.parent / KEYS
+    if folder.name == NEXT and now.is_dir():
+        vault_key.carry(now, vault_key.load(now, sealed=sealed), folder)
+    return vault_key.load(folder, sealed=sealed)
 
 
 def _earlier(folder: Path) -> list[Path]:

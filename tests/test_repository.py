@@ -20,6 +20,7 @@ from packaging.version import Version
 from coordinator.settings import CoordinatorSettings
 from node.keys import NodeKeys
 from node.settings import NodeSettings
+from node.vault_key import VaultKey
 from protocols.joining import Address, Invitation
 from protocols.signing import SigningKey
 
@@ -342,7 +343,14 @@ def test_secrets_do_not_print() -> None:
     seed, secret, token = b"\x5a" * 32, b"\xc3" * 32, "k3ep-this-t0ken"
     key = SigningKey(seed)
     keys = NodeKeys(
-        key, secret, b"-----BEGIN PRIVATE KEY-----", b"csr", secret, seed, secret, (seed,)
+        key,
+        secret,
+        b"-----BEGIN PRIVATE KEY-----",
+        b"csr",
+        secret,
+        VaultKey(secret),
+        seed,
+        (seed,),
     )
     invitation = Invitation(Address("office", 8801), "ab" * 32, token)
     text = repr((key, keys, invitation))

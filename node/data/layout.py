@@ -85,7 +85,9 @@ class Layout:
         return None
 
     def opens(self) -> bool:
-        """Whether the list of contents names this key."""
+        """Whether there is a list of contents, and it names this key."""
+        if not self.manifest.exists():
+            return False
         with self.manifest.open("rb") as file:
             return sealing.sealed_under(file.read(64)) == sealing.key_id(self.key)
 

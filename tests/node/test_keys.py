@@ -263,7 +263,7 @@ def test_a_backup_writes_no_file_outside_the_home(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys.create(home)
-    monkeypatch.setattr(backups, "_collect", lambda _: {"../evil": b"x"})
+    monkeypatch.setattr(backups, "_collect", lambda *_: {"../evil": b"x"})
     save(home, tmp_path / "b")
     with pytest.raises(InputError, match="no file of a node") as caught:
         backups.restore(tmp_path / "b", tmp_path / "other", PASSPHRASE, LATER)
