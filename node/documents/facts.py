@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from node.data.vault import Vault
 
 _TABLES: Final = {"sales_line": "business_date", "customer": "first_seen", "stock": "as_of"}
+_DERIVED: Final = frozenset({"line_hash", "copy"})  # made of the other cells, to know a line again
 _PLACES: Final = (
     ("keys", "the secrets of this node"),
     ("vault", "sales, customers and stock; rows that were set aside"),
@@ -112,7 +113,9 @@ def _tables(home: Home, vault: Vault) -> Iterator[DataTable]:
             row = db.execute(query).fetchone()
             if row is None or not row[0]:
                 continue
-            filled = tuple(c for c, count in zip(columns, row[3:], strict=True) if count)
+            filled = tuple(
+                c for c, count in zip(columns, row[3:], strict=True) if count and c not in _DERIVED
+            )
             first, last = (_day(one) for one in row[1:3])
             yield DataTable(name, filled, int(row[0]), first, last, keep_days(home, name))
 

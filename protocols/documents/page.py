@@ -20,8 +20,8 @@ body.wide { max-width: 68rem; }
 h1 { font-size: 1.6rem; line-height: 1.25; margin-bottom: .25rem; }
 h2 { font-size: 1.2rem; margin: 1.5rem 0 .3rem; }
 p, ul, dl { margin: .4rem 0; } li { margin-bottom: .25rem; }
-li, dd, td, th, p { overflow-wrap: anywhere; }
-.source { font-size: .85rem; font-style: italic; }
+li, dd, p { overflow-wrap: anywhere; } td, th { overflow-wrap: break-word; }
+.source { font-size: .85rem; font-style: italic; font-weight: 400; }
 .gap { border: 1px dashed; border-radius: .3rem; padding: 0 .3rem; }
 blockquote { border-inline-start: .25rem solid; margin: .5rem 0; padding: .1rem .8rem; }
 .scroll { overflow-x: auto; margin: .8rem 0 1.2rem; }
@@ -104,15 +104,22 @@ def _table(document: Document, table: Table) -> Iterator[str]:
     yield f"<table><caption>{caption}</caption><thead><tr>"
     yield "".join(f'<th scope="col">{_text(one)}</th>' for one in table.headers)
     yield "</tr></thead><tbody>"
+    figures = [all(map(_is_figure, column)) for column in zip(*table.rows, strict=True)]
     for row in table.rows:
-        cells = [f'<th scope="row">{_text(row[0])}</th>', *(_cell(one) for one in row[1:])]
+        cells = [f'<th scope="row">{_text(row[0])}</th>']
+        for text, number in zip(row[1:], figures[1:], strict=True):
+            cells.append(f'<td class="number">{_text(text)}</td>' if number else _cell(text))
         yield f"<tr>{''.join(cells)}</tr>"
     yield "</tbody></table></div>"
 
 
 def _cell(text: str) -> str:
-    number = text.replace(",", "").replace(".", "").isdecimal()
-    return f'<td class="number">{_text(text)}</td>' if number else f"<td>{_text(text)}</td>"
+    return f"<td>{_text(text)}</td>"
+
+
+def _is_figure(text: str) -> bool:
+    """Whether a cell is a number or stands for none, so that its column is set to the end."""
+    return text == "-" or text.replace(",", "").replace(".", "").isdecimal()
 
 
 def _said(document: Document, one: Statement) -> str:
