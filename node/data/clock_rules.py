@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any, Final
 
 from node.data.findings import Rows, Rule, Seen, Severity
@@ -16,6 +17,7 @@ NIGHT_HOURS: Final = 6  # that many hours in a row with hardly a sale are the sh
 NIGHT_SHARE: Final = 0.001  # of all lines in one such hour
 NIGHT_LINES: Final = 500  # fewer lines tell nothing about opening hours
 ZONE_HOURS: Final = 2.5  # summer time moves a day by one
+ZONE_NOISE: Final = 4
 ZONE_WEEKS: Final = 8
 ZONE_WEEK_LINES: Final = 30
 JUMP_DAYS: Final = 27
@@ -143,22 +145,24 @@ def _middle(hours: Sequence[tuple[int, int]]) -> complex:
     return complex(east, sum(n * math.sin(angle) for angle, n in turns) / total)
 
 
-def _moved_weeks(view: SalesView) -> tuple[list[int], dict[int, list[tuple[int, int]]]]:
-    """Weeks whose middle of the day lies far from the usual one, and all weeks."""
+def _moved_weeks(view: SalesView) -> tuple[list[int], int]:
+    """Weeks whose middle of the day lies far from the usual one, and how many were looked at.
+
+    Far is ``ZONE_HOURS`` and ``ZONE_NOISE`` robust standard deviations of all weeks; a single
+    week is chance or a feast, an export with a wrong zone has weeks in a row.
+    """
     weeks: dict[int, list[tuple[int, int]]] = {}
     for week, hour, n in view.ask("SELECT week, hour, n FROM hours"):
         weeks.setdefault(week, []).append((hour, n))
     weeks = {w: h for w, h in weeks.items() if sum(n for _, n in h) >= ZONE_WEEK_LINES}
     if len(weeks) < ZONE_WEEKS:
-        return [], weeks
-    usual = _middle([pair for hours in weeks.values() for pair in hours])
-    most = 2 * math.pi * ZONE_HOURS / 24
-    moved = [
-        week
-        for week, hours in weeks.items()
-        if abs(_angle(_middle(hours) / usual if usual else 1 + 0j)) > most
-    ]
-    return moved, weeks
+        return [], len(weeks)
+    usual = _middle([pair for hours in weeks.values() for pair in hours]) or 1 + 0j
+    away = {week: abs(_angle(_middle(hours) / usual)) for week, hours in weeks.items()}
+    noise = ZONE_NOISE * 1.4826 * median(away.values())
+    most = max(2 * math.pi * ZONE_HOURS / 24, noise)
+    moved = {week for week, angle in away.items() if angle > most}
+    return sorted(week for week in moved if {week - 1, week + 1} & moved), len(weeks)
 
 
 def _angle(direction: complex) -> float:
@@ -167,7 +171,7 @@ def _angle(direction: complex) -> float:
 
 def _zone_doubt(view: SalesView) -> Seen:
     moved, weeks = _moved_weeks(view)
-    return Seen(len(moved), len(weeks))
+    return Seen(len(moved), weeks)
 
 
 def _zone_rows(view: SalesView) -> Rows:

@@ -128,9 +128,17 @@ def latest(today: date) -> date:
 
 
 @contextlib.contextmanager
-def opened(vault: Vault, today: date) -> Iterator[SalesView | None]:
-    """The view over the vault; None if there is no line."""
+def opened(vault: Vault, today: date, *, values: bool = True) -> Iterator[SalesView | None]:
+    """The view over the vault; None if there is no line.
+
+    Args:
+        vault, today: as they are.
+        values: look at every value at once, before the small tables take their memory.
+    """
     with vault.reader() as db:
+        misfits = cache(partial(shapes.look, db, SALES_LINE))
+        if values:
+            misfits()
         counts = ", ".join(
             f"count(*) FILTER (({bad}) AND ({among})), count(*) FILTER ({among})"
             for bad, among in CONDITIONS.values()
@@ -154,6 +162,6 @@ def opened(vault: Vault, today: date) -> Iterator[SalesView | None]:
             first=row[1],
             last=row[2],
             counted=counted,
-            misfits=cache(partial(shapes.look, db, SALES_LINE)),
+            misfits=misfits,
             mapped=frozenset(vault.categories) if vault.categories else None,
         )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pandera
 
-BATCH_ROWS: Final = 131_072
+BATCH_ROWS: Final = 65_536
 ROWS_KEPT: Final = 10_000
 _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f]"  # tabs and line ends are allowed inside
 
@@ -68,6 +68,7 @@ def look(db: duckdb.DuckDBPyConnection, facts: TableFacts) -> Misfits:
                 hidden = one is None or one.about_people
                 kept.append((rows + row + 1, column, what, "" if hidden else value))
         rows += len(frame)
+    pa.default_memory_pool().release_unused()
     return Misfits(rows, failing, checks, tuple(kept))
 
 
