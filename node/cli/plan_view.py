@@ -23,6 +23,9 @@ CELL_CHARS: Final = 22
 MAX_DROPPED: Final = 4
 _USED: Final = ("kept", "customer", "used")
 _DROPPED: Final = ("personal", "blocked")
+_RANK: Final = {"kept": 0, "customer": 0, "personal": 1, "blocked": 1, "used": 2}
+TEXT_WIDTH: Final = 200
+WIDE: Final = 100
 
 
 def show(plan: ImportPlan, new: int, here: int) -> None:
@@ -84,12 +87,15 @@ def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
         [
             [c.header, c.fate.value, c.role.value if c.role else "", f"{c.confidence:.2f}"]
             for c in plan.columns
+            if c.fate in _USED
         ],
         ["column in the file", "what happens", "read as", "confidence"],
         "",
     )
     if plan.dropped:
         yield f"Personal columns dropped at the door: {', '.join(plan.dropped)}."
+    if plan.ignored:
+        yield f"Columns that nothing is done with: {', '.join(plan.ignored)}."
     yield from (f"Worked out: {one}" for one in plan.derived)
     yield from (f"Left out: {count} rows ({why})." for why, count in plan.left_out.items())
     yield from (f"Note: {one}" for one in plan.notes)
@@ -98,11 +104,34 @@ def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
         yield from (f"  line {bad.line}: {bad.problem}" for bad in plan.examples)
 
 
-def _shown_columns(plan: ImportPlan) -> tuple[list[Column], int]:
-    """The columns of the preview, and how many dropped ones are not in it."""
-    used = [c for c in plan.columns if c.fate in _USED]
-    dropped = [c for c in plan.columns if c.fate in _DROPPED]
-    return used + dropped[:MAX_DROPPED], max(len(dropped) - MAX_DROPPED, 0)
+def _shown_columns(plan: ImportPlan, width: int) -> tuple[list[Column], str]:
+    """The columns of the preview that fit into a width, and how many others there are.
+
+    First one or two that are dropped, for the member to see that; then those that are kept, more
+    that are dropped, and those that are only used. Columns without a cell in the first rows say
+    nothing and come last.
+    """
+    filled = {c.place for c in plan.columns if any(_cell(row, c) for row in plan.preview)}
+    shown_first = [c.place for c in plan.columns if c.fate in _DROPPED and c.place in filled]
+    shown_first = shown_first[: 1 if width < WIDE else 2]
+
+    def rank(column: Column) -> tuple[bool, int]:
+        at = -1 if column.place in shown_first else _RANK[column.fate.value]
+        return column.place not in filled, at
+
+    chosen: list[Column] = []
+    dropped = 0
+    for column in sorted((c for c in plan.columns if c.fate in _USED + _DROPPED), key=rank):
+        cells = [_cell(row, column) for row in plan.preview]
+        needs = max(map(len, (column.header.strip(), *cells))) + 3
+        dropped += column.fate in _DROPPED
+        if needs <= width and (column.fate not in _DROPPED or dropped <= MAX_DROPPED):
+            width -= needs
+            chosen.append(column)
+    rest = [c for c in plan.columns if c not in chosen and c.fate in _USED + _DROPPED]
+    gone = sum(c.fate in _DROPPED for c in rest)
+    left = f"Not shown: {len(rest) - gone} more columns that are used, {gone} that are dropped."
+    return sorted(chosen, key=lambda c: c.place), left if rest else ""
 
 
 def _cell(row: Sequence[str], column: Column) -> str:
@@ -112,13 +141,13 @@ def _cell(row: Sequence[str], column: Column) -> str:
 
 
 def _preview_in_text(plan: ImportPlan) -> Iterator[str]:
-    columns, more = _shown_columns(plan)
+    columns, more = _shown_columns(plan, TEXT_WIDTH)
     marks = {"customer": "(keyed)", "personal": "(dropped)", "blocked": "(dropped)"}
     yield f"The first {len(plan.preview)} rows:"
     rows = [[marks.get(c.fate.value) or _cell(row, c) for c in columns] for row in plan.preview]
     yield from table(rows, [c.header.strip() for c in columns], "")
     if more:
-        yield f"and {more} more columns that are dropped."
+        yield more
 
 
 def _preview_on_terminal(plan: ImportPlan) -> None:
@@ -126,7 +155,8 @@ def _preview_on_terminal(plan: ImportPlan) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    columns, more = _shown_columns(plan)
+    console = Console()
+    columns, more = _shown_columns(plan, console.width - 2)
     styles = {"personal": "strike dim", "blocked": "strike red", "customer": "italic"}
     view = Table(title=f"The first {len(plan.preview)} rows; what is struck through is dropped")
     for column in columns:
@@ -136,6 +166,6 @@ def _preview_on_terminal(plan: ImportPlan) -> None:
         view.add_row(
             *(Text(shown(_cell(row, c)), style=styles.get(c.fate.value, "")) for c in columns)
         )
-    Console().print(view)
+    console.print(view)
     if more:
-        say(f"and {more} more columns that are dropped.")
+        say(more)

@@ -218,7 +218,8 @@ def notes(reading: Reading, options: Options, tally: Tally) -> tuple[str, ...]:
     roles = {c.role for c in reading.columns}
     out = list(reading.notes)
     if reading.table == "sales_line":
-        if not tally.categories and Role.CATEGORY not in roles:
+        said = any("category" in note for note in reading.notes)
+        if not (tally.categories or said or Role.CATEGORY in roles):
             out.append("There is no category column: forecasts by category need one.")
         if set(tally.currencies) <= {""}:
             out.append("The file names no currency; add --currency EUR (or yours) to record it.")
