@@ -11,7 +11,7 @@ import typer
 from node.cli import (
     agreement,
     budget,
-    categories,
+    categories_change,
     clock,
     consent,
     customers,
@@ -40,7 +40,7 @@ app = typer.Typer(
 )
 house.register(app)
 app.add_typer(data.app, name="data")
-app.add_typer(categories.app, name="categories")
+app.add_typer(categories_change.app, name="categories")
 data.app.command(epilog="Example: coop-node data detect orders.csv")(mapping.detect)
 app.add_typer(mapping.app, name="mapping")
 app.add_typer(consent.app, name="consent")

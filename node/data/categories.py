@@ -167,6 +167,11 @@ def load(folder: Path) -> Categories:
     return read(files.read(path, MAX_FILE_BYTES), taxonomy, str(path))
 
 
+def applied(folder: Path) -> dict[str, str]:
+    """Name -> code, for a vault; errors as ``load``. A node without a mapping reads no list."""
+    return load(folder).applied if (folder / FILE).is_file() else {}
+
+
 def save(folder: Path, categories: Categories) -> None:
     """Write the mapping; whole or not at all."""
     files.write(folder / FILE, text(categories).encode())

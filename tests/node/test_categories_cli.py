@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,26 @@ from protocols.taxonomy.form import file_text
 Node = Callable[..., tuple[int, str, str]]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node of a shop where Brot and Bread Loaves mean one thing, and Zeug 4 nobody knows."""
+    folder = tmp_path_factory.mktemp("made")
+    keys.create(folder / "home")
+    rows = [
+        f"2025-01-{1 + day:02d},R{day}{what},{what},1,2.00"
+        for day in range(28)
+        for what in ("Brot", "Bread Loaves", "Pfand", "Zeug 4")
+    ]
+    sales = folder / "sales.csv"
+    sales.write_text("\n".join(["date,receipt,category,qty,total", *rows, ""]), encoding="utf-8")
+    words = ["--home", str(folder / "home"), "--quiet", "data", "add", str(sales), "--yes"]
+    assert run(app, words, "coop-node") == 0
+    return folder / "home"
+
+
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    keys.create(tmp_path / "home")
+def home(tmp_path: Path, made: Path) -> Path:
+    shutil.copytree(made, tmp_path / "home")
     return tmp_path / "home"
 
 
@@ -36,20 +54,6 @@ def node(home: Path, capsys: pytest.CaptureFixture[str]) -> Node:
     return call
 
 
-@pytest.fixture
-def shop(node: Node, tmp_path: Path) -> Node:
-    """Brot and Bread Loaves mean one thing, Regal 4 nobody knows."""
-    rows = [
-        f"2025-01-{1 + day:02d},R{day}{what},{what},1,2.00"
-        for day in range(28)
-        for what in ("Brot", "Bread Loaves", "Pfand", "Zeug 4")
-    ]
-    sales = tmp_path / "sales.csv"
-    sales.write_text("\n".join(["date,receipt,category,qty,total", *rows, ""]), encoding="utf-8")
-    assert node("data", "add", str(sales), "--yes")[0] == 0
-    return node
-
-
 def told(answer: tuple[int, str, str]) -> dict[str, Any]:
     assert answer[0] == 0, answer[2]
     found = json.loads(answer[1])
@@ -57,14 +61,14 @@ def told(answer: tuple[int, str, str]) -> dict[str, Any]:
     return found
 
 
-def test_from_nothing_mapped_to_all_that_is_sure(shop: Node, home: Path) -> None:
-    assert told(shop("categories", "list", "--json"))["mapped_percent"] == 0
-    dry = told(shop("categories", "accept", "--dry-run", "--json"))
+def test_from_nothing_mapped_to_all_that_is_sure(node: Node, home: Path) -> None:
+    assert told(node("categories", "list", "--json"))["mapped_percent"] == 0
+    dry = told(node("categories", "accept", "--dry-run", "--json"))
     assert dry["after"]["series"] == 3 and dry["before"]["series"] == 4
     assert not (home / room.FILE).exists()
-    done = told(shop("categories", "accept", "--yes", "--json"))
+    done = told(node("categories", "accept", "--yes", "--json"))
     assert {one["name"] for one in done["accepted"]} == {"Brot", "Bread Loaves", "Pfand"}
-    found = told(shop("categories", "list", "--json"))
+    found = told(node("categories", "list", "--json"))
     assert found["mapped_percent"] == 75.0 and found["series"] == 3
     rows = {one["name"]: one for one in found["categories"]}
     assert rows["Brot"]["by"] == "accepted" and rows["Zeug 4"]["code"] == ""
@@ -74,49 +78,49 @@ def test_from_nothing_mapped_to_all_that_is_sure(shop: Node, home: Path) -> None
     assert [one for (one,) in series] == ["Zeug 4", "food.bakery.bread", "other.money.deposits"]
 
 
-def test_accepting_asks_and_a_low_score_waits(shop: Node, home: Path) -> None:
-    code, out, err = shop("categories", "accept")
+def test_accepting_asks_and_a_low_score_waits(node: Node, home: Path) -> None:
+    code, out, err = node("categories", "accept")
     assert code == 2 and "add --yes" in err and "Brot" in out
     assert not (home / room.FILE).exists()
-    assert told(shop("categories", "accept", "--min-score", "1.0", "--yes", "--json"))["accepted"]
+    assert told(node("categories", "accept", "--min-score", "1.0", "--yes", "--json"))["accepted"]
 
 
-def test_a_person_says_what_a_name_means_and_takes_it_back(shop: Node, home: Path) -> None:
-    code, out, _ = shop("categories", "map", "Zeug 4", "home.decoration.candles")
+def test_a_person_says_what_a_name_means_and_takes_it_back(node: Node, home: Path) -> None:
+    code, out, _ = node("categories", "map", "Zeug 4", "home.decoration.candles")
     assert code == 0 and "Candles and home scents" in out
     assert room.load(home).entries["Zeug 4"].by is room.By.CONFIRMED
-    assert "check the spelling" in shop("categories", "map", "Zueg", "food.dairy.milk")[1]
-    assert shop("categories", "unmap", "Zeug 4")[0] == 0
+    assert "check the spelling" in node("categories", "map", "Zueg", "food.dairy.milk")[1]
+    assert node("categories", "unmap", "Zeug 4")[0] == 0
     assert set(room.load(home).entries) == {"Zueg"}
-    code, _, err = shop("categories", "map", "Zeug 4", "candles")
+    code, _, err = node("categories", "map", "Zeug 4", "candles")
     assert code == 5 and "categories tree" in err
     kinds = [json.loads(line) for line in (home / "audit" / "log.jsonl").read_text().splitlines()]
     assert "Zeug" not in json.dumps(kinds) and "categories" in json.dumps(kinds)
 
 
-def test_suggest_says_why_and_changes_nothing(shop: Node, home: Path) -> None:
-    code, out, _ = shop("categories", "suggest", "--locale", "de")
+def test_suggest_says_why_and_changes_nothing(node: Node, home: Path) -> None:
+    code, out, _ = node("categories", "suggest", "--locale", "de")
     assert code == 0 and "Lebensmittel > Backwaren > Brot" in out and "known by this name" in out
     assert not (home / room.FILE).exists()
-    found = told(shop("categories", "suggest", "--json"))["suggestions"]
+    found = told(node("categories", "suggest", "--json"))["suggestions"]
     assert {one["name"] for one in found} == {"Brot", "Bread Loaves", "Pfand", "Zeug 4"}
 
 
-def test_export_and_import_carry_names_and_no_sales(shop: Node, home: Path, tmp_path: Path) -> None:
-    assert shop("categories", "accept", "--yes")[0] == 0
+def test_export_and_import_carry_names_and_no_sales(node: Node, home: Path, tmp_path: Path) -> None:
+    assert node("categories", "accept", "--yes")[0] == 0
     theirs = tmp_path / "theirs.toml"
-    assert shop("categories", "export", str(theirs))[0] == 0
-    assert shop("categories", "export", str(theirs))[0] == 5  # never over another file
+    assert node("categories", "export", str(theirs))[0] == 0
+    assert node("categories", "export", str(theirs))[0] == 5  # never over another file
     (home / room.FILE).unlink()
-    assert shop("categories", "map", "Brot", "food.bakery.rolls")[0] == 0
-    dry = told(shop("categories", "import", str(theirs), "--dry-run", "--json"))
+    assert node("categories", "map", "Brot", "food.bakery.rolls")[0] == 0
+    dry = told(node("categories", "import", str(theirs), "--dry-run", "--json"))
     assert sorted(dry["new"]) == ["Bread Loaves", "Pfand"] and dry["kept_mine"] == 1
-    assert shop("categories", "import", str(theirs), "--yes")[0] == 0
+    assert node("categories", "import", str(theirs), "--yes")[0] == 0
     mine = room.load(home)
     assert mine.applied["Brot"] == "food.bakery.rolls" and len(mine.entries) == 3
     assert mine.entries["Pfand"].by is room.By.ACCEPTED
     theirs.write_text(theirs.read_text("utf-8").replace("food.bakery.bread", "bread"), "utf-8")
-    code, _, err = shop("categories", "import", str(theirs))
+    code, _, err = node("categories", "import", str(theirs))
     assert code == 5 and f"{theirs}:" in err
 
 
@@ -129,7 +133,7 @@ def test_tree_searches(node: Node) -> None:
     assert "try another" in node("categories", "tree", "--search", "qqq")[1]
 
 
-def test_another_list_comes_as_a_file(shop: Node, home: Path, tmp_path: Path) -> None:
+def test_another_list_comes_as_a_file(node: Node, home: Path, tmp_path: Path) -> None:
     retail = room.installed()
     newer = type(retail)(
         retail.name, "2", retail.title, retail.source, retail.locales, retail.nodes[:60],
@@ -137,20 +141,20 @@ def test_another_list_comes_as_a_file(shop: Node, home: Path, tmp_path: Path) ->
     )  # fmt: skip
     file = tmp_path / "list.json"
     file.write_text(file_text(newer), encoding="utf-8")
-    assert shop("categories", "accept", "--yes")[0] == 0
-    dry = told(shop("categories", "use", str(file), "--dry-run", "--json"))
+    assert node("categories", "accept", "--yes")[0] == 0
+    dry = told(node("categories", "use", str(file), "--dry-run", "--json"))
     assert dry["dropped"] == ["Pfand"] and dry["kept"] == 2
-    assert shop("categories", "use", str(file), "--yes")[0] == 0
-    found = told(shop("categories", "list", "--json"))
+    assert node("categories", "use", str(file), "--yes")[0] == 0
+    found = told(node("categories", "list", "--json"))
     assert found["taxonomy"] == {"id": "retail:2", "sha256": newer.sha256}
     assert found["mapped_percent"] == 50.0
-    assert shop("categories", "use", "installed", "--yes")[0] == 0
+    assert node("categories", "use", "installed", "--yes")[0] == 0
     file.write_text("{}", encoding="utf-8")
-    assert shop("categories", "use", str(file))[0] == 5
+    assert node("categories", "use", str(file))[0] == 5
 
 
-def test_mapping_and_list_are_in_the_backup(shop: Node, home: Path, tmp_path: Path) -> None:
-    assert shop("categories", "accept", "--yes")[0] == 0
+def test_mapping_and_list_are_in_the_backup(node: Node, home: Path, tmp_path: Path) -> None:
+    assert node("categories", "accept", "--yes")[0] == 0
     (home / room.REPLACED).write_text(file_text(room.installed()), encoding="utf-8")
     before = (home / room.FILE).read_bytes()
     words = "five words that nobody guesses"

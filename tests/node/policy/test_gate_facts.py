@@ -124,11 +124,13 @@ def test_what_nobody_looked_at_stays_unknown(shop: Shop, ask: Ask, monkeypatch: 
     found = mine(facts)
     assert (found.health, found.data_age_days, found.certificate_days) == (None, None, None)
     assert (found.software, found.oldest_result_days, facts.audit) == ("", None, None)
+    assert (found.taxonomy, found.mapped_percent) == ("", None)
 
 
 def test_what_is_known_is_told(ask: Ask) -> None:
-    facts = ask(history=History(52, 10_000, health=61.0, data_age_days=4))
+    facts = ask(history=History(52, 10_000, 61.0, 4, taxonomy="c9" * 32, mapped_percent=81.5))
     found = mine(facts)
+    assert (found.taxonomy, found.mapped_percent) == ("c9" * 32, 81.5)
     assert (found.health, found.data_age_days, found.certificate_days) == (61.0, 4, 90)
     assert (found.software, found.oldest_result_days) == ("99.0.0", 0)
     assert facts.audit == AuditFacts(verified_at=NOW)
