@@ -38,14 +38,26 @@ _PLACES: Final = (
     ("config.toml", "settings"),
     ("house_rules.toml", "your own, stricter rules"),
     ("coop.json", "the cooperative and its keys"),
+    ("categories.toml", "what your categories mean in the shared list"),
+    ("taxonomy.json", "the shared list of categories, if it was brought"),
     ("runs", "published sums of runs, own scores"),
+    ("rows", "for each run, keyed hashes of the rows that it read"),
     ("models", "released models that were fetched"),
     ("cache", "own trained models; can be made again"),
     ("documents", "documents made from all this"),
-    ("requests", "evidence of requests of customers"),
+    ("rights", "signed evidence of answered requests; copies for customers"),
 )
 IN_BACKUP: Final = frozenset(
-    {"keys", "node.db", "audit", shops.NAME, "config.toml", "house_rules.toml", "coop.json"}
+    {
+        "keys",
+        "node.db",
+        "audit",
+        shops.NAME,
+        "config.toml",
+        "house_rules.toml",
+        "coop.json",
+        "rights",
+    }
 )
 """What ``node.backup`` takes along; a test holds the two against each other."""
 _PLAIN_PARQUET: Final = b"PAR1"
@@ -159,9 +171,12 @@ def _scopes(home: Home, database: Database) -> Iterator[Scope]:
 
 
 def _places(folder: Path) -> Iterator[Place]:
-    for name, what in _PLACES:
+    """Everything in the node's folder, also what this list does not know."""
+    known = dict(_PLACES)
+    others = sorted(one.name for one in folder.iterdir() if one.name not in known)
+    for name, what in (*_PLACES, *((one, "something else") for one in others)):
         path = folder / name
-        if path.exists():
+        if path.exists() and not name.endswith((".lock", "-wal", "-shm")):
             found = [path, *path.rglob("*")] if path.is_dir() else [path]
             size = sum(one.stat().st_size for one in found if one.is_file())
             yield Place(name, what, _protection(path, found), name in IN_BACKUP, size)

@@ -9,15 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+from protocols.agreement.effects_people import quorum
 from protocols.agreement.terms import (
     Competition,
     Confidentiality,
+    Governance,
     LegalBasis,
     Outputs,
     Oversight,
     Privacy,
+    Purposes,
     Retention,
     Rights,
+    Roles,
+    Term,
     Terms,
     cohort_floor,
 )
@@ -56,6 +61,7 @@ def dpia(house: House) -> Document:
                 _answer(house, "residual"),
             ),
         ),
+        Section("Checklist of data sharing", tuple(_sharing(house, made))),
         Section("Who was asked", (_answer(house, "dpo_advice"), _answer(house, "views"))),
         Section("When to look at it again", tuple(_reopen(house))),
     )
@@ -254,6 +260,33 @@ def _privacy_words(terms: Terms) -> str:
         for one in privacy.budgets
     ]
     return "; ".join([said, *(budgets or ["no privacy budget"])])
+
+
+def _sharing(house: House, made: tuple[Purpose, ...]) -> Iterator[Facts | Statement]:
+    """The points of the ICO's data sharing code, each answered from the agreement."""
+    terms = house.terms
+    if house.coop is None or terms is None:
+        yield Statement("Nothing is shared: no agreement is signed.", ("software",))
+        return
+    roles, rules = terms.block("c04", Roles), terms.block("c05", Governance)
+    uses, term = terms.block("c07", Purposes), terms.block("c30", Term)
+    pairs = [
+        ("Purposes", ", ".join(one.id for one in made), "clause c07"),
+        ("Never for", ", ".join(uses.forbidden) if uses is not None else "", "clause c07"),
+        ("Other organisations", f"the members of {house.coop.name} and the operator", "clause c01"),
+        ("What is shared", "masked sums, metrics and models; no row, no customer", "clause c15"),
+        ("Special categories", "blocked by name and content when a file is imported", "software"),
+        ("Contact point", roles.contact if roles is not None else "", "clause c04"),
+        ("Who decides", _quorum(rules), "clause c05"),
+        ("Review by", f"{term.review_by:%Y-%m-%d}" if term is not None else "", "clause c30"),
+    ]
+    yield Facts(tuple((name, Statement(text, (source,))) for name, text, source in pairs if text))
+
+
+def _quorum(rules: Governance | None) -> str:
+    if rules is None:
+        return ""
+    return f"{quorum(rules.quorum_agreement)} have to sign a version; each node obeys only its own"
 
 
 def _reopen(house: House) -> Iterator[Statement | Items]:

@@ -11,6 +11,7 @@ from protocols.documents import articles
 from protocols.documents.activities import NOT_DECIDED, activities, measures, transfer_words
 from protocols.documents.articles import Missing
 from protocols.documents.document import Document, Facts, Items, Section, Statement, Table, gap
+from protocols.documents.essence import matrix
 from protocols.documents.given import NO_DPO, Coop, House, Shop
 
 RECORD: Final = "record"
@@ -39,6 +40,7 @@ def record(house: House) -> Document:
                 *_open(house, rows),
             ),
         ),
+        *((Section("Who answers for what", (matrix(house),)),) if house.coop is not None else ()),
         Section("Other countries", (Statement(said, where, ("30(1)(e)",)),)),
         Section(
             "Security",
@@ -243,15 +245,14 @@ def _office_facts(office: Office) -> Iterator[tuple[str, Statement]]:
 def _office_measures(office: Office) -> Iterator[Statement | Items]:
     yield Statement("Measures that the software takes, as agreed:", (), ("30(2)(d)",))
     coop = Coop(office.name, office.name, office.terms) if office.terms is not None else None
-    own = [
-        Statement("Every connection is encrypted (TLS); on the link both sides show a certificate.", ("software",)),
-        Statement("The office never has a row, an update of one member or a key of one.",
-                  ("software",)),
-        Statement("Every act is in a log whose head members countersign.", ("clause c24",)),
-    ]  # fmt: skip
+    own = (
+        "Every connection is encrypted (TLS); on the link both sides show a certificate.",
+        "The office never has a row, an update of one member or a key of one.",
+        "Every act is in a log whose heads the members countersign.",
+    )
     agreed = [
         one
         for one in measures(House(office.software, Shop(), coop))
         if one.sources[0].startswith("clause")
     ]
-    yield Items((*own, *agreed))
+    yield Items((*(Statement(text, ("software",)) for text in own), *agreed))

@@ -211,6 +211,8 @@ def _customers(entries: Sequence[Entry], ledgers: Ledgers) -> Iterator[Table]:
         Figure("Days to an answer, longest", str(max(days)) if days else "-", (), "ledger: "
                "requests"),
         counted("What was carried out for them", of_kind(entries, Kind.RIGHTS)),
+        *by_fact(of_kind(entries, Kind.RIGHTS), "what", "carried out: {}".format),
+        *by_fact(of_kind(entries, Kind.RIGHTS), "outcome", "outcome: {}".format),
     ]  # fmt: skip
     yield figures("requests", "What customers asked for", shown, _NOTHING, JOURNAL)
 

@@ -303,6 +303,7 @@ def test_answers_come_back_as_they_were_given(node: Node, home: Path) -> None:
 def test_places_say_what_is_in_the_backup(joined: Node, home: Path, tmp_path: Path) -> None:
     made(joined, "record", "--format", "md")
     (home / "config.toml").write_text("")
+    (home / "old-export.csv").write_text("left here by the owner")
     taken = backup.backup(
         home, tmp_path / "b", "a long passphrase", small_coop.NOW, log2_n=14
     ).paths
@@ -311,3 +312,5 @@ def test_places_say_what_is_in_the_backup(joined: Node, home: Path, tmp_path: Pa
     tops = {path.partition("/")[0] for path in taken}
     assert {one.path for one in found.places if one.in_backup} == tops
     assert {one.path for one in found.places} >= {"vault", "documents", *tops}
+    (other,) = [one for one in found.places if one.path == "old-export.csv"]
+    assert other.what == "something else" and not other.in_backup

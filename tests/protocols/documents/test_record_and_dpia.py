@@ -98,6 +98,8 @@ def test_the_assessment_shows_what_is_configured() -> None:
         "train:churn: not entirely",
         "rows encrypted",
         "Answer to without_personal_data.",
+        "Never for: credit_scoring",
+        "Contact point: the shop where you bought",
     ):
         assert said in text
 
