@@ -56,6 +56,7 @@ class Draft:
     rules: tuple[Rule, ...] = ()
     returns: Returns | None = None
     quirk: str = ""
+    by_product: bool = False
 
 
 def read_mapping(path: Path) -> Dialect:
@@ -134,7 +135,8 @@ def drafted(
 ) -> Draft:
     """A draft with one column for each role that was found.
 
-    ``quirk`` is one of ``layout_file.QUIRKS``, for a till's format under other names.
+    Where a product is named and no category, the product stands for it. ``quirk`` is one of
+    ``layout_file.QUIRKS``, for a till's format under other names.
 
     Raises:
         InputError: two columns could be the same thing, or the table lacks what it needs.
@@ -159,7 +161,8 @@ def drafted(
                 where="header:1:1",
                 fix=f"Say which one it is: --column {group[0]}='Name of the column'",
             )
-    return Draft(name, table, columns, formats, quirk=quirk)
+    by_product = Role.PRODUCT in columns and Role.CATEGORY not in columns
+    return Draft(name, table, columns, formats, quirk=quirk, by_product=by_product)
 
 
 def date_orders(found: Sequence[Guess], sample: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -182,6 +185,8 @@ def text_of(draft: Draft) -> str:
     ]
     if draft.quirk:
         out.append(f"quirk = {_quoted(draft.quirk)}")
+    if draft.by_product:
+        out.append("category_from_product = true")
     out += ["", "[columns]"]
     out += [f"{role} = {_texts(names)}" for role, names in draft.columns.items()]
     formats = draft.formats

@@ -128,6 +128,7 @@ class Layout:
         table: ``sales_line``, ``customer`` or ``stock``.
         columns: role -> the names it may have, the first one filled counts.
         constants: role -> the text that holds for every row.
+        by_product: no column is the category, so the product without its variant stands for it.
         quirk: a function of ``quirks`` for what a table cannot say; "" for none.
         digest: SHA-256 (hex) of the text that it was read from.
     """
@@ -144,6 +145,7 @@ class Layout:
     orders: Orders | None
     quirk: str
     also: tuple[str, ...]
+    by_product: bool
     digest: str
 
     def used(self) -> frozenset[str]:

@@ -159,6 +159,7 @@ class _Reader:
                 "version",
                 "quirk",
                 "also",
+                "category_from_product",
             ],
         )
         if top.get("format") != FORMAT:
@@ -200,6 +201,7 @@ class _Reader:
             orders=self._orders(top.get("orders")),
             quirk=quirk,
             also=self.several(("also",), top),
+            by_product=self._by_product(top, table, columns),
             digest=digest,
         )
 
@@ -242,6 +244,15 @@ class _Reader:
             self._role(("constants", name), name, table): self.text(("constants", name), value)
             for name, value in held.items()
         }
+
+    def _by_product(self, top: Mapping[str, Any], table: str, columns: Mapping[Role, Any]) -> bool:
+        found = top.get("category_from_product", False)
+        path = ("category_from_product",)
+        if not isinstance(found, bool):
+            raise self.wrong(path, f"{found!r} is neither true nor false.")
+        if found and (table != "sales_line" or Role.CATEGORY in columns):
+            raise self.wrong(path, "there is a category already, or none is needed.")
+        return found
 
     def _enough(
         self, table: str, columns: Mapping[Role, Any], constants: Mapping[Role, str], quirk: str

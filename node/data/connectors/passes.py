@@ -36,6 +36,7 @@ from node.data.values import Unreadable, decimal_sign_of, number
 from protocols.errors import InputError
 
 MAX_ORDER_ROWS: Final = 20_000
+MAX_CATEGORY: Final = 120  # characters, as the converter takes them
 _CODES: Final = (Role.ORDER, Role.SKU, Role.CUSTOMER, Role.COUNTRY, Role.REGION)
 # Tables whose rows mean nothing without this, and why such a row is left out.
 _NAMED_BY: Final = {
@@ -131,6 +132,8 @@ class LayoutPass:
             QUIRKS[layout.quirk](made)
         if layout.orders is not None:
             settle(made, layout.orders)
+        if layout.by_product and Role.PRODUCT in made.roles:
+            made.roles[Role.CATEGORY] = by_distinct(made.roles[Role.PRODUCT], _without_variant)
         for role in _CODES:
             if role in made.roles:
                 made.roles[role] = unguarded(made.roles[role])
@@ -147,6 +150,12 @@ class LayoutPass:
         if self._layout.returns is not None:
             out[Role.KIND] = _kinds(self._layout.returns, made)
         return out
+
+
+def _without_variant(product: str) -> str:
+    """``Tea - 200 g`` is Tea; without a variant the product as it is, as long as a category is."""
+    name, _, _ = product.strip().rpartition(" - ")
+    return (name.strip() or product.strip())[:MAX_CATEGORY]
 
 
 def _kinds(returns: Returns, made: Made) -> pa.StringArray:

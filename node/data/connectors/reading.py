@@ -237,6 +237,11 @@ def _derived(layout: Layout) -> tuple[str, ...]:
     out = list(layout.words.derived)
     out += [f"{role.replace('-', '_')} is {text!r} for every row"
             for role, text in layout.constants.items() if role is not Role.QUANTITY]  # fmt: skip
+    if layout.by_product:
+        out.append(
+            "category from the product without its variant: no column names one. Say what these "
+            "names mean in the shared list with: coop-node categories"
+        )
     out += [f"rows with {rule.column} are left out: {rule.filled}"
             for rule in layout.rules if rule.filled]  # fmt: skip
     return tuple(out)

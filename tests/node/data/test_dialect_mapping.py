@@ -59,6 +59,8 @@ def refused(text: str) -> InputError:
         (HEAD + 'quirk = "shell"\n' + COLUMNS, 4, "not possible here"),
         (HEAD + COLUMNS + '[[version]]\nheader = ["Day"]\n[version.shapes]\nDay = "(a+)+"\n', 11,
          "built-in formats only"),
+        (HEAD + "category_from_product = 1\n" + COLUMNS, 4, "neither true nor false"),
+        (HEAD + "category_from_product = true\n" + COLUMNS + 'category = "C"\n', 4, "already"),
         (HEAD + COLUMNS + 'sku = "a\\u0007b"\n', 8, "do not print"),
     ],
 )  # fmt: skip
@@ -136,12 +138,14 @@ def test_a_draft_written_down_reads_back_as_it_was() -> None:
         (Rule("State", frozenset({"", "ok"}), {"void": "gone", "": "empty"}, "", "", "bad"),
          Rule("Off at", filled="cancelled"), Rule("Sum é", zero="nothing")),
         Returns("Kind", frozenset({"back"})),
+        by_product=True,
     )  # fmt: skip
     layout = parse_layout(mapping.text_of(draft).encode(), "m.toml")
     assert layout.columns == draft.columns
     assert layout.formats == draft.formats
     assert layout.rules == draft.rules
     assert layout.returns == draft.returns
+    assert layout.by_product is draft.by_product
     assert (layout.name, layout.table) == (draft.name, draft.table)
 
 

@@ -157,6 +157,18 @@ def test_several_goods_in_one_cell_are_bounded() -> None:
     assert made["rows"] == [] and "501 goods" in made["bad"][0][1]
 
 
+def test_a_product_without_its_variant_stands_for_the_category() -> None:
+    header, *rows = records(DIALECTS / "shopify-orders" / "2016.csv")
+    at = header.index("Lineitem name")
+    names = ["Tea - 200 g", "Tea", "Tea - green - 1 kg", " - ", "x" * 130, ""]
+    lines = [[*row[:at], name, *row[at + 1 :]] for row, name in zip(rows, names, strict=False)]
+    reading = connectors.find("shopify-orders").read(header, lines)
+    made = outcome(reading, header, lines, {})
+    found = [row.split(" | ")[5] for row in made["rows"] if row.split(" | ")[6] != "0"]
+    assert found == ["Tea", "Tea", "Tea - green", "-", "x" * 120, "-"]
+    assert made["bad"] == []
+
+
 # --- time zones --------------------------------------------------------------------------------
 
 
