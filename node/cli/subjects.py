@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from node.cli import rights
+from node.cli import asking, rights
 from node.cli.acting import acting_home
 from node.cli.shell import Json, answer, say, state, table
 
@@ -33,12 +33,12 @@ def _desk(home: Home) -> SubjectDesk:
 @app.command("open", epilog="Example: coop-node requests open --kind access --customer 4711")
 def open_request(
     context: typer.Context,
-    kind: Annotated[rights.Kind, typer.Option(help="What is asked for.")],
+    kind: Annotated[asking.Kind, typer.Option(help="What is asked for.")],
     customer: Annotated[
         str, typer.Option(help="The number as your till prints it; only its keyed hash is kept.")
     ],
-    received: rights.Received = None,
-    identified: rights.Identified = "",
+    received: asking.Received = None,
+    identified: asking.Identified = "",
     as_json: Json = False,
 ) -> None:
     """Enter a request; the answer says until when the customer has to hear from you.
@@ -49,7 +49,7 @@ def open_request(
     from node.store.requests import RequestKind
 
     desk = _desk(acting_home(context, "answer"))
-    made = desk.open(RequestKind(kind.value), customer, rights.instant(received))
+    made = desk.open(RequestKind(kind.value), customer, asking.instant(received))
     if identified:
         made = desk.identify(made.request.id, identified)
     answer(

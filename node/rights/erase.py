@@ -44,6 +44,7 @@ CANNOT: Final = (
     "Backups made before: make a new one now and delete the older ones. If an older one has to be "
     "restored, give this evidence: coop-node requests erase-again FOLDER.",
     "Lists and answers that were printed, sent or written elsewhere: destroy them.",
+    "A run that is under way: from its next round on it reads without the person.",
     "Models of other members: they have sums that were made before, and no row.",
 )
 

@@ -12,7 +12,7 @@ from node.rights import handout
 from node.rights.access import About, Score, access_document
 from node.rights.case import Case, Finished
 from node.rights.held import held
-from node.rights.trained import models_of, runs_of
+from node.rights.trained import models_of, proofs_of, runs_of
 from node.store.requests import CustomerRequest, RequestKind
 from protocols.documents.given import Shop
 from protocols.errors import CoopError
@@ -64,7 +64,7 @@ def access(
     runs = runs_of(case, key)
     about = About(held(case, vault, key), runs, models_of(case, runs), scores(key), shop, keeps)
     document = access_document(case, about)
-    names = handout.write_folder(out, document, about)
+    names = handout.write_folder(out, document, about, proofs_of(case, key, runs))
     facts = {
         "rows": about.held.counts(),
         "runs": len(runs),

@@ -34,11 +34,19 @@ def require_free(path: Path) -> None:
         raise InputError("this exists already.", where=str(path), fix="Choose another name.")
 
 
-def write_folder(path: Path, document: Document, about: About) -> tuple[str, ...]:
+def write_folder(
+    path: Path, document: Document, about: About, proofs: Mapping[str, bytes]
+) -> tuple[str, ...]:
     """The answer to an access request as a folder that only its owner can open (0700).
 
+    Args:
+        path: must not exist.
+        document, about: what it says, and what it was made from.
+        proofs: name -> what shows that a run read the person's rows.
+
     Returns:
-        The names of the files: a page, the same as text, all of it as JSON, a CSV file a table.
+        The names of the files: a page, the same as text, all of it as JSON, a CSV file a table,
+        the proofs.
     """
     require_free(path)
     made: dict[str, bytes] = {
@@ -47,6 +55,7 @@ def write_folder(path: Path, document: Document, about: About) -> tuple[str, ...
         "answer.json": _json({"document": plain(document), **_everything(about)}),
     }
     made |= {f"{one.name}.csv": _csv(one) for one in about.held.tables}
+    made |= proofs
     files.make_folder(path)
     for name, content in made.items():
         files.write(path / name, content)

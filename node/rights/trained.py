@@ -16,11 +16,12 @@ from node.policy.journal import Folder
 from node.store.consents import Consents, State
 from node.store.documents import Documents
 from node.store.releases import Releases, Revocations
+from node.store.run_snapshots import RunSnapshots
 from protocols.agreement.corrections import Proposal, past_model
 from protocols.agreement.parse import read_agreement
 from protocols.agreement.terms import Terms
 from protocols.audit.entries import Entry, Fact, decode
-from protocols.canonical import Json, parse_json
+from protocols.canonical import Json, json_bytes, parse_json
 from protocols.signing import jws_payload
 
 if TYPE_CHECKING:
@@ -113,6 +114,26 @@ def _stood(ledger: Consents, facts: Mapping[str, Fact], key: str) -> bool:
     if newest is None:
         return basis != Basis.CONSENT.value
     return newest.state is State.GRANTED
+
+
+def proofs_of(case: Case, customer_key: str, runs: Sequence[RunIn]) -> dict[str, bytes]:
+    """For each reading of these runs a proof about the person, by file name.
+
+    A stranger checks it by the specification (protocols/audit/SPEC.md, section 9); a run of
+    before there were books has none.
+
+    Raises:
+        LocalError: what was read cannot be shown any more; says what differs.
+    """
+    books, made = case.home.run_books(case.database), dict[str, bytes]()
+    with case.database.read() as db:
+        kept = {one.run for one in RunSnapshots(db).list()}
+    for one in runs:
+        for reading in books.prove(one.run, case.home.log) if one.run in kept else ():
+            if reading.book is not None:
+                name = f"proof-{one.run[:16]}-{reading.snapshot.reading}.json"
+                made[name] = json_bytes(reading.customer(customer_key)) + b"\n"
+    return made
 
 
 def models_of(case: Case, runs: Sequence[RunIn]) -> tuple[Trained, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -104,6 +105,7 @@ def test_runs_and_models_are_looked_up_before_and_the_office_gets_a_count(node: 
     with node.database.read() as db:
         (letter,) = db.exec_driver_sql("SELECT id, kind, body FROM outbox").all()
     assert letter.kind == "correction"
+    assert re.fullmatch(r"correction-[0-9a-f]{16}", letter.id)  # as the office takes it
     assert json.loads(letter.body) == {"what": "erased", "count": 1, "runs": [RUN]}
     for secret in (node.key(ANN), node.case.mark(node.key(ANN)), done.finished.request):
         assert secret not in letter.id

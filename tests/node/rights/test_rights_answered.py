@@ -26,6 +26,7 @@ from node.rights import evidence, hand_over, objection, rectify
 from node.rights.access import Score
 from node.rights.case import Case, refuse
 from node.store.requests import RequestKind
+from protocols.audit.consent import check_customer
 from protocols.documents.given import Shop
 from protocols.errors import InputError, Refused
 from protocols.ids import AgreementId, RunId
@@ -76,6 +77,8 @@ def test_an_answer_has_everything_of_the_person_and_nothing_of_others(
         assert other.encode() not in everything and node.key(other).encode() not in everything
         assert other[-3:].encode() + b"1" not in everything  # a receipt of theirs
     assert done.gaps == ()
+    proof = json.loads((tmp_path / "answer" / f"proof-{RUN[:16]}-1.json").read_bytes())
+    assert check_customer(proof, "proof").read
     assert evidence.verify(done.finished.file.read_bytes(), "e").document["facts"]["runs"] == 1
 
 
