@@ -53,16 +53,17 @@ def health(
         )  # fmt: skip
     home = open_home(state(context).home)
     looks = _looks(home, dataset)
+    said, departures = _departures(home, dataset)
     if html is not None:
         from node import files
         from node.policy.quality_page import page
 
         _require_new(html)
-        files.write(html, page(looks, home.clock()).encode())
-    document = {"datasets": [_document(one) for one in looks]}
+        files.write(html, page(looks, home.clock(), said).encode())
+    document = {"datasets": [_document(one) for one in looks], "departures": departures}
 
     def lines() -> list[str]:
-        out = [line for look in looks for line in _lines(look)]
+        out = [*(line for look in looks for line in _lines(look)), *said]
         return [*out, f"The page is in {html}."] if html is not None else out
 
     answer(document, as_json, lines)
@@ -93,6 +94,19 @@ def _looks(home: Home, dataset: str) -> tuple[Look, ...]:
             fix="Add an export: coop-node data add FILE.csv",
         )
     return looks
+
+
+def _departures(home: Home, dataset: str) -> tuple[list[str], list[dict[str, Any]]]:
+    """How the newest import of sales departs from the weeks before it: words, and for JSON."""
+    from dataclasses import asdict
+
+    from node.policy.quality import departures_of_newest, in_words
+
+    if dataset not in ("", "sales"):
+        return [], []
+    file, found = departures_of_newest(home.vault())
+    words = in_words(found, f"The newest import ({file})")
+    return words, [{"file": file, **asdict(one)} for one in found]
 
 
 def _document(look: Look) -> dict[str, Any]:

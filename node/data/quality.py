@@ -31,6 +31,8 @@ __all__ = [
     "Seen",
     "Severity",
     "check",
+    "check_all",
+    "check_table",
     "checked_rows",
     "failing_rows",
 ]
@@ -66,6 +68,18 @@ def check_table(vault: Vault, dataset: str, today: date) -> QualityReport | None
         if view is None:
             return None
         return scored(view.lines, [rule.apply(view) for rule in rules])
+
+
+def check_all(vault: Vault, today: date, only: str = "") -> dict[str, QualityReport]:
+    """Data set -> report: the sales, and the other tables that have rows; or ``only`` one."""
+    out: dict[str, QualityReport] = {}
+    if only in ("", SALES):
+        out[SALES] = check(vault, today)
+    for dataset in TABLE_RULES:
+        report = check_table(vault, dataset, today) if only in ("", dataset) else None
+        if report is not None:
+            out[dataset] = report
+    return out
 
 
 def failing_rows(vault: Vault, dataset: str, name: str, today: date) -> Rows:

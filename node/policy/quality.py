@@ -16,6 +16,7 @@ from node.data.drift import Departure
 from node.data.findings import QualityReport
 from node.data.line_quality import owner_report
 from node.data.stages import Basis
+from node.data.tables import SALES_LINE
 from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
 from node.store.database import Database
@@ -90,14 +91,7 @@ def survey(
 def _reports(
     vault: Vault, desk: ConsentDesk | None, now: datetime, only: str
 ) -> dict[str, QualityReport]:
-    out: dict[str, QualityReport] = {}
-    if only in ("", quality.SALES):
-        out[quality.SALES] = quality.check(vault, now.date())
-    for dataset in quality.TABLE_RULES:
-        if only in ("", dataset):
-            report = quality.check_table(vault, dataset, now.date())
-            if report is not None:
-                out[dataset] = report
+    out = quality.check_all(vault, now.date(), only)
     for scope in purposes(desk):
         assert desk is not None
         if only in ("", scope):
@@ -157,7 +151,7 @@ def after_import(home: House, database: Database, sha256: str) -> tuple[str, ...
     )
     looks = survey(vault, database, None, now, dataset)
     departures: tuple[Departure, ...] = ()
-    if dataset == quality.SALES:
+    if dataset == quality.SALES and record.rows_added:
         departures = drift.after(vault, record.date_from, record.date_to)
     for look in looks:
         home.journal(
@@ -169,7 +163,15 @@ def after_import(home: House, database: Database, sha256: str) -> tuple[str, ...
                 "departures": tuple(one.measure for one in departures),
             },
         )
-    return (*_of_looks(looks), *_of_departures(departures))
+    return (*_of_looks(looks), *in_words(departures))
+
+
+def departures_of_newest(vault: Vault) -> tuple[str, tuple[Departure, ...]]:
+    """The file name of the newest import of sales that brought rows, and how it departs."""
+    for record in reversed(vault.imports()):
+        if record.table == SALES_LINE.name and record.rows_added:
+            return record.file_name, drift.after(vault, record.date_from, record.date_to)
+    return "", ()
 
 
 def _of_looks(looks: Sequence[Look]) -> list[str]:
@@ -181,11 +183,12 @@ def _of_looks(looks: Sequence[Look]) -> list[str]:
     return out
 
 
-def _of_departures(departures: Sequence[Departure]) -> list[str]:
+def in_words(departures: Sequence[Departure], what: str = "This import") -> list[str]:
+    """What departed, by how much, what to check; nothing where nothing did."""
     if not departures:
         return []
     return [
-        "This import departs from the weeks before it:",
+        f"{what} departs from the weeks before it:",
         *(f"  {one.sentence} {one.check}" for one in departures),
         "If it is the season or a sale, nothing is wrong.",
     ]

@@ -36,14 +36,15 @@ _WORDS: Final = {
 }
 
 
-def page(looks: Sequence[Look], now: datetime) -> str:
+def page(looks: Sequence[Look], now: datetime, said: Sequence[str] = ()) -> str:
     """The page as HTML, UTF-8.
 
     Args:
         looks: the data sets, as ``survey`` gives them.
         now: when it was made, UTC.
+        said: sentences about the newest import, a heading first.
     """
-    body = "".join(_section(look) for look in looks)
+    body = "".join(_section(look) for look in looks) + _newest(said)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
@@ -54,6 +55,13 @@ def page(looks: Sequence[Look], now: datetime) -> str:
         "Each finding says how many rows it is about and what to do.</p>"
         f"{body}</main></body></html>\n"
     )
+
+
+def _newest(said: Sequence[str]) -> str:
+    if not said:
+        return ""
+    points = "".join(f"<li>{escape(one.strip())}</li>" for one in said[1:])
+    return f"<section><h2>The newest import</h2><p>{escape(said[0])}</p><ul>{points}</ul></section>"
 
 
 def _section(look: Look) -> str:

@@ -76,6 +76,10 @@ def test_an_import_is_followed_by_its_health_and_by_what_departs(
     code, out, _ = node("data", "add", thin, "--yes")
     assert code == 0 and "This import departs from the weeks before it:" in out
     assert "7 lines a week in this import, 21 in the weeks before: 67% less" in out
+    code, out, _ = node("data", "health")
+    assert code == 0 and "The newest import (thin.csv) departs from the weeks before it:" in out
+    code, out, _ = node("data", "health", "--json")
+    assert json.loads(out)["departures"][0]["measure"] == "level"
     code, out, _ = node("data", "add", first, "--yes", "--json")
     assert code == 0 and json.loads(out)["already_known"]
 
@@ -197,9 +201,10 @@ def look(scores: tuple[int, ...]) -> Look:
 
 
 def test_the_page_has_a_plot_with_words_and_its_table() -> None:
-    text = page([look((70, 80, 95))], NOW)
+    text = page([look((70, 80, 95))], NOW, ["It departs:", "  <b>less</b>"])
     tags = Tags(text)
     assert tags.open == [] and "script" not in tags.names() and "&lt;script&gt;" in text
+    assert "<li>&lt;b&gt;less&lt;/b&gt;</li>" in text
     plot = next(attrs for tag, attrs in tags.seen if tag == "svg")
     names = {attrs["id"] for tag, attrs in tags.seen if tag in ("title", "desc") and "id" in attrs}
     assert plot["role"] == "img" and set(str(plot["aria-labelledby"]).split()) == names
