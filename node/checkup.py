@@ -18,6 +18,7 @@ from node.policy.privacy import PrivacyAccount, accounted
 from node.policy.subjects import SubjectDesk, reminders
 from node.store.outbox import Cursors
 from protocols.agreement.status import Urgency, warnings
+from protocols.agreement.terms import Quality, SharedCategories
 from protocols.errors import CoopError
 
 LOW_DISK_BYTES = 1_000_000_000
@@ -94,6 +95,9 @@ def _membership(given: Path | None) -> list[Finding]:
         if roster is not None
         else None
     )
+    wanted = current.terms.block("c09", Quality) if current is not None else None
+    if wanted is not None and wanted.taxonomy is not None:
+        out.append(categories(member.home, wanted.taxonomy))
     for due in warnings(current.terms if current else None, mine, now):
         out.append(Finding("runs out", due.urgency is Urgency.SOON, str(due), due.fix))
     return out
@@ -110,6 +114,28 @@ def _rows(home: Home) -> Finding:
         return Finding("rows", False, error.problem, error.fix)
     found = f"{report.lines} lines, health {report.score} of 100"
     return Finding("rows", report.lines > 0, found, "Add sales: coop-node data add FILE.csv")
+
+
+def categories(home: Home, agreed: SharedCategories) -> Finding:
+    """Whether the list and the share of lines are those that clause 9 asks for."""
+    from node.policy.mapped import mapped
+
+    try:
+        used, percent = mapped(home.folder, home.vault())
+    except CoopError as error:
+        return Finding("categories", False, error.problem, error.fix)
+    if used != agreed.sha256:
+        return Finding(
+            "categories",
+            False,
+            f"this node does not use the agreed list {agreed.id} ({agreed.sha256[:16]})",
+            "coop-node categories use FILE; the operator has the file.",
+        )
+    found = (
+        f"{percent or 0:.1f} % of the lines are mapped, agreed are {agreed.min_mapped_percent} %"
+    )
+    enough = percent is not None and percent >= agreed.min_mapped_percent
+    return Finding("categories", enough, found, "coop-node categories accept, then map the rest.")
 
 
 def requests(home: Home) -> Finding:
