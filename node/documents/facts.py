@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -117,6 +117,7 @@ def _coop(home: Home, database: Database) -> Coop | None:
 
 def _tables(home: Home, vault: Vault) -> Iterator[DataTable]:
     """Each table that has rows: columns with anything in them, rows, first and last day."""
+    today = home.clock().date()
     with vault.reader() as db:
         for name, day in _TABLES.items():
             columns = [str(row[0]) for row in db.execute(f"DESCRIBE {name}").fetchall()]
@@ -129,12 +130,15 @@ def _tables(home: Home, vault: Vault) -> Iterator[DataTable]:
                 c for c, count in zip(columns, row[3:], strict=True) if count and c not in _DERIVED
             )
             first, last = (_day(one) for one in row[1:3])
-            yield DataTable(name, filled, int(row[0]), first, last, keep_days(home, name))
+            kept = keep_days(home, name)
+            oldest = None if kept is None else today - timedelta(days=kept)
+            late = first is not None and oldest is not None and first < oldest
+            yield DataTable(name, filled, int(row[0]), first, last, kept, late)
 
 
 def keep_days(home: Home, table: str) -> int | None:
-    """How long rows of a table are kept; None while nobody decided."""
-    return None
+    """How long rows of a table are kept, by the settings."""
+    return home.settings.retention_days.get(table)
 
 
 def _day(value: Any) -> date | None:

@@ -151,7 +151,10 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class DataTable:
-    """One table of the vault. ``keep_days`` is None while nobody decided how long."""
+    """One table of the vault.
+
+    ``keep_days`` is None while nobody decided how long; ``late``: older rows still lie here.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -159,6 +162,7 @@ class DataTable:
     first: date | None
     last: date | None
     keep_days: int | None
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,15 @@ def next_steps(house: House) -> tuple[Statement, ...]:
         )
     if any(one.rows and one.keep_days is None for one in house.tables):
         found.append(Statement("Decide how long rows stay: coop-node data retention.", ("vault",)))
+    late = [one.name for one in house.tables if one.late]
+    if late:
+        found.append(
+            Statement(
+                f"Rows are older than you keep them ({', '.join(late)}): coop-node vault purge "
+                "--by-retention.",
+                ("vault", "retention"),
+            )
+        )
     readable = [one.path for one in house.places if "not encrypted" in one.protection and one.what]
     vault = [path for path in readable if path.startswith("vault")]
     if vault:

@@ -152,6 +152,10 @@ def missing(document: Document, house: House) -> tuple[Missing, ...]:
         skipped.add("c11")
     needed = [one for one in articles.NOTICE if one.id not in skipped]
     found = articles.check(document, articles.needs(needed, values))
+    if any(one.late for one in house.tables):
+        keep = articles.ITEMS["13(2)(a)"]
+        why = "rows older than it says still lie here"
+        found = (*found, Missing(keep.id, keep.what, why, "coop-node vault purge --by-retention"))
     count = len(words(text_of(document)))
     if count > ONE_PAGE_WORDS:
         page = articles.ITEMS["12(1)"]

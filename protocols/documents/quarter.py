@@ -101,14 +101,21 @@ def counted(name: str, entries: Iterable[Entry], also: str = "") -> Figure:
     return Figure(name, str(len(numbers)), numbers, also)
 
 
-def total(name: str, entries: Iterable[Entry], fact: str) -> Figure:
-    """The sum of a whole number over entries that have it."""
+def total(name: str, entries: Iterable[Entry], fact: str, *, parts: bool = False) -> Figure:
+    """The sum of a whole number over entries that have it.
+
+    With ``parts`` also of facts that begin with its name and an underscore: ``rows_stock``.
+    """
     found = [
         (one.seq, value)
         for one in entries
-        if isinstance(value := one.facts.get(fact), int) and not isinstance(value, bool)
+        for key, value in one.facts.items()
+        if (key == fact or (parts and key.startswith(f"{fact}_")))
+        and isinstance(value, int)
+        and not isinstance(value, bool)
     ]
-    return Figure(name, str(sum(value for _, value in found)), tuple(seq for seq, _ in found))
+    numbers = dict.fromkeys(seq for seq, _ in found)
+    return Figure(name, str(sum(value for _, value in found)), tuple(numbers))
 
 
 def of_kind(entries: Iterable[Entry], kind: Kind, **facts: object) -> tuple[Entry, ...]:

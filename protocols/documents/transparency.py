@@ -248,7 +248,7 @@ def _data(entries: Sequence[Entry], ledgers: Ledgers) -> Iterator[Table]:
         total("Rows known before", intake, "duplicates"),
         total("Rows set aside", intake, "quarantined"),
         counted("Purges", purged),
-        total("Rows purged", purged, "rows"),
+        total("Rows purged", purged, "rows", parts=True),
         counted("Restored from a backup", of_kind(entries, Kind.RESTORE)),
     ]
     yield figures("data", "Data taken in and deleted", found, _NOTHING, JOURNAL)

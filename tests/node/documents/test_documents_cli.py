@@ -58,8 +58,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def node(home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Node:
-    monkeypatch.setattr(facts, "keep_days", lambda _home, _table: 730)
+def node(home: Path, capsys: pytest.CaptureFixture[str]) -> Node:
 
     def call(*words: str) -> tuple[int, str, str]:
         code = run(app, ["--home", str(home), *words], "coop-node")
@@ -168,6 +167,14 @@ def found_report(found: dict[str, Any]) -> str:
     return next(name for name in found if name.startswith("transparency"))
 
 
+def test_a_period_that_was_not_kept_is_reported(joined: Node, home: Path) -> None:
+    (home / "config.toml").write_text("retention_days_sales_line = 30\n")
+    assert "vault purge --by-retention" in joined("inventory")[1]
+    found = made(joined, "notice", "--format", "md")
+    assert [one["item"] for one in found["missing"]["notice.en"]] == ["13(2)(a)"]
+    assert "for 30 days" in (home / "documents" / "notice.en.txt").read_text()
+
+
 def test_a_file_that_was_changed_is_named_and_made_again(joined: Node, home: Path) -> None:
     made(joined, "record")
     path = home / "documents" / "record.md"
@@ -203,6 +210,22 @@ def test_a_made_notice_takes_the_agreed_text_along(joined: Node, home: Path) -> 
     adopted = [one["facts"]["text"] for one in journal(home) if one["kind"] == "notice"]
     assert found["text"] in adopted and len(adopted) == 2
     assert joined("notice", "drop", "notice.en")[0] == 0
+
+
+def test_the_made_notice_is_the_wording_of_a_consent(
+    joined: Node, home: Path, tmp_path: Path
+) -> None:
+    found = made(joined, "notice", "--format", "md")["written"][0]
+    assert joined("notice", "adopt", "notice.en", "--yes")[0] == 0
+    answers = tmp_path / "answers.csv"
+    answers.write_text("customer,scope,state,at,source\nK1,train:churn,granted,2025-02-01,till\n")
+    text = home / "documents" / "notice.en.txt"
+    code, _, err = joined("consent", "import", str(answers), "--wording", str(text), "--yes")
+    assert code == 0, err
+    scopes = json.loads(joined("consent", "status", "--json")[1])["scopes"]
+    (churn,) = [one for one in scopes if one["scope"] == "train:churn"]
+    (seen,) = churn["texts"]
+    assert seen["sha256"] == found["text"] and seen["known"] is True
 
 
 def test_a_notice_with_a_text_of_the_past_is_not_adopted(joined: Node, home: Path) -> None:

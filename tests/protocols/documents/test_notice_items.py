@@ -117,6 +117,12 @@ def test_a_period_that_nobody_decided_is_missing() -> None:
     assert [one.item for one in notice.missing(made, house(tables=()))] == ["13(2)(a)"]
 
 
+def test_rows_that_should_be_gone_are_no_kept_promise() -> None:
+    found = house(tables=(replace(HOUSE.tables[0], late=True),))
+    (missing,) = notice.missing(notice.notice(found, "en"), found)
+    assert missing.item == "13(2)(a)" and "purge" in missing.supply
+
+
 def test_the_words_of_the_clause_stand_in_it_to_the_letter() -> None:
     said = "A *text* with <b>marks</b>, a # and\na second line."
     found = of("en", notice_text=said)

@@ -187,6 +187,7 @@ def test_the_inventory_says_what_why_where_how_long_and_who() -> None:
     [
         ({"tables": ()}, "coop-node data add"),
         ({"tables": (replace(HOUSE.tables[0], keep_days=None),)}, "coop-node data retention"),
+        ({"tables": (replace(HOUSE.tables[0], late=True),)}, "vault purge --by-retention"),
         ({"shop": replace(SHOP, dpo="")}, "(dpo)"),
         ({"open_requests": 2}, "coop-node requests list"),
         ({"notices_in_use": ()}, "coop-node documents make notice"),

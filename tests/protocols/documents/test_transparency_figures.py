@@ -241,6 +241,11 @@ def test_each_figure_of_the_offices_ledgers_is_shown() -> None:
     assert found["releases: published"] == "7"
 
 
+def test_rows_of_each_table_are_added_up() -> None:
+    purged = entry(4, Kind.PURGE, {"rows_sales_line": 5, "rows_stock": 2, "files": 9})
+    assert value(report(purged), "Rows purged") == ("7", "4")
+
+
 def test_only_the_quarter_counts_and_documents_do_not() -> None:
     last = entry(4, Kind.BACKUP, {}, Q4.ends - timedelta(microseconds=1))
     later = entry(5, Kind.BACKUP, {}, Q4.ends)
