@@ -125,8 +125,10 @@ class Home:
         if coming is not None:
             from node.data.layout import Layout
 
-            if Layout(self.folder / "vault", coming).opens():
-                found = vault_key.finish(folder, found)
+            later = Layout(self.folder / "vault", coming)
+            if later.opens():
+                later.alone(lambda: vault_key.finish(folder, found))
+                return coming
         return found.read()
 
     @property

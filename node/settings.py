@@ -37,9 +37,31 @@ class NodeSettings(BaseSettings):
     consent_max_age_days: int | None = Field(
         default=None, ge=1, le=3650, description="an older yes does not stand until given again"
     )
+    retention_days_sales_line: int = Field(
+        default=1826, ge=1, le=36500, description="of a sales line, from its business day"
+    )
+    retention_days_customer: int = Field(
+        default=1096, ge=1, le=36500, description="of a customer, from the last purchase"
+    )
+    retention_days_stock: int = Field(
+        default=731, ge=1, le=36500, description="of a stock count, from its day"
+    )
+    retention_days_quarantine: int = Field(
+        default=90, ge=1, le=36500, description="of rows set aside, from their import"
+    )
     endpoint_port: int | None = Field(
         default=None, ge=1024, le=65535, description="of the local HTTP door for shop systems"
     )
+
+    @property
+    def retention_days(self) -> dict[str, int]:
+        """How many days each table of the vault is kept: ``purge --by-retention`` removes more."""
+        return {
+            "sales_line": self.retention_days_sales_line,
+            "customer": self.retention_days_customer,
+            "stock": self.retention_days_stock,
+            "quarantine": self.retention_days_quarantine,
+        }
 
 
 def read(file: Path, environ: Mapping[str, str]) -> NodeSettings:

@@ -20,6 +20,7 @@ from node.cli import (
     endpoint,
     exchange,
     house,
+    inventory,
     life,
     log,
     mapping,
@@ -29,6 +30,7 @@ from node.cli import (
     people,
     proof,
     subjects,
+    vault,
 )
 from node.cli.shell import State
 
@@ -40,6 +42,9 @@ app = typer.Typer(
 )
 house.register(app)
 app.add_typer(data.app, name="data")
+data.app.add_typer(vault.quarantine, name="quarantine")
+data.app.command(epilog="Example: coop-node data retention --json")(vault.retention)
+app.add_typer(vault.app, name="vault")
 app.add_typer(categories_change.app, name="categories")
 data.app.command(epilog="Example: coop-node data detect orders.csv")(mapping.detect)
 app.add_typer(mapping.app, name="mapping")
@@ -57,7 +62,7 @@ app.add_typer(people.app, name="people")
 app.add_typer(subjects.app, name="requests")
 app.add_typer(notice.app, name="notice")
 app.add_typer(documents.app, name="documents")
-app.add_typer(documents.inventory_app, name="inventory")
+app.add_typer(inventory.app, name="inventory")
 exchange.register(agreement.app)
 proof.register(app)
 app.add_typer(log.app, name="log")

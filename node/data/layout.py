@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -105,11 +105,8 @@ class Layout:
             self.store(Manifest(erasure_secret=manifest.new_secret()))
 
     @contextlib.contextmanager
-    def changing(self, later: Layout | None = None) -> Iterator[Path]:
+    def changing(self) -> Iterator[Path]:
         """Hold the lock; a folder for what is under way, gone afterwards with all leftovers.
-
-        Args:
-            later: the same folder under the key that is to take the place of this one.
 
         Raises:
             LocalError: another process is changing something here; the disk is full.
@@ -120,14 +117,19 @@ class Layout:
             try:
                 yield folder
             finally:
-                (later if later is not None and later.opens() else self)._sweep()
+                self.sweep()
 
     def clean(self) -> None:
         """Remove what a crash left, unless somebody is changing something just now."""
+        self.alone(self.sweep)
+
+    def alone(self, act: Callable[[], object]) -> None:
+        """Do something under the lock if this key counts and nobody is changing anything."""
         lock = Lock(self.root / "lock")
         if lock.try_take():
             try:
-                self._sweep()
+                if self.opens():
+                    act()
             finally:
                 lock.release()
 
@@ -156,13 +158,16 @@ class Layout:
                 fix="Close other coop-node commands and run: coop-node vault verify",
             )
 
-    def _sweep(self) -> None:
-        """Remove what the manifest does not name. The lock is held."""
+    def sweep(self) -> None:
+        """Remove what the manifest does not name; nothing that another key sealed.
+
+        The lock is held.
+        """
         for path in (self.root / TMP).iterdir():
             shutil.rmtree(path, ignore_errors=True)
         for path in self.root.glob("*.part"):
             path.unlink(missing_ok=True)
-        if not self.manifest.exists():
+        if not self.opens():
             return
         (self.root / PLAIN).unlink(missing_ok=True)
         named = manifest.load(self.manifest, self.key).names()

@@ -51,8 +51,8 @@ class Purge:
     def facts(self) -> dict[str, Any]:
         """The figures for the journal; they name nobody."""
         return {
-            "before": {table: day.isoformat() for table, day in sorted(self.before.items())},
-            "rows": dict(sorted(self.rows.items())),
+            **{f"before_{table}": day.isoformat() for table, day in sorted(self.before.items())},
+            **{f"rows_{table}": count for table, count in sorted(self.rows.items())},
             "files": self.files,
             "contents_before": self.digest_before,
             "contents_after": self.digest_after,

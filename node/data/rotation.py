@@ -6,6 +6,7 @@ the vault, after it the new one. Who keeps the keys must have both until then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,15 +15,21 @@ from node.data.layout import Layout
 from node.data.manifest import Removed
 
 
-def rotate(layout: Layout, new_key: bytes, now: datetime) -> int:
-    """Seal all files again under ``new_key`` (32 bytes); returns how many.
+def rotate(
+    layout: Layout, begin: Callable[[], bytes], finish: Callable[[], object], now: datetime
+) -> tuple[Layout, int]:
+    """Seal all files again; returns the folder under its new key, and how many files.
+
+    Args:
+        begin: makes the new key (32 bytes) and keeps it beside the old one.
+        finish: lets the new key take the place of the old one. Both are called under the lock.
 
     Raises:
         LocalError: a change is under way; the disk is full; nothing was changed then.
     """
-    later = Layout(layout.root, sealing.require_key(new_key))
-    with duck.plain_disk_errors(layout.root), layout.changing(later) as folder:
+    with duck.plain_disk_errors(layout.root), layout.changing() as folder:
         before, records = layout.load(), []
+        later = Layout(layout.root, sealing.require_key(begin()))
         after = before
         for file in before.files:
             with rowfiles.sink(later, folder, file.table, file.rows) as out:
@@ -40,5 +47,7 @@ def rotate(layout: Layout, new_key: bytes, now: datetime) -> int:
         note = Removed("key", "rotate", 0, now)
         after = replace(after, imports=tuple(records), removals=(*after.removals, note))
         later.store(after)
-    layout.require_gone(before.names() - after.names())
-    return len(after.names())
+        finish()
+        later.sweep()
+    later.require_gone(before.names() - after.names())
+    return later, len(after.names())

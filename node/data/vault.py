@@ -12,7 +12,7 @@ and an overlapping export adds neither again.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -276,10 +276,11 @@ class Vault:
         """Remove rows that may not be kept any longer: see ``retention.purge``."""
         return retention.purge(self.layout, before, now, dry_run=dry_run)
 
-    def rotate(self, new_key: bytes, now: datetime) -> int:
-        """Seal everything again under another key; how many files. From then on it counts."""
-        sealed = rotation.rotate(self.layout, new_key, now)
-        self.layout = Layout(self.root, new_key)
+    def rotate(
+        self, begin: Callable[[], bytes], finish: Callable[[], object], now: datetime
+    ) -> int:
+        """Seal everything again under another key; how many files: see ``rotation.rotate``."""
+        self.layout, sealed = rotation.rotate(self.layout, begin, finish, now)
         return sealed
 
     # --- weekly series ----------------------------------------------------------------------

@@ -72,6 +72,7 @@ class Kind(StrEnum):
     REVOCATION = "revocation"
     MEMBERSHIP = "membership"  # a member suspended itself, came back, gave notice or left
     TERMINATION = "termination"  # members ended an agreement before its term
+    KEY = "key"  # the key of the own rows was moved to another place, or changed
 
 
 REQUIRED: Mapping[Kind, tuple[str, ...]] = {
@@ -87,6 +88,7 @@ REQUIRED: Mapping[Kind, tuple[str, ...]] = {
     Kind.CHECK: ("run", "round", "transcript"),
     Kind.WITNESS: ("log_size", "log_root"),
     Kind.RIGHTS: ("what",),
+    Kind.KEY: ("what",),
     Kind.RELEASE: ("model", "card"),
     Kind.PULL: ("model",),
     Kind.MEMBERSHIP: ("member", "state"),

@@ -179,7 +179,7 @@ def test_a_change_of_the_key_is_finished_or_never_was(
     vault = Vault(home / "vault", old)
     new = vault_key.begin(folder(home))
     if crash != "begun":
-        vault.rotate(new, NOW)
+        vault.rotate(lambda: new, lambda: None, NOW)
     if crash == "stored":  # the key is where it belongs, the note of the coming one still there
         if where == "os":
             store.held = dict.fromkeys(store.held, new.hex())
@@ -202,9 +202,13 @@ def test_keys_that_wait_for_a_renewal_have_the_vaults_key_of_now(home: Path, sto
     own = keys.load(home)
     keys.create_next(home, own)
     waiting = home / keys.NEXT
-    new = vault_key.begin(folder(home))
-    Vault(home / "vault", own.vault_key).rotate(new, NOW)
-    vault_key.finish(folder(home), own.vault)
+    Vault(home / "vault", own.vault_key).rotate(
+        lambda: vault_key.begin(folder(home)),
+        lambda: vault_key.finish(folder(home), own.vault),
+        NOW,
+    )
+    new = keys.load(home).vault_key
+    assert new != own.vault_key
     assert keys.load_from(waiting).vault_key == new
     (waiting / "vault.key").unlink()  # a renewal that a release without the key began
     assert keys.load_from(waiting).vault_key == new

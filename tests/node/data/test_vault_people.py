@@ -365,7 +365,7 @@ def test_everything_is_sealed_again_under_another_key(vault: Vault) -> None:
     vault.erase([PEOPLE[39]], NOW, "request")
     rows, digest = vault.query(asked), vault.data_digest()
     new = bytes([7]) * 32
-    assert vault.rotate(new, NOW) == 4
+    assert vault.rotate(lambda: new, lambda: None, NOW) == 4
     again = Vault(vault.root, new)
     assert (vault.query(asked), vault.data_digest()) == (again.query(asked), digest)
     assert again.query(asked) == rows and len(before & names(vault)) == 1  # the list's name
