@@ -30,6 +30,11 @@ from protocols.documents.given import purposes as purposes_of
 
 KIND: Final = "access"
 SETUP: Final = "coop-node inventory setup"
+_PERIODS: Final = {
+    "sales_line": "Purchases, from their day",
+    "customer": "Customer record, from the last purchase",
+    "quarantine": "Rows that could not be used, from their import",
+}
 _BASES: Final = {
     Basis.CONSENT.value: "your consent (art. 6(1)(a)); you can take it back at any time",
     Basis.LEGITIMATE_INTEREST.value: "our legitimate interest (art. 6(1)(f)); you can object",
@@ -76,7 +81,6 @@ class About:
     models: tuple[Trained, ...]
     score: Score
     shop: Shop
-    keeps: tuple[tuple[str, str], ...]  # table -> for how long, in words
 
 
 def access_document(case: Case, about: About) -> Document:
@@ -86,7 +90,7 @@ def access_document(case: Case, about: About) -> Document:
         Section("What is here", tuple(_what(about.held))),
         Section("What it is used for, and why we may", (_purposes(case),)),
         Section("Who receives it", tuple(_recipients(case.terms))),
-        Section("How long it is kept", tuple(_kept(case.terms, about.keeps))),
+        Section("How long it is kept", tuple(_kept(case))),
         Section("Where it came from", (_sources(about.held),)),
         Section("What you said and asked for", (about.held.said, about.held.asked)),
         Section("Automated assessments", tuple(_assessed(about.score))),
@@ -170,16 +174,16 @@ def _recipients(terms: Terms | None) -> Iterator[Block]:
         )
 
 
-def _kept(terms: Terms | None, keeps: Sequence[tuple[str, str]]) -> Iterator[Block]:
-    if keeps:
-        yield Facts(tuple((name, Statement(words, ("settings",))) for name, words in keeps))
-    else:
-        yield Statement(
-            "Rows are kept until they are deleted by hand or you ask for it; no period is set.",
-            ("settings",),
-            ("15(1)(d)",),
+def _kept(case: Case) -> Iterator[Block]:
+    days = case.home.settings.retention_days
+    law = ("15(1)(d)",)
+    yield Facts(
+        tuple(
+            (words, Statement(f"{days[table]} days", ("config.toml",), law))
+            for table, words in _PERIODS.items()
         )
-    block = terms.block("c28", Retention) if terms is not None else None
+    )
+    block = case.terms.block("c28", Retention) if case.terms is not None else None
     if block is not None:
         yield Statement(
             f"Hidden updates are kept for {block.updates_hours} hours at most, models for "

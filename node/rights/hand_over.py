@@ -42,7 +42,6 @@ def access(
     *,
     shop: Shop,
     scores: Scores,
-    keeps: tuple[tuple[str, str], ...] = (),
 ) -> Handed:
     """Answer "what do you have about me?" with a folder.
 
@@ -52,7 +51,6 @@ def access(
         out: the folder to make; must not exist.
         shop: in its owner's words.
         scores: what the churn list says of a customer today.
-        keeps: table -> for how long it is kept, in words.
 
     Raises:
         InputError: no such open request, or ``out`` exists.
@@ -62,7 +60,7 @@ def access(
     one = case.take(prefix, RequestKind.ACCESS)
     key = one.customer_key
     runs = runs_of(case, key)
-    about = About(held(case, vault, key), runs, models_of(case, runs), scores(key), shop, keeps)
+    about = About(held(case, vault, key), runs, models_of(case, runs), scores(key), shop)
     document = access_document(case, about)
     names = handout.write_folder(out, document, about, proofs_of(case, key, runs))
     facts = {

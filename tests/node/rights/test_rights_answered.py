@@ -70,7 +70,14 @@ def test_an_answer_has_everything_of_the_person_and_nothing_of_others(
     (said,) = rows((tmp_path / "answer" / "consent.csv").read_bytes())
     assert (said["purpose"], said["answer"]) == (CHURN, "granted")
     page = (tmp_path / "answer" / "answer.html").read_text()
-    for told in ("Corner Shop", "The Authority, Town", RUN, "73%", "last here 5 weeks ago"):
+    for told in (
+        "Corner Shop",
+        "The Authority, Town",
+        RUN,
+        "73%",
+        "last here 5 weeks ago",
+        "1096 days",
+    ):
         assert told in page
     everything = b"".join(one.read_bytes() for one in (tmp_path / "answer").iterdir())
     for other in (BOB, EVE):
