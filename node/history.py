@@ -6,7 +6,7 @@ asks needs to believe neither this node's software nor its owner. Works offline.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -35,8 +35,8 @@ ABOUT_RUN = (
 ABOUT_CUSTOMER = (
     "It cannot know which of a run's steps used this customer's lines: each step draws customers "
     "at random and keeps no list, so that nobody can tell.",
-    "It cannot know whether the lines that are here now were here on that day: what it shows is "
-    "whether the customer stood in the purpose. A customer without lines was not read.",
+    "Of weekly sums it cannot know whether this customer's lines were here on that day: what it "
+    "shows is whether the customer stood in the purpose. A customer without lines was not read.",
     "It cannot know uses of a model at other members, nor what happened outside the software.",
     "It knows the customer only by the number that the till printed: another number is another "
     "customer.",
@@ -114,10 +114,12 @@ def of_customer(home: Home, database: Database, customer: str) -> History:
     key = customer_key(home.keys.customer_secret, customer)
     if key is None:
         raise InputError("the customer is empty.", where="--customer", code=Code.USAGE)
+    read = home.run_books(database).runs_of(key)
+    in_books = frozenset((one.run, one.reading) for one in read)
     with database.read() as db:
         ledger = Consents(db)
         said = list(ledger.events(key))
-        stood = dict(_stood(ledger, _entries(home), key))
+        stood = dict(_stood(ledger, _entries(home), key, in_books))
         asked = [one for one in CustomerRequests(db).list() if one.customer_key == key]
         models = {one.model: one.run for one in Releases(db).list()}
     found = [_said(one, at) for one, at in said]
@@ -197,9 +199,20 @@ def _entries(home: Home) -> Iterator[Entry]:
         yield decode(line.removesuffix(b"\n"), f"line {number}")
 
 
-def _stood(ledger: Consents, entries: Iterator[Entry], key: str) -> Iterator[tuple[int, str]]:
-    """(entry, run) of every snapshot in whose purpose the customer stood, as of its position."""
+def _stood(
+    ledger: Consents, entries: Iterator[Entry], key: str, in_books: Collection[tuple[str, int]]
+) -> Iterator[tuple[int, str]]:
+    """(entry, run) of every snapshot with the customer's lines.
+
+    Where a book of the rows was kept it says who was read; otherwise whoever stood in the
+    purpose, as of the snapshot's position.
+    """
     for entry in entries:
+        reading = entry.facts.get("reading")
+        if type(reading) is int and "vault" not in entry.facts:
+            if (str(entry.facts["run"]), reading) in in_books:
+                yield entry.seq, str(entry.facts["run"])
+            continue
         scope, position = entry.facts.get("scope"), entry.facts.get("position")
         if entry.kind not in _SNAPSHOTS or not isinstance(scope, str) or type(position) is not int:
             continue

@@ -299,7 +299,7 @@ class ConsentDesk:
         return Records(self.database, controller, bases, self._oldest(self.clock()))
 
     def forget(self, customer_key: str, tombstone: bytes) -> int:
-        """Put a tombstone where a person's key stood in the ledger; every yes ends.
+        """Put a tombstone where a person's key stood in the ledger; in every purpose it is a no.
 
         The leaves of the person stay in the ledger and in what runs have read: hashes under
         which it can be verified later, and under which older files do not bring the person back.

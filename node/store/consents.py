@@ -163,8 +163,9 @@ class Consents:
     ) -> int:
         """Put a tombstone where a person's key stood; the only change that the ledger allows.
 
-        A yes ends here, in every scope. What is said of the person in older files stays out from
-        now on. The leaves stay, so that what runs have read can still be verified.
+        In every scope in which no "no" stands a withdrawal is added: it reaches a run that goes
+        on, also one that asks for no yes. What is said of the person in older files stays out
+        from now on. The leaves stay, so that what runs have read can still be verified.
 
         Args:
             customer_key: 64 hex digits.
@@ -185,8 +186,8 @@ class Consents:
         ended = []
         for scope in wanted:
             newest = self.newest(scope, leaf_of(scope, customer_key))
-            if newest is not None and newest.state is State.GRANTED:
-                moment = max(at, newest.at)
+            if newest is None or newest.state is State.GRANTED:
+                moment = at if newest is None else max(at, newest.at)
                 ended.append(Event(customer_key, scope, State.WITHDRAWN, moment, "", "erasure"))
         self.add(ended, at)
         raw.executemany(

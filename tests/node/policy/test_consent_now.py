@@ -227,7 +227,7 @@ def test_nothing_but_forgetting_changes_a_row(database: Database) -> None:
     with database.read() as connection:
         held = connection.exec_driver_sql("SELECT count(*) FROM consent_forgetting").scalar_one()
         assert held == 0
-    assert door(database).verify() == 4
+    assert door(database).verify() == 5
 
 
 # --- opt-outs and age --------------------------------------------------------------------------
