@@ -62,7 +62,8 @@ def access(
     runs = runs_of(case, key)
     about = About(held(case, vault, key), runs, models_of(case, runs), scores(key), shop)
     document = access_document(case, about)
-    names = handout.write_folder(out, document, about, proofs_of(case, key, runs))
+    proofs, problems = proofs_of(case, key, runs)
+    names = handout.write_folder(out, document, about, proofs)
     facts = {
         "rows": about.held.counts(),
         "runs": len(runs),
@@ -72,7 +73,7 @@ def access(
     }
     finished = _finish(case, one, "answered with a folder", facts)
     gaps = tuple(f"{gap.text} {gap.supply}" for gap in document.gaps())
-    return Handed(out, names, sum(about.held.counts().values()), gaps, finished)
+    return Handed(out, names, sum(about.held.counts().values()), (*gaps, *problems), finished)
 
 
 def export(case: Case, vault: Vault, prefix: str, out: Path) -> Handed:

@@ -22,6 +22,7 @@ from protocols.agreement.parse import read_agreement
 from protocols.agreement.terms import Terms
 from protocols.audit.entries import Entry, Fact, decode
 from protocols.canonical import Json, json_bytes, parse_json
+from protocols.errors import InputError, LocalError
 from protocols.signing import jws_payload
 
 if TYPE_CHECKING:
@@ -116,24 +117,33 @@ def _stood(ledger: Consents, facts: Mapping[str, Fact], key: str) -> bool:
     return newest.state is State.GRANTED
 
 
-def proofs_of(case: Case, customer_key: str, runs: Sequence[RunIn]) -> dict[str, bytes]:
+def proofs_of(
+    case: Case, customer_key: str, runs: Sequence[RunIn]
+) -> tuple[dict[str, bytes], tuple[str, ...]]:
     """For each reading of these runs a proof about the person, by file name.
 
     A stranger checks it by the specification (protocols/audit/SPEC.md, section 9); a run of
     before there were books has none.
 
-    Raises:
-        LocalError: what was read cannot be shown any more; says what differs.
+    Returns:
+        The proofs, and a sentence for each run of which something differs: the person is
+        answered all the same.
     """
     books, made = case.home.run_books(case.database), dict[str, bytes]()
+    problems = []
     with case.database.read() as db:
         kept = {one.run for one in RunSnapshots(db).list()}
     for one in runs:
-        for reading in books.prove(one.run, case.home.log) if one.run in kept else ():
+        try:
+            readings = books.prove(one.run, case.home.log) if one.run in kept else ()
+        except (LocalError, InputError) as error:
+            problems.append(f"the proof about run {one.run[:16]}: {error.problem}")
+            continue
+        for reading in readings:
             if reading.book is not None:
                 name = f"proof-{one.run[:16]}-{reading.snapshot.reading}.json"
                 made[name] = json_bytes(reading.customer(customer_key)) + b"\n"
-    return made
+    return made, tuple(problems)
 
 
 def models_of(case: Case, runs: Sequence[RunIn]) -> tuple[Trained, ...]:

@@ -10,22 +10,31 @@ import shutil
 import subprocess
 import zipfile
 from base64 import urlsafe_b64decode
-from datetime import timedelta
+from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from rights_world import ANN, BOB, CHURN, DEMAND, EVE, RUN, Node, lines
 
 from node import checkup
 from node.cli.app import app
+from node.cli.asking import Kind
+from node.cli.erasing import Ground
 from node.cli.shell import run
+from node.data.change import ImportNote
 from node.data.consent import consented_rows
-from node.data.stages import WEEKLY_COLUMNS
+from node.data.schema import CUSTOMER
+from node.data.stages import WEEKLY_COLUMNS, RawRows
 from node.policy.subjects import reminders
 from node.rights import evidence, hand_over, objection, rectify
 from node.rights.access import Score
-from node.rights.case import Case, refuse
+from node.rights.case import GROUNDS, Case, refuse
+from node.rights.erase import erase
+from node.rights.held import held
 from node.store.requests import RequestKind
+from node.store.run_snapshots import RunSnapshots
 from protocols.audit.consent import check_customer
 from protocols.documents.given import Shop
 from protocols.errors import InputError, Refused
@@ -353,6 +362,55 @@ def test_the_other_commands(node: Node, tmp_path: Path, capsys: pytest.CaptureFi
     assert command(node, "requests", "erase-again") == 0
     kinds = [entry.facts["what"] for entry in node.entries("rights")]
     assert kinds == ["access", "export", "rectify", "object", "lift", "access"]
+
+
+def test_the_words_of_the_command_line_are_those_of_the_ledger() -> None:
+    assert {one.value for one in Kind} == {one.value for one in RequestKind}
+    assert {one.value for one in Ground} == set(GROUNDS)
+
+
+def test_a_damaged_book_does_not_keep_the_person_waiting(node: Node, tmp_path: Path) -> None:
+    with node.database.write() as db:  # a reading that the journal does not know
+        (one,) = RunSnapshots(db).list()
+        RunSnapshots(db).add(replace(one, reading=2))
+    done = answered(node, ANN, tmp_path / "answer")
+    assert any("the proof about run" in gap for gap in done.gaps)
+    assert (tmp_path / "answer" / "answer.html").exists()
+
+
+def test_the_record_of_a_customer_is_answered_corrected_and_erased(
+    node: Node, tmp_path: Path
+) -> None:
+    add_record(node, ANN, "DE")
+    request = asked(node, RequestKind.RECTIFY, ANN)
+    wanted = rectify.Wanted(record={"country": "AT", "region": ""})
+    done = rectify.rectify(node.case, node.home.vault(), request, wanted)
+    assert (done.lines, done.records) == (0, 1)
+    add_record(node, ANN, "DE")  # the same export again
+    answered(node, ANN, tmp_path / "answer")
+    (record,) = rows((tmp_path / "answer" / "customer.csv").read_bytes())
+    assert (record["country"], record["region"]) == ("AT", "")
+    gone = erase(node.case, node.home.vault, asked(node, RequestKind.ERASE, ANN))
+    assert gone.before["customer"] == 1
+    add_record(node, ANN, "DE")
+    assert held(node.case, node.home.vault(), node.key(ANN)).counts()["customer"] == 0
+
+
+def add_record(node: Node, customer: str, country: str) -> None:
+    """As an import of customers does."""
+    table = pa.table(
+        {
+            "customer_key": [node.key(customer)],
+            "first_seen": [date(2025, 5, 1)],
+            "country": [country],
+            "region": ["Somewhere"],
+            "source": ["list"],
+        },
+        CUSTOMER,
+    )
+    with node.home.vault().begin() as change:
+        change.write(RawRows(table, name="customer"))
+        change.commit(ImportNote("customers.csv", "ab" * 32, 1, 0, node.clock()))
 
 
 def test_days_left_in_words(node: Node) -> None:
