@@ -28,6 +28,7 @@ NO_DECIMALS: Final = frozenset(
         "XPF",
     ]
 )
+CENT: Final = 10_000  # whole millionths
 THREE_DECIMALS: Final = frozenset(["BHD", "JOD", "KWD", "OMR", "TND"])
 
 
@@ -87,7 +88,7 @@ def spread(amount: int, weights: Sequence[int]) -> list[int]:
         amount: whole millionths, >= 0.
         weights: one for each line, >= 0, with a positive sum.
     """
-    unit = 10_000 if amount % 10_000 == 0 else 1
+    unit = CENT if amount % CENT == 0 else 1
     units, total = amount // unit, sum(weights)
     shares = [units * weight // total for weight in weights]
     left = units - sum(shares)

@@ -76,7 +76,10 @@ class Made:
         self.starts = np.zeros(0, np.int64)
 
     def insert(
-        self, after: Sequence[int], of: Sequence[int], new: Mapping[Role, Sequence[str]]
+        self,
+        after: Sequence[int] | Int64s,
+        of: Sequence[int] | Int64s,
+        new: Mapping[Role, Sequence[str]],
     ) -> None:
         """Put rows after others: a copy of row ``of`` with some roles different.
 

@@ -1,48 +1,81 @@
 """Amounts that a till prints once for a whole order: discounts spread, refunds as lines.
 
 All in whole millionths and exactly: the discounts of an order's lines add up to the order's, and
-what is given back is never more than the goods came to.
+what is given back is never more than the goods came to. Only orders that have such an amount are
+looked at, all of a stretch at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 
 from node.data.columns import Role
-from node.data.connectors.amounts import read, rounded, shown, spread
-from node.data.connectors.arrays import Bools, Int64s, chosen, repeated, shows_amount, texts
+from node.data.connectors.amounts import CENT, read, rounded, shown, spread
+from node.data.connectors.arrays import (
+    Bools,
+    Int64s,
+    blank,
+    chosen,
+    repeated,
+    shows_amount,
+    texts,
+)
 from node.data.connectors.layout import Orders, key
 from node.data.connectors.made import Made
 from node.data.values import MICRO, Unreadable
 
-REFUND = "refund"
+REFUND: Final = "refund"
+MAX_REMEMBERED: Final = 200_000
+_EXACT: Final = 2.0**62  # products below this are exact in int64
 
 
 @dataclass(slots=True)
-class _Numbers:
-    """Columns of some rows as whole millionths; every distinct text is read once."""
+class Numbers:
+    """Texts as whole millionths; every distinct text of a file is read once."""
 
-    memory: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int | Unreadable] = field(default_factory=dict)
 
-    def of(self, array: pa.StringArray | None, rows: Int64s) -> list[str]:
-        return array.take(pa.array(rows)).to_pylist() if array is not None else [""] * len(rows)
+    def value(self, text: str) -> int | Unreadable:
+        """A blank cell counts as nothing; what is no number comes back as the reason why."""
+        found = self.memory.get(text)
+        if found is None:
+            if len(self.memory) > MAX_REMEMBERED:
+                self.memory.clear()
+            try:
+                found = read(text) or 0
+            except Unreadable as error:
+                found = error
+            self.memory[text] = found
+        return found
 
-    def value(self, text: str) -> int:
-        """A blank cell counts as nothing.
 
-        Raises:
-            Unreadable: not a number.
-        """
-        if text not in self.memory:
-            self.memory[text] = read(text) or 0
-        return self.memory[text]
+@dataclass(slots=True)
+class _Column:
+    """A column at some rows: whole millionths int64 (K,), where it is blank, and what is wrong."""
+
+    values: Int64s
+    empty: Bools
+    wrong: dict[int, str]
 
 
-def settle(made: Made, orders: Orders) -> None:
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """K rows of G orders: the rows, each row's order, and each order's first place among them."""
+
+    rows: Int64s
+    order: Int64s
+    first: Int64s
+
+    def sums(self, values: Int64s) -> Int64s:
+        """Per order; int64 (G,)."""
+        return np.add.reduceat(values, self.first)
+
+
+def settle(made: Made, orders: Orders, numbers: Numbers) -> None:
     """Spread the discount of each order over its lines and add a line for what was refunded."""
     if not (orders.discount or orders.refund):
         return
@@ -50,159 +83,186 @@ def settle(made: Made, orders: Orders) -> None:
         made.roles.setdefault(role, repeated("", made.count))
     if not made.count:
         return
-    starts = made.starts
-    ends = np.append(starts[1:], made.count)
-    touched = np.flatnonzero(
-        _any_in_order(made, orders.discount, starts) | _any_in_order(made, orders.refund, starts)
-    )
-    if not len(touched):
+    touched = _shows(made, orders.discount) | _shows(made, orders.refund)
+    if not touched.any():
         return
-    rows = np.concatenate([np.arange(starts[g], ends[g]) for g in touched])
-    work = _Work(made, orders, rows)
+    groups = _groups(made, touched)
+    # the order's own amount on its first row, or the lines' own amounts that are summed up
+    once = bool(orders.discount) and key(orders.discount) in set(map(key, orders.fill))
+    columns = {role: _column(made.roles.get(role), groups, numbers)
+               for role in (Role.QUANTITY, Role.UNIT_PRICE, Role.TOTAL, Role.DISCOUNT)}  # fmt: skip
+    level = {
+        name: _column(made.cells.get(key(name)) if name else None, groups, numbers)
+        for name in (orders.discount, orders.subtotal, orders.total, orders.refund)
+    }
+    bad = _wrong_orders(made, orders, groups, [*columns.values(), *level.values()])
+    own = np.abs(columns[Role.DISCOUNT].values) if once or not orders.discount else 0
+    gross = _worths(columns)
+    bad |= _beyond_counting(made, orders, groups, gross, bad)
+    gross = np.where(bad[groups.order], 0, gross)
+    worth = np.maximum(gross - np.where(columns[Role.TOTAL].empty, own, 0), 0)
+    goods = groups.sums(worth)
+    said = _said(level, orders, groups, goods, once)
+    off = np.where(bad, 0, np.minimum(said, goods))
+    shares = _spread(off, worth, goods, groups)
+    refunds = np.where(bad, 0, _refunds(level, orders, groups, goods - off))
+    spread_now = (said > 0) & ~bad if orders.discount else np.zeros(len(bad), np.bool_)
+    _write_discounts(made, groups, spread_now, shares + (own if once else 0))
     kept = np.ones(made.count, np.bool_)
-    for group in touched:
-        first, last = int(starts[group]), int(ends[group])
-        try:
-            work.order(first, last)
-        except Unreadable as error:
-            made.set_aside(range(first, last), key(orders.discount or orders.refund), _said(error))
-            kept[first:last] = False
-    work.write()
-    if not kept.all():
-        # after ``write``: added lines stand behind the rows that they belong to
-        made.keep(work.still_good(kept))
+    kept[groups.rows[bad[groups.order]]] = False
+    kept = _write_refunds(made, groups, refunds, kept)
+    made.keep(kept)
 
 
-def _said(error: Unreadable) -> str:
-    return f"an amount of this order cannot be read: {error}"
-
-
-def _any_in_order(made: Made, name: str, starts: Int64s) -> Bools:
+def _shows(made: Made, name: str) -> Bools:
     """For each order whether a column shows any amount but zero."""
     cells = made.cells.get(key(name)) if name else None
     if cells is None:
-        return np.zeros(len(starts), np.bool_)
-    return np.logical_or.reduceat(shows_amount(cells), starts)
+        return np.zeros(len(made.starts), np.bool_)
+    return np.logical_or.reduceat(shows_amount(cells), made.starts)
 
 
-class _Work:
-    """The orders of one stretch that have an amount of their own."""
+def _groups(made: Made, touched: Bools) -> _Groups:
+    lengths = np.diff(np.append(made.starts, made.count))
+    rows = np.flatnonzero(np.repeat(touched, lengths))
+    lengths = lengths[touched]
+    first = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    return _Groups(rows, np.repeat(np.arange(len(lengths)), lengths), first)
 
-    def __init__(self, made: Made, orders: Orders, rows: Int64s) -> None:
-        self._made = made
-        self._orders = orders
-        self._at = {int(row): place for place, row in enumerate(rows)}
-        self._rows = rows
-        self._numbers = _Numbers()
-        # the order's own amount on its first row, or the lines' amounts that are summed up
-        self._once = key(orders.discount) in set(map(key, orders.fill))
-        take = self._numbers.of
-        self._qty = take(made.roles.get(Role.QUANTITY), rows)
-        self._price = take(made.roles.get(Role.UNIT_PRICE), rows)
-        self._total = take(made.roles.get(Role.TOTAL), rows)
-        self._off = take(made.roles.get(Role.DISCOUNT), rows)
-        self._level = {
-            name: take(made.cells.get(key(name)), rows)
-            for name in (orders.discount, orders.subtotal, orders.total, orders.refund)
-            if name
-        }
-        self._discounts: dict[int, str] = {}
-        self._refunds: list[tuple[int, int, int]] = []  # after row, like row, amount
-        self._inserted_after: list[int] = []
 
-    def order(self, first: int, last: int) -> None:
-        """Work out one order, rows ``first`` to ``last`` - 1.
+def _column(array: pa.StringArray | None, groups: _Groups, numbers: Numbers) -> _Column:
+    count = len(groups.rows)
+    if array is None:
+        return _Column(np.zeros(count, np.int64), np.ones(count, np.bool_), {})
+    part = array.take(pa.array(groups.rows))
+    encoded = part.dictionary_encode()
+    read_once = [numbers.value(text) for text in encoded.dictionary.to_pylist()]
+    indices = encoded.indices.to_numpy()
+    values = np.array([0 if isinstance(v, Unreadable) else v for v in read_once], np.int64)
+    odd = {code: str(v) for code, v in enumerate(read_once) if isinstance(v, Unreadable)}
+    wrong = {}
+    if odd:
+        wrong = {int(at): odd[int(indices[at])] for at in np.flatnonzero(np.isin(indices, [*odd]))}
+    return _Column(values[indices], blank(part), wrong)
 
-        Raises:
-            Unreadable: one of its amounts is no number.
-        """
-        places = [self._at[row] for row in range(first, last)]
-        worths = [max(0, self._worth(place)) for place in places]
-        goods = sum(worths)
-        said = self._discount(places, goods)
-        off = min(said, goods)
-        given_back = self._refund(places[0], goods - off)
-        if said:
-            before = [abs(self._numbers.value(self._off[place])) for place in places]
-            if not self._once:
-                before = [0] * len(places)  # the lines' own column is what is spread
-            shares = spread(off, worths) if off else [0] * len(places)
-            for row, share, own in zip(range(first, last), shares, before, strict=True):
-                self._discounts[row] = shown(share + own)
-        if given_back:
-            self._refunds.append((last - 1, first, given_back))
 
-    def _worth(self, place: int) -> int:
-        value = self._numbers.value
-        if self._total[place].strip():
-            return value(self._total[place])
-        gross = rounded(value(self._qty[place]) * value(self._price[place]), MICRO)
-        if self._orders.discount and not self._once:
-            return gross
-        return gross - abs(value(self._off[place]))
+def _wrong_orders(made: Made, orders: Orders, groups: _Groups, columns: list[_Column]) -> Bools:
+    """Orders with an amount that is no number; all their rows are set aside."""
+    bad = np.zeros(len(groups.first), np.bool_)
+    for column in columns:
+        for at, problem in column.wrong.items():
+            order = int(groups.order[at])
+            if not bad[order]:
+                bad[order] = True
+                made.set_aside(
+                    groups.rows[groups.order == order],
+                    key(orders.discount or orders.refund),
+                    f"an amount of this order cannot be read: {problem}",
+                )
+    return bad
 
-    def _discount(self, places: Sequence[int], goods: int) -> int:
-        """What of the order's discount was for the goods: the subtotal settles it if it can."""
-        name = self._orders.discount
-        if not name:
-            return 0
-        cells = self._level[name]
-        said = (
-            abs(self._numbers.value(cells[places[0]]))
-            if self._once
-            else sum(abs(self._numbers.value(cells[place])) for place in places)
+
+def _beyond_counting(
+    made: Made, orders: Orders, groups: _Groups, gross: Int64s, bad: Bools
+) -> Bools:
+    """Orders whose lines come to more than 62 bits hold; they are set aside."""
+    huge = np.add.reduceat(np.abs(gross.astype(np.float64)), groups.first) >= _EXACT
+    for order in np.flatnonzero(huge & ~bad):
+        made.set_aside(
+            groups.rows[groups.order == order],
+            key(orders.discount or orders.refund),
+            "the lines of this order come to a million million or more",
         )
-        subtotal = self._level[self._orders.subtotal][places[0]] if self._orders.subtotal else ""
-        if subtotal.strip():
-            missing = goods - self._numbers.value(subtotal)
-            if 0 <= missing <= said:
-                return missing
-        return said
+    return huge
 
-    def _refund(self, place: int, goods: int) -> int:
-        """What was given back for goods: all of it if all that was paid went back."""
-        name = self._orders.refund
-        if not name:
-            return 0
-        amount = abs(self._numbers.value(self._level[name][place]))
-        paid = self._level[self._orders.total][place] if self._orders.total else ""
-        if amount and paid.strip() and amount >= self._numbers.value(paid):
-            return goods
-        return min(amount, goods)
 
-    def write(self) -> None:
-        """Put discounts and refund lines into the stretch."""
-        made = self._made
-        if self._discounts:
-            mask = np.zeros(made.count, np.bool_)
-            mask[list(self._discounts)] = True
-            new = np.full(made.count, "", object)
-            for row, text in self._discounts.items():
-                new[row] = text
-            made.roles[Role.DISCOUNT] = chosen(mask, texts(new.tolist()), made.role(Role.DISCOUNT))
-        if not self._refunds:
-            return
-        after, like, amounts = zip(*self._refunds, strict=True)
-        self._inserted_after = list(after)
-        none = [""] * len(after)
-        made.insert(
-            after,
-            like,
-            {
-                **{
-                    role: none
-                    for role in (Role.SKU, Role.PRODUCT, Role.CATEGORY, Role.UNIT_PRICE)
-                    if role in made.roles
-                },
-                Role.DISCOUNT: none,
-                Role.QUANTITY: ["0"] * len(after),
-                Role.TOTAL: [shown(-amount) for amount in amounts],
-                Role.KIND: [REFUND] * len(after),
-            },
-        )
+def _worths(columns: dict[Role, _Column]) -> Int64s:
+    """What each line came to before its discount: the total, else quantity x price."""
+    qty, price = columns[Role.QUANTITY].values, columns[Role.UNIT_PRICE].values
+    whole, part = np.divmod(qty, MICRO)
+    gross = whole * price
+    large = np.abs(whole.astype(np.float64) * price) >= _EXACT
+    for at in np.flatnonzero((part != 0) | large):
+        exact = rounded(int(qty[at]) * int(price[at]), MICRO)
+        gross[at] = max(-int(_EXACT), min(exact, int(_EXACT)))
+    total = columns[Role.TOTAL]
+    return np.where(total.empty, gross, total.values)
 
-    def still_good(self, kept: Bools) -> Bools:
-        """The mask of rows to keep, with the added lines in their places."""
-        if not self._inserted_after:
-            return kept
-        return np.insert(kept, np.asarray(self._inserted_after) + 1, True)
+
+def _said(
+    level: dict[str, _Column], orders: Orders, groups: _Groups, goods: Int64s, once: bool
+) -> Int64s:
+    """What of each order's discount was for the goods: the subtotal settles it if it can."""
+    amounts = np.abs(level[orders.discount].values)
+    if not orders.discount:
+        return np.zeros(len(goods), np.int64)
+    said = amounts[groups.first] if once else groups.sums(amounts)
+    subtotal = level[orders.subtotal]
+    missing = goods - subtotal.values[groups.first]
+    settled = ~subtotal.empty[groups.first] & (missing >= 0) & (missing <= said)
+    return np.where(settled, missing, said)
+
+
+def _refunds(level: dict[str, _Column], orders: Orders, groups: _Groups, goods: Int64s) -> Int64s:
+    """What was given back for goods: all of it if all that was paid went back."""
+    if not orders.refund:
+        return np.zeros(len(goods), np.int64)
+    amount = np.abs(level[orders.refund].values[groups.first])
+    paid = level[orders.total]
+    everything = ~paid.empty[groups.first] & (amount >= paid.values[groups.first]) & (amount > 0)
+    return np.where(everything, goods, np.minimum(amount, goods))
+
+
+def _spread(off: Int64s, worth: Int64s, goods: Int64s, groups: _Groups) -> Int64s:
+    """Each line's share of its order's discount, as ``amounts.spread``, all orders at once."""
+    unit = np.where(off % CENT == 0, CENT, 1)
+    units, total = off // unit, np.maximum(goods, 1)
+    large = units.astype(np.float64) * total >= _EXACT
+    mine = np.where(large, 0, units)[groups.order] * worth
+    share, rest = np.divmod(mine, total[groups.order])
+    left = np.where(large, 0, units) - groups.sums(share)
+    rank = np.lexsort((np.arange(len(rest)), -rest, groups.order))
+    place = np.arange(len(rest)) - groups.first[groups.order]
+    share[rank] += place < left[groups.order]
+    share *= unit[groups.order]
+    for order in np.flatnonzero(large):
+        rows = np.flatnonzero(groups.order == order)
+        share[rows] = spread(int(off[order]), worth[rows].tolist())
+    return share
+
+
+def _write_discounts(made: Made, groups: _Groups, now: Bools, amounts: Int64s) -> None:
+    mask = now[groups.order]
+    if not mask.any():
+        return
+    distinct, codes = np.unique(amounts[mask], return_inverse=True)
+    words = texts([shown(int(value)) for value in distinct])
+    source = np.zeros(made.count, np.int64)
+    source[groups.rows[mask]] = codes
+    changed = np.zeros(made.count, np.bool_)
+    changed[groups.rows[mask]] = True
+    spread_out = words.take(pa.array(source))
+    made.roles[Role.DISCOUNT] = chosen(changed, spread_out, made.role(Role.DISCOUNT))
+
+
+def _write_refunds(made: Made, groups: _Groups, refunds: Int64s, kept: Bools) -> Bools:
+    """A line behind each order that was given back something; the mask with these lines in it."""
+    given = np.flatnonzero(refunds)
+    if not len(given):
+        return kept
+    last = np.append(groups.first[1:], len(groups.rows)) - 1
+    after, like = groups.rows[last[given]], groups.rows[groups.first[given]]
+    none = [""] * len(given)
+    goods = (Role.SKU, Role.PRODUCT, Role.CATEGORY, Role.UNIT_PRICE, Role.DISCOUNT)
+    new = {role: none for role in goods if role in made.roles}
+    made.insert(
+        after,
+        like,
+        new
+        | {
+            Role.QUANTITY: ["0"] * len(given),
+            Role.TOTAL: [shown(-int(amount)) for amount in refunds[given]],
+            Role.KIND: [REFUND] * len(given),
+        },
+    )
+    return np.insert(kept, after + 1, True)

@@ -30,7 +30,7 @@ from node.data.connectors.arrays import (
 )
 from node.data.connectors.layout import Layout, Orders, Returns, Rule, key
 from node.data.connectors.made import Cells, Made
-from node.data.connectors.orders import REFUND, settle
+from node.data.connectors.orders import REFUND, Numbers, settle
 from node.data.connectors.quirks import QUIRKS
 from node.data.values import Unreadable, decimal_sign_of, number
 from protocols.errors import InputError
@@ -69,6 +69,7 @@ class LayoutPass:
         self._names = names
         self._places = places
         self._memory = dict(said)
+        self._numbers = Numbers()
         self._held: tuple[Cells, Int64s] | None = None
 
     def take(self, batch: TextBatch) -> RoleBatch:
@@ -131,7 +132,7 @@ class LayoutPass:
         if layout.quirk:
             QUIRKS[layout.quirk](made)
         if layout.orders is not None:
-            settle(made, layout.orders)
+            settle(made, layout.orders, self._numbers)
         if layout.by_product and Role.PRODUCT in made.roles:
             made.roles[Role.CATEGORY] = by_distinct(made.roles[Role.PRODUCT], _without_variant)
         for role in _CODES:

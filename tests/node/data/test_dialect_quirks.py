@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import numpy as np
@@ -77,7 +78,7 @@ HEADER = (ORDER + "," + LINE).split(",")
 cents = st.integers(0, 50_000).map(lambda value: f"{value / 100:.2f}")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     lines=st.lists(st.tuples(st.integers(1, 9), cents), min_size=1, max_size=8),
     discount=cents,
@@ -101,6 +102,42 @@ def test_an_orders_lines_add_up_to_the_order(
     back = [row for row in cells if row[13] == "yes"]
     assert sum(number(row[9], ".") for row in back) == -min(number(refund, "."), goods - off)
     assert all(row[6] == "0" for row in back)
+
+
+def orders_of(lines: list[tuple[str, str]], discount: str) -> dict[str, Any]:
+    """What an order of (quantity, price) lines with one discount gives."""
+    rows = []
+    for at, (qty, price) in enumerate(lines):
+        held = ["2025-01-02 10:00:00 +0000", "paid", "EUR", "", "", discount, ""]
+        rows.append(["#1", *(held if at == 0 else [""] * 7), qty, "Tea", price, "T", ""])
+    return outcome(connectors.find("shopify-orders").read(HEADER, rows), HEADER, rows, {})
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    lines=st.lists(
+        st.tuples(st.integers(0, 10**7), st.integers(0, 10**12)), min_size=1, max_size=6
+    ),
+    discount=st.integers(0, 10**12),
+)
+def test_whole_orders_at_once_share_as_one_at_a_time(
+    lines: list[tuple[int, int]], discount: int
+) -> None:
+    """Also for amounts whose products do not fit 64 bits, and quantities with a fraction."""
+    shown = [(amounts.shown(qty), amounts.shown(price)) for qty, price in lines]
+    worths = [amounts.rounded(qty * price, 10**6) for qty, price in lines]
+    made = orders_of(shown, amounts.shown(discount))
+    off = min(discount, sum(worths))
+    expected = amounts.spread(off, worths) if off else [0] * len(lines)
+    assert [number(row.split(" | ")[8], ".") for row in made["rows"]] == expected
+
+
+def test_an_order_beyond_counting_is_set_aside() -> None:
+    made = orders_of([("999999999999", "999999999"), ("1", "1.00")], "5.00")
+    assert made["rows"] == []
+    assert {problem for _, problem in made["bad"]} == {
+        "the lines of this order come to a million million or more"
+    }
 
 
 def test_an_order_whose_discount_is_no_number_is_set_aside_whole() -> None:
@@ -290,7 +327,7 @@ def test_any_header_is_known_or_not_or_refused(header: list[str], cells: list[st
         assert set(one.reading.wanted) <= set(header)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(path=st.sampled_from(sorted(DIALECTS.glob("*/*.csv"))), data=st.data())
 def test_any_cell_is_read_or_set_aside(path: Path, data: st.DataObject) -> None:
     header, *rows = records(path)
