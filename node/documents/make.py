@@ -83,11 +83,24 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One document that was made, held against what is here now."""
+    """One document that was made, held against what is here now.
+
+    Args:
+        made: as it was made last.
+        changed: parts that are different now; empty while it is still right.
+        altered: files that are gone or were changed.
+        older_shown: of a notice: customers are shown an older one of the same name.
+    """
 
     made: Made
-    changed: tuple[str, ...]  # parts that are different now; empty while it is still right
-    altered: tuple[str, ...]  # files that are gone or were changed
+    changed: tuple[str, ...]
+    altered: tuple[str, ...]
+    older_shown: bool = False
+
+    @property
+    def good(self) -> bool:
+        """Nothing has to be done about it."""
+        return not (self.changed or self.altered or self.older_shown)
 
 
 def wanted(kinds: Sequence[str], locale: str, quarter: str, now: datetime) -> tuple[Wanted, ...]:
@@ -227,8 +240,12 @@ class Desk:
 
     def states(self, house: House) -> Iterator[tuple[State, tuple[Missing, ...]]]:
         """Every document that was made, held against what is here now, with what it lacks now."""
+        with self.database.read() as db:
+            notices = MadeDocuments(db).list("notice")
         for made in self.list():
             one = _wanted_of(made)
+            older = {n.text for n in notices if n.name == made.name} - {made.text}
+            shown = bool(older & set(house.notices_in_use))
             try:
                 drawn = self.draw(one, house)
             except InputError:  # the agreement that it was made from is gone
@@ -241,7 +258,8 @@ class Desk:
                 changed = tuple(
                     sorted(key for key in now if now[key] != made.made_from.get(key))
                 ) or ("a ledger, or this software",)
-            yield State(made, changed, _altered(self.home.folder / FOLDER, made)), drawn.missing
+            altered = _altered(self.home.folder / FOLDER, made)
+            yield State(made, changed, altered, shown), drawn.missing
 
 
 def grade(document: Document) -> Grade | None:

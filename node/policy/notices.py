@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from node.store.database import Database
@@ -128,11 +128,21 @@ class NoticeDesk:
         return self.find(one.sha256)
 
     def drop(self, prefix: str) -> Shown:
-        """Say that a text is not shown any more; errors as ``adopt``."""
+        """Say that a text is not shown any more; errors as ``adopt``.
+
+        With a notice that was made goes the agreement's text that stands in it, unless another
+        notice in use has it too: what is not shown is not in use.
+        """
         one = self.find(prefix)
         if one.since is not None:
             self._add(one, in_use=False)
-        return self.find(one.sha256)
+        if one.made:
+            others = [other.text for other in self.made() if other.since is not None]
+            for text in self.texts():
+                inside = text.text in one.text
+                if text.since and inside and not any(text.text in other for other in others):
+                    self._add(text, in_use=False)
+        return replace(one, since=None)
 
     def _add(self, one: Shown, *, in_use: bool) -> None:
         if hashlib.sha256(one.text.encode()).hexdigest() != one.sha256:

@@ -209,7 +209,14 @@ def test_a_made_notice_takes_the_agreed_text_along(joined: Node, home: Path) -> 
     assert joined("notice", "show", "notice.en")[1].encode().startswith(text[:40])
     adopted = [one["facts"]["text"] for one in journal(home) if one["kind"] == "notice"]
     assert found["text"] in adopted and len(adopted) == 2
-    assert joined("notice", "drop", "notice.en")[0] == 0
+    joined("inventory", "setup", "--phone", "030 1")
+    made(joined, "notice", "--format", "md")
+    assert checked(joined)["notice.en"]["older_shown"] is True
+    assert joined("documents", "check")[0] == 1
+    assert joined("notice", "drop", found["text"][:12])[0] == 0
+    listed = json.loads(joined("notice", "list", "--json")[1])["texts"]
+    assert not any(one["in_use_since"] for one in listed)
+    assert checked(joined)["notice.en"]["older_shown"] is False
 
 
 def test_the_made_notice_is_the_wording_of_a_consent(
