@@ -18,6 +18,8 @@ from node.data.vault import Vault
 SCOPE = "train:churn"
 NUMBERS = tuple(f"Kundin-{k:05d}" for k in range(30))
 
+COMMANDS = ("import", "export", "receipt", "status", "basis", "withdraw", "verify", "prove")
+
 Node = Callable[..., tuple[int, str, str]]
 
 
@@ -175,7 +177,59 @@ def test_no_number_of_a_customer_in_any_file(shop: Node, home: Path, tmp_path: P
     assert vault.query("SELECT count(*) FROM sales_line WHERE customer_key = ?", [key]) > [(0,)]
 
 
+def test_records_receipt_and_verification(shop: Node, tmp_path: Path) -> None:
+    text = tmp_path / "notice.txt"
+    text.write_text("May we count your visits?", encoding="utf-8")
+    shop("consent", "import", granted(tmp_path), "--yes", "--wording", str(text))
+    shop("consent", "withdraw", NUMBERS[3], "train:demand", "--as", "objected")
+    (seen,) = status(shop)["texts"]
+    assert (seen["grants"], seen["known"]) == (30, False)
+    assert "31 answers; what counts now follows" in shop("consent", "verify")[1]
+    file = tmp_path / "records.json"
+    code, out, _ = shop("consent", "export", str(file), "--format", "iso27560")
+    assert code == 0 and "31 consent records" in out and file.stat().st_mode & 0o077 == 0
+    assert len(json.loads(file.read_text())["records"]) == 31
+    receipt = tmp_path / "receipt.json"
+    assert "about 2 purposes" in shop("consent", "receipt", NUMBERS[3], str(receipt))[1]
+    found = json.loads(receipt.read_text())
+    assert [one["state"] for one in found["records"]] == ["active", "objected"]
+    assert NUMBERS[3] not in receipt.read_text() + file.read_text()
+    assert shop("consent", "receipt", NUMBERS[3], str(receipt))[0] == 5
+    assert shop("consent", "receipt", " ", str(tmp_path / "x"))[0] == 2
+
+
+def test_proving_a_run_that_is_not_here(shop: Node, tmp_path: Path) -> None:
+    code, _, err = shop("consent", "prove", "3f9a")
+    assert code == 1 and "0 runs that have read rows here begin with" in err
+    assert shop("consent", "prove", "3f9a", "--customer", NUMBERS[0])[0] == 2
+
+
+def test_tokens_of_the_local_door(node: Node, home: Path) -> None:
+    assert "endpoint token new webshop" in node("endpoint", "token", "list")[1]
+    code, out, _ = node("endpoint", "token", "new", "webshop", "--expires", "30")
+    assert code == 0 and "not shown again" in out
+    text = next(line for line in out.splitlines() if line.startswith("coop_"))
+    assert not [
+        path for path in home.rglob("*") if path.is_file() and text.encode() in path.read_bytes()
+    ]
+    assert node("endpoint", "token", "new", "webshop")[0] == 5
+    code, out, _ = node("endpoint", "token", "list", "--json")
+    (one,) = json.loads(out)["tokens"]
+    assert one["good"] and one["name"] == "webshop" and "hash" not in out
+    assert "good no more" in node("endpoint", "token", "revoke", one["id"])[1]
+    assert node("endpoint", "token", "revoke", "webshop")[0] == 1
+    assert not json.loads(node("endpoint", "token", "list", "--json")[1])["tokens"][0]["good"]
+
+
+def test_serving_says_where_and_how(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.endpoint.server.LocalDoor.run", lambda door: door._close())
+    monkeypatch.setattr("node.cli.endpoint.PORT", 0)
+    code, out, err = node("endpoint", "serve")
+    assert code == 0 and "The door is open at http://127.0.0.1:" in out
+    assert "/v1/withdraw -H 'Authorization: Bearer TOKEN'" in err
+
+
 def test_help_has_an_example_for_every_command(node: Node) -> None:
-    for command in ("import", "export", "status", "basis", "withdraw"):
+    for command in COMMANDS:
         code, out, _ = node("consent", command, "--help")
         assert code == 0 and f"Example: coop-node consent {command}" in " ".join(out.split())
