@@ -80,7 +80,8 @@ def fail(problem: str) -> int:
 def documents(data: bytes, wanted: str) -> Iterator[Any]:
     """Everything to be written, in order."""
     book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
-    hidden = {one.name for one in book.sheets_metadata if "Visible" not in str(one.visible)}
+    seen = python_calamine.SheetVisibleEnum.Visible
+    hidden = {one.name for one in book.sheets_metadata if one.visible != seen}
     sheets: list[Any] = []
     for name in book.sheet_names:
         sheet = book.get_sheet_by_name(name)

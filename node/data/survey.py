@@ -219,9 +219,10 @@ def _formats(table: OpenTable, reading: Reading, options: Options) -> tuple[Date
     if not (said_order and said_decimal):
         evidence = Evidence(Headers.of(reading.columns))
         one = reading.start()
-        for batch in table.batches(reading.wanted):
+        for count, batch in enumerate(table.batches(reading.wanted), start=1):
             evidence.add(with_days(taken(one, batch), table.epoch), _DAYS, _NUMBERS)
-            if _settled(evidence):
+            # judged after 1, 2, 4, 8 ... batches: all that was seen is looked at each time
+            if count & (count - 1) == 0 and _settled(evidence):
                 break
         else:
             last = one.finish()
