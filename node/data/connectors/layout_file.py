@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from node.data.columns import ROLES, Role, is_personal, plain
+from node.data.connectors.checked import Checked, folded
 from node.data.connectors.layout import (
     Formats,
     Layout,
@@ -30,8 +31,6 @@ from protocols.errors import InputError
 
 FORMAT: Final = "datacoop-mapping/1"
 MAX_BYTES: Final = 65_536
-MAX_TEXT: Final = 300
-MAX_LIST: Final = 200
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{1,59}")
 TABLES: Final = ("sales_line", "customer", "stock")
 QUIRKS: Final = ("square-moments", "woo-products", "woo-line-items", "payments", "stock-by-place")
@@ -66,81 +65,15 @@ def parse_layout(data: bytes, where: str) -> Layout:
 
 
 class _Reader:
-    """Looks at one document; every method raises InputError with the place of what is wrong."""
+    """Makes the parts of a layout; whatever is wrong is an InputError with its place."""
 
     def __init__(self, source: Source) -> None:
-        self._source = source
-        self._top = cast("dict[str, Any]", source.document)
-
-    def wrong(self, path: tuple[str | int, ...], problem: str, fix: str = "") -> InputError:
-        return InputError(problem, where=self._source.at(path), fix=fix or "Correct this line.")
-
-    # --- values -----------------------------------------------------------------------------
-
-    def keys(self, path: tuple[str | int, ...], value: Any, allowed: Sequence[str]) -> Any:
-        """A table that has only known keys."""
-        if not isinstance(value, dict):
-            raise self.wrong(path, f"{_last(path)} is not a table of settings.")
-        for name in value:
-            if name not in allowed:
-                raise self.wrong(
-                    (*path, name),
-                    f"{name!r} is not a setting here; expected one of {', '.join(allowed)}.",
-                )
-        return value
-
-    def text(self, path: tuple[str | int, ...], value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise self.wrong(path, f"{_last(path)} is not a text; expected one in quotes.")
-        if len(value) > MAX_TEXT or not value.isprintable():
-            raise self.wrong(
-                path, f"{_last(path)} is too long or has characters that do not print."
-            )
-        return value.strip()
-
-    def texts(self, path: tuple[str | int, ...], value: Any) -> tuple[str, ...]:
-        """One text, or a list of some."""
-        if isinstance(value, str):
-            return (self.text(path, value),)
-        if not isinstance(value, list) or not value or len(value) > MAX_LIST:
-            raise self.wrong(
-                path, f"{_last(path)} is neither a text nor a list of 1 to {MAX_LIST} texts."
-            )
-        return tuple(self.text((*path, at), one) for at, one in enumerate(value))
-
-    def values(self, path: tuple[str | int, ...], value: Any) -> frozenset[str]:
-        """Values of cells for comparison; a blank one may be among them."""
-        if not isinstance(value, list) or len(value) > MAX_LIST:
-            raise self.wrong(path, f"{_last(path)} is not a list of at most {MAX_LIST} texts.")
-        return frozenset(
-            _folded(self.text((*path, at), one)) if one != "" else ""
-            for at, one in enumerate(value)
-        )
-
-    def optional(self, path: tuple[str | int, ...], held: Mapping[str, Any]) -> str:
-        name = str(path[-1])
-        return self.text(path, held[name]) if name in held else ""
-
-    def several(self, path: tuple[str | int, ...], held: Mapping[str, Any]) -> tuple[str, ...]:
-        name = str(path[-1])
-        return self.texts(path, held[name]) if name in held else ()
-
-    def one_of(
-        self, path: tuple[str | int, ...], held: Mapping[str, Any], allowed: Sequence[str]
-    ) -> str:
-        found = self.optional(path, held)
-        if found and found not in allowed:
-            raise self.wrong(
-                path, f"{found!r} is not possible here; expected one of {', '.join(allowed)}."
-            )
-        return found
-
-    # --- parts ------------------------------------------------------------------------------
+        self._at = Checked(source)
 
     def layout(self, digest: str) -> Layout:
-        top = self.keys(
+        top = self._at.keys(
             (),
-            self._top,
+            self._at.top,
             [
                 "format",
                 "name",
@@ -163,21 +96,21 @@ class _Reader:
             ],
         )
         if top.get("format") != FORMAT:
-            raise self.wrong(
+            raise self._at.wrong(
                 ("format",),
                 f"this is not a mapping file of a known version; expected format = {FORMAT!r}.",
                 "Make one with: coop-node mapping new FILE.csv",
             )
-        name = self.optional(("name",), top)
+        name = self._at.optional(("name",), top)
         if not NAME.fullmatch(name):
-            raise self.wrong(
+            raise self._at.wrong(
                 ("name",),
                 f"{name!r} is not a name; expected 2 to 60 lower-case letters, digits and hyphens.",
             )
-        table = self.one_of(("table",), top, TABLES)
+        table = self._at.one_of(("table",), top, TABLES)
         if not table:
-            raise self.wrong(("table",), f"the table is missing; expected one of {TABLES}.")
-        quirk = self.one_of(("quirk",), top, QUIRKS)
+            raise self._at.wrong(("table",), f"the table is missing; expected one of {TABLES}.")
+        quirk = self._at.one_of(("quirk",), top, QUIRKS)
         columns = self._columns(top.get("columns", {}), table)
         constants = self._constants(top.get("constants", {}), table)
         self._enough(table, columns, constants, quirk)
@@ -187,10 +120,10 @@ class _Reader:
             name=name,
             table=table,
             words=Words(
-                self.optional(("title",), top) or name,
-                self.optional(("needs",), top),
-                self.several(("derived",), top),
-                self.several(("notes",), top),
+                self._at.optional(("title",), top) or name,
+                self._at.optional(("needs",), top),
+                self._at.several(("derived",), top),
+                self._at.several(("notes",), top),
             ),
             signature=self._signature(top, columns, rules, returns),
             columns=columns,
@@ -200,7 +133,7 @@ class _Reader:
             returns=returns,
             orders=self._orders(top.get("orders")),
             quirk=quirk,
-            also=self.several(("also",), top),
+            also=self._at.several(("also",), top),
             by_product=self._by_product(top, table, columns),
             digest=digest,
         )
@@ -209,7 +142,7 @@ class _Reader:
         role = next((one for one in ROLES[table] if one == name), None)
         if role is None:
             allowed = ", ".join(sorted(ROLES[table]))
-            raise self.wrong(
+            raise self._at.wrong(
                 path, f"{name!r} is nothing that a {table} has; expected one of {allowed}."
             )
         return role
@@ -218,18 +151,18 @@ class _Reader:
         out: dict[Role, tuple[str, ...]] = {}
         seen: dict[str, str] = {}
         if not isinstance(held, dict):
-            raise self.wrong(("columns",), "columns is not a table of settings.")
+            raise self._at.wrong(("columns",), "columns is not a table of settings.")
         for name, value in held.items():
             path = ("columns", name)
             role = self._role(path, name, table)
-            out[role] = self.texts(path, value)
+            out[role] = self._at.texts(path, value)
             for column in out[role]:
                 if seen.setdefault(column, name) != name:
-                    raise self.wrong(
+                    raise self._at.wrong(
                         path, f"the column {column!r} is both the {seen[column]} and the {name}."
                     )
                 if role not in _OF_PEOPLE and _about_people(column):
-                    raise self.wrong(
+                    raise self._at.wrong(
                         path,
                         f"{column!r} looks like a column about a person; it cannot be the {name}.",
                         "Personal columns are dropped; only a customer's number or e-mail address "
@@ -239,9 +172,9 @@ class _Reader:
 
     def _constants(self, held: Any, table: str) -> dict[Role, str]:
         if not isinstance(held, dict):
-            raise self.wrong(("constants",), "constants is not a table of settings.")
+            raise self._at.wrong(("constants",), "constants is not a table of settings.")
         return {
-            self._role(("constants", name), name, table): self.text(("constants", name), value)
+            self._role(("constants", name), name, table): self._at.text(("constants", name), value)
             for name, value in held.items()
         }
 
@@ -249,9 +182,9 @@ class _Reader:
         found = top.get("category_from_product", False)
         path = ("category_from_product",)
         if not isinstance(found, bool):
-            raise self.wrong(path, f"{found!r} is neither true nor false.")
+            raise self._at.wrong(path, f"{found!r} is neither true nor false.")
         if found and (table != "sales_line" or Role.CATEGORY in columns):
-            raise self.wrong(path, "there is a category already, or none is needed.")
+            raise self._at.wrong(path, "there is a category already, or none is needed.")
         return found
 
     def _enough(
@@ -261,7 +194,7 @@ class _Reader:
             return  # the quirk makes what is missing; its own test sees to that
         for group in NEEDED[table]:
             if not any(role in columns or role in constants for role in group):
-                raise self.wrong(
+                raise self._at.wrong(
                     ("columns",),
                     f"no column is named for the {' or the '.join(group)}; a {table} needs one.",
                     f"Add a line such as {group[0]} = 'Name of the column' under [columns].",
@@ -274,117 +207,116 @@ class _Reader:
         rules: Sequence[Rule],
         returns: Returns | None,
     ) -> Signature:
-        held = self.keys(
+        held = self._at.keys(
             ("signature",), top.get("signature", {}), ["required", "absent", "personal"]
         )
         versions = []
-        for at, one in enumerate(self.items(("version",), top.get("version", []))):
+        for at, one in enumerate(self._at.items(("version",), top.get("version", []))):
             path = ("version", at)
-            self.keys(path, one, ["name", "header", "shapes"])
+            self._at.keys(path, one, ["name", "header", "shapes"])
             shapes = one.get("shapes", {})
             if not isinstance(shapes, dict):
-                raise self.wrong((*path, "shapes"), "shapes is not a table of settings.")
+                raise self._at.wrong((*path, "shapes"), "shapes is not a table of settings.")
             for name, shape in shapes.items():
                 self._pattern((*path, "shapes", name), shape)
             versions.append(
                 Version(
-                    self.optional((*path, "name"), one),
-                    self.texts((*path, "header"), one.get("header", [])),
+                    self._at.optional((*path, "name"), one),
+                    self._at.texts((*path, "header"), one.get("header", [])),
                     {name: str(shape) for name, shape in shapes.items()},
                 )
             )
-        required = self.several(("signature", "required"), held)
+        required = self._at.several(("signature", "required"), held)
         return Signature(
             required or _all_of(columns, rules, returns),
-            self.several(("signature", "absent"), held),
+            self._at.several(("signature", "absent"), held),
             tuple(versions),
-            self.several(("signature", "personal"), held),
+            self._at.several(("signature", "personal"), held),
         )
 
     def _pattern(self, path: tuple[str | int, ...], shape: Any) -> None:
         """Patterns of a shared file could run for ever, so only built-in ones may have them."""
-        if self._source.where != "built in":
-            raise self.wrong(path, "shapes are for the built-in formats only.", "Take it out.")
-        re.compile(self.text(path, shape))
-
-    def items(self, path: tuple[str | int, ...], value: Any) -> list[Any]:
-        if not isinstance(value, list) or len(value) > MAX_LIST:
-            raise self.wrong(path, f"{_last(path)} is not a list of tables ([[{_last(path)}]]).")
-        return value
+        if self._at.where != "built in":
+            raise self._at.wrong(path, "shapes are for the built-in formats only.", "Take it out.")
+        re.compile(self._at.text(path, shape))
 
     def _formats(self, held: Any) -> Formats:
-        self.keys(("formats",), held, ["date_order", "decimal", "timezone", "currency", "unit"])
-        zone = self.optional(("formats", "timezone"), held)
+        self._at.keys(("formats",), held, ["date_order", "decimal", "timezone", "currency", "unit"])
+        zone = self._at.optional(("formats", "timezone"), held)
         if zone:
             try:
                 ZoneInfo(zone)
             except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-                raise self.wrong(
+                raise self._at.wrong(
                     ("formats", "timezone"),
                     f"{zone!r} is not a time zone; expected a name such as Europe/Paris.",
                 ) from error
-        money = self.optional(("formats", "currency"), held)
+        money = self._at.optional(("formats", "currency"), held)
         try:
             currency(money)
         except Unreadable as error:
-            raise self.wrong(("formats", "currency"), f"{error}.") from error
+            raise self._at.wrong(("formats", "currency"), f"{error}.") from error
         return Formats(
-            self.one_of(("formats", "date_order"), held, ORDERS),
-            self.one_of(("formats", "decimal"), held, (".", ",")),
+            self._at.one_of(("formats", "date_order"), held, ORDERS),
+            self._at.one_of(("formats", "decimal"), held, (".", ",")),
             zone,
             money.upper(),
-            self.one_of(("formats", "unit"), held, ("major", "minor")) or "major",
+            self._at.one_of(("formats", "unit"), held, ("major", "minor")) or "major",
         )
 
     def _rules(self, held: Any) -> tuple[Rule, ...]:
         out = []
-        for at, one in enumerate(self.items(("rule",), held)):
+        for at, one in enumerate(self._at.items(("rule",), held)):
             path = ("rule", at)
-            self.keys(path, one, ["column", "keep", "leave_out", "filled", "zero", "other"])
-            column = self.optional((*path, "column"), one)
+            self._at.keys(path, one, ["column", "keep", "leave_out", "filled", "zero", "other"])
+            column = self._at.optional((*path, "column"), one)
             if not column:
-                raise self.wrong(path, "a rule needs the name of a column.")
+                raise self._at.wrong(path, "a rule needs the name of a column.")
             reasons = one.get("leave_out", {})
             if not isinstance(reasons, dict):
-                raise self.wrong((*path, "leave_out"), "expected leave_out = { value = 'why' }.")
+                raise self._at.wrong(
+                    (*path, "leave_out"), "expected leave_out = { value = 'why' }."
+                )
             rule = Rule(
                 column,
-                self.values((*path, "keep"), one.get("keep", [])),
+                self._at.values((*path, "keep"), one.get("keep", [])),
                 {
-                    _folded(value): self.text((*path, "leave_out", value), why)
+                    folded(value): self._at.text((*path, "leave_out", value), why)
                     for value, why in reasons.items()
                 },
-                self.optional((*path, "filled"), one),
-                self.optional((*path, "zero"), one),
-                self.optional((*path, "other"), one) or "keep",
+                self._at.optional((*path, "filled"), one),
+                self._at.optional((*path, "zero"), one),
+                self._at.optional((*path, "other"), one) or "keep",
             )
             if not (rule.keep or rule.leave_out or rule.filled or rule.zero):
-                raise self.wrong(path, "the rule says neither what to keep nor what to leave out.")
+                raise self._at.wrong(
+                    path, "the rule says neither what to keep nor what to leave out."
+                )
             out.append(rule)
         return tuple(out)
 
     def _returns(self, held: Any) -> Returns | None:
         if held is None:
             return None
-        self.keys(("returns",), held, ["column", "values"])
-        column = self.optional(("returns", "column"), held)
-        values = self.several(("returns", "values"), held)
+        self._at.keys(("returns",), held, ["column", "values"])
+        column = self._at.optional(("returns", "column"), held)
+        values = self._at.several(("returns", "values"), held)
         if not column or not values:
-            raise self.wrong(("returns",), "returns needs a column and its values.")
-        return Returns(column, frozenset(map(_folded, values)))
+            raise self._at.wrong(("returns",), "returns needs a column and its values.")
+        return Returns(column, frozenset(map(folded, values)))
 
     def _orders(self, held: Any) -> Orders | None:
         if held is None:
             return None
-        self.keys(("orders",), held, ["by", "fill", "discount", "subtotal", "total", "refund"])
-        by = self.optional(("orders", "by"), held)
+        self._at.keys(("orders",), held, ["by", "fill", "discount", "subtotal", "total", "refund"])
+        by = self._at.optional(("orders", "by"), held)
         if not by:
-            raise self.wrong(("orders",), "orders needs the column that names the order (by).")
+            raise self._at.wrong(("orders",), "orders needs the column that names the order (by).")
         return Orders(
             by,
-            self.several(("orders", "fill"), held),
+            self._at.several(("orders", "fill"), held),
             *(
-                self.optional(("orders", n), held)
+                self._at.optional(("orders", n), held)
                 for n in ["discount", "subtotal", "total", "refund"]
             ),
         )
@@ -401,12 +333,3 @@ def _all_of(
 def _about_people(column: str) -> bool:
     """Whether a column may hold people's data; a bare "Name" may be an order's or a product's."""
     return is_personal(column) and plain(column) not in ("name", "names")
-
-
-def _folded(value: str) -> str:
-    return value.strip().casefold()
-
-
-def _last(path: tuple[str | int, ...]) -> str:
-    names = [str(step) for step in path if isinstance(step, str)]
-    return names[-1] if names else "the file"

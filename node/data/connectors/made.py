@@ -94,10 +94,12 @@ class Made:
         source = np.concatenate((np.arange(count), np.asarray(of, np.int64)))
         rank = np.concatenate((np.arange(count, dtype=float), np.asarray(after) + 0.5))
         order = np.argsort(rank, kind="stable")
+        at, added_at = pa.array(order), pa.array(source[count:])
         arrays = {}
         for role, array in self.roles.items():
-            added = texts(new[role]) if role in new else array.take(pa.array(source[count:]))
-            arrays[role] = pa.concat_arrays([array, added]).take(pa.array(order))
+            added = texts(new[role]) if role in new else array.take(added_at)
+            arrays[role] = pa.concat_arrays([array, added]).take(at)
+        self.roles = {}
         self.repeat(source[order])
         self.roles = arrays
 
