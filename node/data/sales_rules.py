@@ -340,7 +340,7 @@ SALES_RULES: Final[tuple[Rule[[SalesView]], ...]] = (
         0.5,
         "{count} of {total} lines are in categories without a place in the shared taxonomy "
         "({detail}).",
-        "Give them one: coop-node categories list.",
+        "Give them one: coop-node categories suggest.",
         _unmapped_categories,
         _unmapped_rows,
     ),

@@ -16,6 +16,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from node.data import duck
 from node.data.manifest import ImportRecord
 from node.data.tables import TABLES, Kind
 
@@ -125,14 +126,11 @@ class RowsVault:
 
     @contextlib.contextmanager
     def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        db = duckdb.connect(":memory:")
-        try:
+        with duck.connection() as db:
             for name, facts in TABLES.items():
                 schema = pa.schema([(one.name, TYPES[one.kind]) for one in facts.fields])
                 db.register(name, pa.Table.from_pylist(list(getattr(self, name)), schema))
             yield db
-        finally:
-            db.close()
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         with self.reader() as db:

@@ -119,3 +119,11 @@ def test_every_rule_has_words_and_the_worst_comes_first(
     result = report(year(category="") + line(3, currency="USD"))
     penalties = [finding.penalty for finding in result.findings]
     assert penalties == sorted(penalties, reverse=True) and result.score < 90
+
+
+def test_categories_without_a_place_in_the_shared_taxonomy(
+    vault: Vault, report: Callable[..., QualityReport]
+) -> None:
+    assert report(year() + line(3, receipt="x", category="B")).findings == ()
+    mapped = Vault(vault.root, bytes(32), {"A": "food.bakery.mixed"})
+    assert found(check(mapped, TODAY)) == {"unmapped_categories": 1}
