@@ -6,11 +6,15 @@ import base64
 import hashlib
 import json
 import random
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,12 +26,14 @@ from node.data.intake import add, preview
 from node.data.stages import Basis
 from node.data.values import customer_key
 from node.data.vault import Vault
+from node.federation.participant import Participant
 from node.house import Home, open_home
 from node.policy.consents import ConsentDesk
 from node.policy.run_books import FOLDER
 from node.store.consents import Consents, Event, State
 from node.store.database import Database
 from node.store.run_snapshots import RunSnapshots
+from node.wiring import Daemon
 from protocols.audit.consent import check_customer, leaf, leaves
 from protocols.course import Course
 from protocols.errors import CoopError, InputError, LocalError, Refused
@@ -455,3 +461,54 @@ def test_after_an_erasure_it_still_verifies(shop: Shop) -> None:
     other = bytes.fromhex(key(NUMBERS[4]))
     assert [path.name for path in files if other in path.read_bytes()]  # the search finds keys
     assert shop.desk.verify() == 8
+
+
+# --- where it is asked -------------------------------------------------------------------------
+
+
+def test_a_participant_asks_before_every_round(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both kinds of round, each attempt of them: the table has nobody who said no before."""
+    shop.say(State.GRANTED, *NUMBERS[:4])
+    seen: list[set[str]] = []
+
+    def used(permit: Permit, prepared: way.PreparedChurn, *_: object) -> Any:
+        seen.append(set(prepared.table.keys))
+        return SimpleNamespace(values=None, vector=None, errors={})
+
+    monkeypatch.setattr(way, "update", used)
+    monkeypatch.setattr(way, "report", used)
+    monkeypatch.setattr(way, "keep_report", lambda *_: None)
+    monkeypatch.setattr(Participant, "_sent", lambda *_: None)
+    one = cast(Any, Participant.__new__(Participant))
+    tasks = SimpleNamespace(task=lambda number: "train" if number < 3 else "evaluate")
+    one.ticket = SimpleNamespace(course=tasks, permit=PERMIT)
+    one._tools = SimpleNamespace(entropy=None, clock=shop.clock, member="m")
+    one._trace, one._folder = SimpleNamespace(state=None), shop.home.folder
+    one._prepared = shop.prepare()
+    for number, gone in ((1, None), (1, 0), (2, 1), (3, 2)):
+        if gone is not None:
+            shop.say(State.WITHDRAWN, NUMBERS[gone])
+        one._masked(None, number)
+    assert seen == [keyed(*NUMBERS[k:4]) for k in range(4)]
+
+
+def test_the_daemon_opens_the_door_that_the_settings_name(shop: Shop) -> None:
+    said: list[tuple[str, dict[str, object]]] = []
+    daemon = cast(Any, Daemon.__new__(Daemon))
+    daemon._events = SimpleNamespace(emit=lambda event, **facts: said.append((event, facts)))
+    daemon._member = SimpleNamespace(home=shop.home, database=shop.database)
+    assert daemon._open_door() is None and not said  # off, unless the owner says so
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings_ = shop.home.settings.model_copy(update={"endpoint_port": port})
+    daemon._member.home = replace(shop.home, settings=settings_)
+    door = daemon._open_door()
+    try:
+        assert said == [("door", {"address": f"http://127.0.0.1:{port}"})]
+        with urlopen(f"http://127.0.0.1:{port}/v1/health", timeout=10) as answer:
+            assert json.loads(answer.read())["open"]
+    finally:
+        door.stop()
+    with pytest.raises(URLError):
+        urlopen(f"http://127.0.0.1:{port}/v1/health", timeout=10)
