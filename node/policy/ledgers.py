@@ -35,7 +35,7 @@ WAY_OUT = (
 # What can stand in a journal before there is a database.
 _WITHOUT_DATABASE = frozenset(
     {Kind.ENROLMENT, Kind.RENEWAL, Kind.INTAKE, Kind.BACKUP, Kind.RESTORE, Kind.INCIDENT}
-    | {Kind.CATEGORIES}
+    | {Kind.CATEGORIES, Kind.QUALITY}  # scores can be looked at again
 )
 
 
