@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import small_coop
 from joined_home import join, sign
@@ -23,6 +24,7 @@ from node.house import open_home
 from protocols.agreement.template import amend
 from small_shop import FIGURES
 
+TREE: Any = get_command(app)  # built once: every command of the program hangs in it
 Node = Callable[..., tuple[int, str, str]]
 ANSWERS = (
     "--name", "Café Zoë", "--owner", "Zoë Świerczyńska", "--address", "Marktplatz 1, Berlin",
@@ -44,7 +46,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Path:
     join(home, small_coop.agreement(**FIGURES))
 
     def call(*words: str) -> tuple[int, str, str]:
-        return run(app, ["--home", str(home), *words], "coop-node"), "", ""
+        return run(TREE, ["--home", str(home), *words], "coop-node"), "", ""
 
     assert call("inventory", "setup", *ANSWERS, *DPIA)[0] == 0
     sales(call, folder / "sales.csv", 40)
@@ -61,7 +63,7 @@ def home(tmp_path: Path) -> Path:
 def node(home: Path, capsys: pytest.CaptureFixture[str]) -> Node:
 
     def call(*words: str) -> tuple[int, str, str]:
-        code = run(app, ["--home", str(home), *words], "coop-node")
+        code = run(TREE, ["--home", str(home), *words], "coop-node")
         out = capsys.readouterr()
         return code, out.out, out.err
 
