@@ -36,6 +36,26 @@ TABLES: Final = ("sales_line", "customer", "stock")
 QUIRKS: Final = ("square-moments", "woo-products", "woo-line-items", "payments", "stock-by-place")
 # Roles whose columns speak of a person: one becomes a keyed hash, the others are coarse.
 _OF_PEOPLE: Final = (Role.CUSTOMER, Role.COUNTRY, Role.REGION)
+_SETTINGS: Final = (
+    "format",
+    "name",
+    "title",
+    "table",
+    "needs",
+    "derived",
+    "notes",
+    "columns",
+    "constants",
+    "formats",
+    "rule",
+    "returns",
+    "orders",
+    "signature",
+    "version",
+    "quirk",
+    "also",
+    "category_from_product",
+)
 # What a table cannot do without: one role of each group.
 NEEDED: Final[Mapping[str, tuple[tuple[Role, ...], ...]]] = {
     "sales_line": ((Role.DATE,), (Role.QUANTITY,), (Role.UNIT_PRICE, Role.TOTAL)),
@@ -71,30 +91,7 @@ class _Reader:
         self._at = Checked(source)
 
     def layout(self, digest: str) -> Layout:
-        top = self._at.keys(
-            (),
-            self._at.top,
-            [
-                "format",
-                "name",
-                "title",
-                "table",
-                "needs",
-                "derived",
-                "notes",
-                "columns",
-                "constants",
-                "formats",
-                "rule",
-                "returns",
-                "orders",
-                "signature",
-                "version",
-                "quirk",
-                "also",
-                "category_from_product",
-            ],
-        )
+        top = self._at.keys((), self._at.top, _SETTINGS)
         if top.get("format") != FORMAT:
             raise self._at.wrong(
                 ("format",),
