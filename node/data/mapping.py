@@ -26,7 +26,7 @@ from protocols.errors import InputError
 
 EXAMPLES: Final = 3
 EXAMPLE_CHARS: Final = 30
-_GOODS: Final = frozenset([Role.PRODUCT, Role.CATEGORY, Role.SKU])
+_GOODS: Final = frozenset([Role.PRODUCT, Role.CATEGORY, Role.SKU, Role.ORDER, Role.LOCATION])
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ SHAPE_CHARS: Final = 200  # of a cell that are compared with a shape
 SHAPES_HOLD: Final = 0.8
 ENOUGH_SHAPES: Final = 4  # columns that have to look right where no name is known
 ENOUGH_CELLS: Final = 3
-_GOODS: Final = frozenset([Role.PRODUCT, Role.CATEGORY, Role.SKU])
+_GOODS: Final = frozenset([Role.PRODUCT, Role.CATEGORY, Role.SKU, Role.ORDER, Role.LOCATION])
 Sample = Sequence[Sequence[str]]
 
 

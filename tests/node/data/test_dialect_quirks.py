@@ -259,6 +259,8 @@ def test_content_is_looked_at_but_not_the_names_of_goods() -> None:
     assert set(found) == {2, 4}
     assert "'Field 7' speaks of religion or belief (by what stands in it)" in found[2]
     assert special.kind_of_cells(["Catholic"] * 4) == ""  # too few to say so
+    for harmless in ("labour", "Roma", "disabled", "liberal", "Conservative"):
+        assert special.kind_of_cells([harmless] * 9) == ""
     assert special.kind_of_cells(["Orange"] * 9 + ["Catholic"]) == ""
 
 
