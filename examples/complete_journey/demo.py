@@ -23,7 +23,7 @@ from typing import Any
 
 from rich.console import Console
 
-from examples.complete_journey import churn, export, lying, rules
+from examples.complete_journey import churn, export, lying, own, rules
 from examples.complete_journey.cooperative import (
     COORDINATOR,
     NODE,
@@ -246,6 +246,7 @@ def conduct(demo: Demo, count: int) -> DemoResult:
     frozen = rules.incident(demo, run_words(demo))
     stores = results(demo)
     customers = churn.conduct(demo) if demo.churn else None
+    person = own.conduct(demo)
     states = [state] + ([customers.state] if customers is not None else [])
     with step(demo, "verify: every log, and the release back to its agreement"):
         checks = verify(demo, states)
@@ -255,6 +256,7 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         ("report", str(demo.out / "report.html")),
         ("the agreement, to read and print", str(demo.out / rules.PAGE)),
         ("evidence for strangers", str(demo.out / rules.PACK)),
+        (f"papers of {person.store}", str(demo.stores[0].home / "documents")),
         ("commands and what they printed", str(demo.out / "commands.log")),
         ("coordinator", str(demo.office_home)),
         *[(store.name, str(store.home)) for store in demo.stores],
@@ -275,6 +277,7 @@ def conduct(demo: Demo, count: int) -> DemoResult:
         example=forecast_example(demo) if state.startswith("released") else None,
         churn=customers,
         rules=RulesResult(signed, lying.PURPOSE, purpose, use, frozen, proof),
+        person=person,
     )
 
 
@@ -366,6 +369,8 @@ def _plain(result: DemoResult) -> str:
         document["churn"] = asdict(result.churn)
     if result.rules is not None:
         document["rules"] = asdict(result.rules)
+    if result.person is not None:
+        document["person"] = asdict(result.person)
     return json.dumps(document, indent=1)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
+from examples.complete_journey import own
 from examples.complete_journey.charts import (
     StoreErrors,
     attendance_chart,
@@ -149,6 +150,7 @@ class DemoResult:
     example: ForecastExample | None = None
     churn: ChurnResult | None = None
     rules: RulesResult | None = None
+    person: own.OwnData | None = None
 
 
 def mean(values: Sequence[float]) -> float:
@@ -250,6 +252,8 @@ def page(result: DemoResult) -> str:
         parts += refused(result.rules)
     if result.churn is not None:
         parts += _churn(result.churn)
+    if result.person is not None:
+        parts += own.page(result.person)
     if result.rules is not None:
         parts += closing(result.rules)
     parts += [
