@@ -20,16 +20,24 @@ ZONE_HOURS: Final = 2.5  # summer time moves a day by one
 ZONE_NOISE: Final = 4
 ZONE_WEEKS: Final = 8
 ZONE_WEEK_LINES: Final = 30
-JUMP_DAYS: Final = 27
+SURE_DAYS: Final = 31  # between two receipts whose date is sure, and
+SLACK_DAYS: Final = 3  # around them, a receipt's date is expected
+SWAPPED_SHARE: Final = 0.8  # of the receipts that are not there
 
-_SWAPPED: Final = (
-    "WITH walk AS (SELECT id, day, lag(day) OVER (ORDER BY number) AS before, "  # noqa: S608
-    "lead(day) OVER (ORDER BY number) AS after FROM orders WHERE number IS NOT NULL), "
-    "jumps AS (SELECT *, CASE WHEN day(day) <= 12 AND day(day) <> month(day) "
-    "THEN make_date(year(day), day(day), month(day)) END AS other FROM walk) "
-    f"SELECT id FROM jumps WHERE abs(day - before) > {JUMP_DAYS} "
-    f"AND abs(day - after) > {JUMP_DAYS} AND abs(before - after) <= {JUMP_DAYS} "
-    f"AND abs(other - before) <= {JUMP_DAYS}"
+# A date whose day and month were exchanged has a day of at most 12, so one of a later day is sure:
+# between two sure ones in the order of the receipts' numbers, a date has to lie between theirs.
+_SURE: Final = "CASE WHEN day(day) > 12 THEN day END IGNORE NULLS"
+_STRAYS: Final = (
+    f"WITH walk AS (SELECT id, day, last_value({_SURE}) OVER (ORDER BY number "  # noqa: S608
+    f"ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before, first_value({_SURE}) "
+    "OVER (ORDER BY number ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING) AS after "
+    "FROM orders WHERE number IS NOT NULL), "
+    "strays AS (SELECT id, before, after, CASE WHEN day(day) <> month(day) "
+    "THEN make_date(year(day), day(day), month(day)) END AS other FROM walk "
+    f"WHERE day(day) <= 12 AND after - before BETWEEN 0 AND {SURE_DAYS} "
+    f"AND day NOT BETWEEN before - {SLACK_DAYS} AND after + {SLACK_DAYS}), "
+    f"swapped AS (SELECT id FROM strays WHERE other BETWEEN before - {SLACK_DAYS} "
+    f"AND after + {SLACK_DAYS}) "
 )
 _CALENDAR: Final = (
     "WITH span AS (SELECT min(day) a, max(day) b FROM daily), "
@@ -185,15 +193,16 @@ def _zone_rows(view: SalesView) -> Rows:
 
 
 def _swapped(view: SalesView) -> Seen:
-    row = view.one(
-        f"SELECT (SELECT count(*) FROM ({_SWAPPED})), "  # noqa: S608
-        "(SELECT count(number) FROM orders)"
+    """Nothing where other receipts stray as well: then numbers do not rise with time here."""
+    swapped, strays, numbered = view.one(
+        f"{_STRAYS} SELECT (SELECT count(*) FROM swapped), "  # noqa: S608
+        "(SELECT count(*) FROM strays), (SELECT count(number) FROM orders)"
     )
-    return Seen(row[0], row[1])
+    return Seen(swapped if swapped >= SWAPPED_SHARE * strays else 0, numbered)
 
 
 def _swapped_rows(view: SalesView) -> Rows:
-    return view.failing(f"hash(order_ref) IN ({_SWAPPED})")
+    return view.failing(f"hash(order_ref) IN ({_STRAYS} SELECT id FROM swapped)")  # noqa: S608
 
 
 CLOCK_RULES: Final[tuple[Rule[Any], ...]] = (
@@ -281,7 +290,7 @@ CLOCK_RULES: Final[tuple[Rule[Any], ...]] = (
         Severity.ERROR,
         30,
         0.02,
-        "{count} of {total} numbered receipts jump away and back by weeks, and fit with day and "
+        "{count} of {total} numbered receipts are dated out of their order, and fit with day and "
         "month exchanged.",
         "Days are written in two orders. Export again with one, and say which: --date-order dmy.",
         _swapped,

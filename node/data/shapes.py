@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
@@ -73,10 +74,14 @@ def look(db: duckdb.DuckDBPyConnection, facts: TableFacts) -> Misfits:
 
 
 def _batches(found: duckdb.DuckDBPyRelation) -> Iterator[pa.Table]:
+    """One stretch after another; the next one is read while this one is looked at."""
     reader = found.to_arrow_reader(BATCH_ROWS)
-    for batch in reader:
-        if batch.num_rows:
-            yield pa.Table.from_batches([batch])
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(next, reader, None)
+        while (batch := coming.result()) is not None:
+            coming = ahead.submit(next, reader, None)
+            if batch.num_rows:
+                yield pa.Table.from_batches([batch])
 
 
 def _frame(table: pa.Table, facts: TableFacts) -> pd.DataFrame:

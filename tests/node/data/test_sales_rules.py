@@ -195,6 +195,29 @@ def with_hour(hours: list[int], at: int, lines: int) -> list[int]:
     return [lines if hour == at else n for hour, n in enumerate(hours)]
 
 
+def exchanged(row: Row) -> Row:
+    """A row whose day and month a till has exchanged, where that gives a date."""
+    day = row["business_date"]
+    if day.day > 12 or not date(2024, 3, 1) <= day < date(2024, 4, 1):
+        return row
+    moved = date(day.year, day.day, day.month)
+    return row | {"business_date": moved, "ts_utc": row["ts_utc"] + (moved - day)}
+
+
+def test_a_month_in_the_other_order_of_dates_is_found() -> None:
+    report = quality.check(RowsVault([exchanged(row) for row in SOUND]), date(2024, 12, 12))
+    assert found(report)["mixed_date_order"] == 11 * 5  # 3 March is the same in both orders
+
+
+def test_two_tills_with_numbers_of_their_own_are_no_mixed_dates() -> None:
+    """The second till came later, its numbers run through the same hundreds."""
+    other = [
+        sale(FIRST + timedelta(days=100 + k // 5), 1000 + k, 1, order_ref=f"{1000 + k}")
+        for k in range(500)
+    ]
+    assert "mixed_date_order" not in found(quality.check(RowsVault([*SOUND, *other]), LAST))
+
+
 def test_an_unknown_rule_and_one_about_the_whole_say_so() -> None:
     with pytest.raises(InputError, match="expected one of too_few_weeks"):
         quality.failing_rows(RowsVault(SOUND), quality.SALES, "nonsense", LAST)
