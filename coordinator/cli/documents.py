@@ -28,7 +28,7 @@ def make(
     """Make documents from register, agreement and log, into the folder documents/."""
     from coordinator import documents as making
     from coordinator.wiring import open_house
-    from protocols.documents.quarter import parse_quarter, quarter_of
+    from protocols.documents.quarter import chosen_quarter
 
     endings = tuple(dict.fromkeys(one.strip() for one in formats.split(",") if one.strip()))
     unknown = [one for one in endings if one not in making.FORMATS]
@@ -40,7 +40,7 @@ def make(
             fix=f"There are: {', '.join(making.FORMATS)}.",
         )
     house = open_house(state(context).home)
-    when = parse_quarter(quarter) if quarter else quarter_of(house.clock())
+    when = chosen_quarter(quarter, house.clock())
     chosen = making.KINDS if "all" in kinds else tuple(dict.fromkeys(kinds))
     drawn = [(kind, *making.draw(house, kind, when)) for kind in chosen]
     out, shown = [], []

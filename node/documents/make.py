@@ -29,7 +29,7 @@ from protocols.documents.document import Document, plain
 from protocols.documents.given import House
 from protocols.documents.notice_words import NOTICE
 from protocols.documents.page import html
-from protocols.documents.quarter import Quarter, parse_quarter, quarter_of
+from protocols.documents.quarter import Quarter, chosen_quarter, parse_quarter, quarter_of
 from protocols.documents.readability import Grade
 from protocols.documents.render import facts_csv, markdown, table_csv, text_of
 from protocols.errors import Code, InputError
@@ -123,7 +123,7 @@ def wanted(kinds: Sequence[str], locale: str, quarter: str, now: datetime) -> tu
             where="--locale",
             fix=f"Languages: {', '.join(NOTICE)}.",
         )
-    when = parse_quarter(quarter) if quarter else quarter_of(now)
+    when = chosen_quarter(quarter, now)
     return tuple(Wanted(kind, locale, when) for kind in chosen)
 
 

@@ -60,13 +60,15 @@ def _spent(database: Database, terms: Terms | None, quarter: Quarter) -> Iterato
 def _requests(
     database: Database, terms: Terms | None, quarter: Quarter, now: datetime
 ) -> Iterator[Asked]:
+    """As they stood at the end of the quarter, or stand now; later answers change nothing."""
+    end = min(now, quarter.ends)
     with database.read() as db:
         found = CustomerRequests(db).list()
     for one in found:
-        inside = [at for at in (one.entered_at, one.closed_at) if at is not None]
-        if any(map(quarter.holds, inside)):
-            late = due(one, terms) < (one.closed_at or now)
-            yield Asked(one.id, one.kind.value, one.received_at, one.closed_at, late)
+        closed = one.closed_at if one.closed_at is not None and one.closed_at < end else None
+        if one.entered_at < quarter.ends and (closed is None or closed >= quarter.begins):
+            late = due(one, terms) < (closed or end)
+            yield Asked(one.id, one.kind.value, one.received_at, closed, late)
 
 
 def _reads(database: Database) -> Iterator[Read]:

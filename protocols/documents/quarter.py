@@ -58,6 +58,18 @@ def parse_quarter(text: str) -> Quarter:
     return Quarter(int(found[1]), int(found[2]))
 
 
+def chosen_quarter(text: str, now: datetime) -> Quarter:
+    """The quarter that was named, or that of now; InputError for one that has not begun."""
+    found = parse_quarter(text) if text else quarter_of(now)
+    if found.begins > now:
+        raise InputError(
+            f"{found} has not begun; there is nothing to report.",
+            where="--quarter",
+            fix=f"The present one is {quarter_of(now)}.",
+        )
+    return found
+
+
 def quarter_of(at: datetime) -> Quarter:
     """The quarter of an instant."""
     moment = at.astimezone(UTC)

@@ -40,7 +40,7 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request of a customer, without who."""
+    """One request of a customer, without who; ``closed`` is None while it was open at the end."""
 
     id: str
     kind: str
@@ -206,7 +206,7 @@ def _customers(entries: Sequence[Entry], ledgers: Ledgers) -> Iterator[Table]:
         counted("Requests closed", of_kind(asked, Kind.REQUEST, what="closed")),
         counted("Times extended", of_kind(asked, Kind.REQUEST, what="extended")),
         counted("Closed late", of_kind(asked, Kind.REQUEST, what="closed", late=True)),
-        Figure("Open and late now", str(_late(ledgers)), (), "ledger: requests"),
+        Figure("Open and late at the end", str(_late(ledgers)), (), "ledger: requests"),
         Figure("Days to an answer, median", _days(days), (), "ledger: requests"),
         Figure("Days to an answer, longest", str(max(days)) if days else "-", (), "ledger: "
                "requests"),

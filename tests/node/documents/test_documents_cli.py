@@ -255,7 +255,12 @@ def test_a_german_notice_and_only_some_formats(joined: Node, home: Path) -> None
     }
     assert [one["item"] for one in found["missing"]["notice.de"]] == ["c11"]
     assert "Sachtextformel" in found["written"][0]["grade"]
-    for words in (["--format", "doc"], ["--locale", "xx"], ["--quarter", "2026"]):
+    for words in (
+        ["--format", "doc"],
+        ["--locale", "xx"],
+        ["--quarter", "2026"],
+        ["--quarter", "2099Q1"],
+    ):
         assert joined("documents", "make", "notice", *words)[0] in (2, 5)
     assert joined("documents", "make", "novel")[0] == 2
 
