@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import click
 import typer
 
 from node.cli import quality as health
 from node.cli import rights
 from node.cli.acting import acting_home
-from node.cli.shell import DryRun, Json, Yes, answer, confirm, state, table
+from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
 from protocols.errors import Code, InputError
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def add(
         columns=_pairs(column or []),
         dialect=dialect,
         mapping=mapping,
-        sheet=sheet,
+        sheet=sheet or _which_sheet(spec, ask=not (yes or as_json)),
     )
     vault, now = home.vault(), home.clock()
     if not dry_run and isinstance(spec, Path):
@@ -132,6 +133,28 @@ def _spec(file: Path | None, sql: str | None, sql_table: str | None) -> Path | D
     from node.data.database import Database
 
     return Database(sql, sql_table, _sql_password(sql))
+
+
+def _which_sheet(spec: Path | Database, *, ask: bool) -> str | None:
+    """Asks on a terminal if a workbook has several sheets; else the refusal names the option."""
+    import sys
+
+    if not (ask and isinstance(spec, Path) and sys.stdin.isatty()):
+        return None
+    from node.data.survey import kind_of
+
+    kind = kind_of(spec)
+    if kind not in ("zip", "xls"):
+        return None
+    from node.data.workbook import sheets
+
+    found = sheets(spec, kind)
+    if len(found) < 2:
+        return None
+    for number, (name, rows) in enumerate(found, start=1):
+        say(f"{number}. {name} ({rows} rows)")
+    chosen = typer.prompt("Which sheet", type=click.IntRange(1, len(found)))
+    return found[chosen - 1][0]
 
 
 def _sql_password(url: str) -> str:

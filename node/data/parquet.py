@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,6 @@ class ParquetTable:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
-        self._raw.close()
 
     def batches(self, wanted: Sequence[str]) -> Iterator[TextBatch]:
         """All rows, the wanted columns as text.
@@ -88,26 +88,30 @@ def opened(path: Path) -> Iterator[ParquetTable]:
     Raises:
         InputError: damaged, too large, or a column is nested or binary.
     """
-    raw = RawFile(path)
-    try:
+    with contextlib.ExitStack() as stack:
+        raw = RawFile(path)
+        stack.callback(raw.close)
         raw.read_to_end()
         try:
-            file = pq.ParquetFile(path)
+            held = stack.enter_context(raw.as_file())
+            file = stack.enter_context(pq.ParquetFile(held))
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path.name) from error
-        with file:
-            _require_flat(file, path.name)
-            header = tuple(file.schema_arrow.names)
-            table = ParquetTable(path.name, header, (), "Parquet", raw, file)
-            if file.metadata.num_rows:
-                head = next(file.iter_batches(SAMPLE_ROWS))
-                cells = [as_text(column).to_pylist() for column in head.columns]
-                table.sample = tuple(zip(*cells, strict=True))
-            yield table
+        _require_flat(file, path.name)
+        header = tuple(file.schema_arrow.names)
+        yield ParquetTable(path.name, header, _sample(file, path.name), "Parquet", raw, file)
+
+
+def _sample(file: pq.ParquetFile, name: str) -> Rows:
+    """The first rows, all cells."""
+    if not file.metadata.num_rows:
+        return ()
+    try:
+        head = next(file.iter_batches(SAMPLE_ROWS))
+        cells = [as_text(column).to_pylist() for column in head.columns]
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path.name) from error
-    finally:
-        raw.close()
+        raise _damaged(name) from error
+    return tuple(zip(*cells, strict=True))
 
 
 def _require_flat(file: pq.ParquetFile, name: str) -> None:

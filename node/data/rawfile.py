@@ -62,6 +62,10 @@ class RawFile(io.RawIOBase):
         while self.readinto(memoryview(block)):
             pass
 
+    def as_file(self) -> io.BufferedReader:
+        """The same open file for a reader that seeks; to be closed. Its reads are not hashed."""
+        return os.fdopen(os.dup(self.start_again()), "rb")
+
     def start_again(self) -> int:
         """The descriptor at the beginning of the file, for another process to read from."""
         os.lseek(self._fd, 0, os.SEEK_SET)

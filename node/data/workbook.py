@@ -135,12 +135,10 @@ def opened(
         InputError: too large, locked, damaged, several sheets, or no header that can be read.
     """
     with contextlib.ExitStack() as stack:
-        raw = RawFile(path)
+        raw = _raw(path)
         stack.callback(raw.close)
-        if raw.size_bytes > MAX_FILE_BYTES:
-            raise _refused(path.name, f"has {raw.size_bytes / 1e6:.0f} MB; at most 100 are taken")
         if kind == "zip":
-            require_harmless(path)
+            require_harmless(raw, path.name)
         raw.read_to_end()
         rows = stack.enter_context(_child(raw, path.name, sheet or ""))
         about = _chosen(next(rows), path.name, sheet)
@@ -155,10 +153,31 @@ def opened(
         yield SheetTable(path.name, header, sample, read, about["epoch"], raw, parts), reading
 
 
+def sheets(path: Path, kind: str) -> tuple[tuple[str, int], ...]:
+    """Names of the sheets that have rows and are not hidden, and how many rows each has.
+
+    Raises:
+        InputError: as ``opened``.
+    """
+    with contextlib.closing(_raw(path)) as raw:
+        if kind == "zip":
+            require_harmless(raw, path.name)
+        with _child(raw, path.name, "") as documents:
+            return tuple((name, rows) for name, rows, _ in next(documents)["sheets"])
+
+
+def _raw(path: Path) -> RawFile:
+    raw = RawFile(path)
+    if raw.size_bytes > MAX_FILE_BYTES:
+        raw.close()
+        raise _refused(path.name, f"has {raw.size_bytes / 1e6:.0f} MB; at most 100 are taken")
+    return raw
+
+
 # --- before it is opened -----------------------------------------------------------------------
 
 
-def require_harmless(path: Path) -> None:
+def require_harmless(raw: RawFile, name: str) -> None:
     """Refuse a zip whose table of contents is not that of a workbook of a bearable size.
 
     Raises:
@@ -166,10 +185,10 @@ def require_harmless(path: Path) -> None:
             members that overlap or stand twice, locked members, or no zip at all.
     """
     try:
-        with zipfile.ZipFile(path) as book:
+        with raw.as_file() as file, zipfile.ZipFile(file) as book:
             members = book.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise _refused(path.name, "is a damaged zip file") from error
+        raise _refused(name, "is a damaged zip file") from error
     names = [one.filename for one in members]
     unpacked = sum(one.file_size for one in members)
     problem = ""
@@ -182,13 +201,15 @@ def require_harmless(path: Path) -> None:
     elif not {"[Content_Types].xml", "content.xml"} & set(names):
         raise InputError(
             "this is a zip file and no workbook.",
-            where=path.name,
+            where=name,
             fix="Unpack it and add the file that is in it.",
         )
     else:
-        problem = next(filter(None, map(_odd_member, members)), "") or _overlap(members, path)
+        problem = next(filter(None, map(_odd_member, members)), "") or _overlap(
+            members, raw.size_bytes
+        )
     if problem:
-        raise _refused(path.name, problem)
+        raise _refused(name, problem)
 
 
 def _odd_member(one: zipfile.ZipInfo) -> str:
@@ -202,11 +223,11 @@ def _odd_member(one: zipfile.ZipInfo) -> str:
     return ""
 
 
-def _overlap(members: Sequence[zipfile.ZipInfo], path: Path) -> str:
+def _overlap(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> str:
     """Members that share bytes are a way to unpack much out of little."""
     spans = sorted((one.header_offset, one.compress_size) for one in members)
     ends = [start + size for start, size in spans]
-    starts = [start for start, _ in spans[1:]] + [path.stat().st_size]
+    starts = [start for start, _ in spans[1:]] + [size_bytes]
     return "has parts that overlap" if any(e > s for e, s in zip(ends, starts, strict=True)) else ""
 
 

@@ -15,6 +15,7 @@ from node.cli import data as data_cli
 from node.cli.app import app
 from node.cli.shell import run
 
+VECTORS = Path(__file__).parents[1] / "vectors" / "imports"
 Node = Callable[..., tuple[int, str, str]]
 HEADER = "Date,Receipt no,Product,Category,Quantity,Total,Card id,Customer name,E-mail"
 ROW = "2017-01-02,R{k},Milk,Dairy,1,1.50,CARD-77,Zebulon Quux,zeb@quux.example"
@@ -126,6 +127,16 @@ def test_a_table_of_a_database(node: Node, home: Path, tmp_path: Path) -> None:
     code, out, _ = node("--sql", url, "--table", "sales", "--yes")
     assert code == 0 and "1 rows added" in out
     assert all(str(path).encode() not in data for data in contents(home).values())
+
+
+def test_on_a_terminal_the_sheet_is_asked_for(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = str(VECTORS / "bad-two-sheets.xlsx")
+    assert "--sheet 'January'" in node(book, "--dry-run")[2]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: 2)
+    code, out, _ = node(book, "--dry-run")
+    assert code == 0 and "2. February (2 rows)" in out and "sheet February" in out
+    assert node(str(VECTORS / "good-till.csv"), "--dry-run")[0] == 0
 
 
 def test_what_is_to_be_added_is_named_once(node: Node, sales: Path) -> None:
