@@ -30,7 +30,8 @@ from node.endpoint.guard import Failures, failure
 from node.endpoint.tokens import TokenDesk
 from node.policy.consent_file import EVERY, OPT_OUTS, Bad, Reading, answers, key_of
 from node.policy.consents import ConsentDesk
-from node.store.consents import Row, State, stored
+from node.store.consent_sql import Row, stored
+from node.store.consents import State
 from node.store.endpoint_tokens import Token
 from protocols.canonical import parse_json
 from protocols.errors import Code, CoopError, InputError, Refused

@@ -25,7 +25,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from node.data.values import identifier
-from node.store.consents import Event, Row, State, stored
+from node.store.consent_sql import Row, stored
+from node.store.consents import Event, State
 from protocols.errors import InputError
 
 COLUMNS: Final = ("customer", "scope", "state", "at", "source")

@@ -17,7 +17,8 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from node.data.stages import Basis
-from node.store.consents import Consents, Event, Newest, State, stored
+from node.store.consent_sql import stored
+from node.store.consents import Consents, Event, Newest, State
 from node.store.database import Database
 from node.store.notices import Notice, Notices
 from protocols.audit.consent import leaf

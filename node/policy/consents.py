@@ -19,7 +19,8 @@ from node.data.values import customer_key
 from node.policy.consent_file import COLUMNS, KEYED, WORDING, Answers, Reading
 from node.policy.consent_file import read as read_file
 from node.policy.consent_records import Controller, Records
-from node.store.consents import Consents, Event, LegalBasis, Row, State, stored
+from node.store.consent_sql import Row, stored
+from node.store.consents import Consents, Event, LegalBasis, State
 from node.store.database import Database
 from protocols.audit.consent import leaf
 from protocols.errors import Code, InputError, Refused

@@ -15,11 +15,13 @@ from typing import Any, Final, Protocol
 from node import files
 from node.data.stages import Basis, Standing
 from node.policy.journal import Folder, Journal
-from node.store.consents import Consents, stored
+from node.store.consent_sql import stored
+from node.store.consents import Consents
 from node.store.database import Database
 from node.store.run_snapshots import RunSnapshot, RunSnapshots
 from protocols.audit.checkpoint import Checkpoint, origin_of, parse_checkpoint
-from protocols.audit.consent import RowBook, leaf, prove_customer, tree_hash, weekly_root
+from protocols.audit.consent import RowBook, leaf, tree_hash, weekly_root
+from protocols.audit.customer_proof import prove_customer
 from protocols.audit.entries import Entry, Kind, decode
 from protocols.audit.verify import check_inclusion, proof_bytes
 from protocols.canonical import parse_json

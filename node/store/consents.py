@@ -9,56 +9,28 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select
 
+from node.store.consent_sql import (
+    ADD,
+    BATCH,
+    KEEP_NEWEST,
+    LATEST,
+    NEWEST,
+    NOW,
+    ONE,
+    Row,
+    instant,
+    leaves_of,
+    stored,
+)
 from node.store.schema import consent_events, consent_imports, legal_bases
 from protocols.audit.consent import leaf as leaf_of
-from protocols.audit.consent import leaves
 from protocols.errors import Code, InputError, LocalError
-
-# customer key (32 bytes), scope, state, at, wording, source, as they are stored
-Row = tuple[bytes, str, str, str, str, str]
-
-_BATCH = 50_000
-_ADD = """
-INSERT INTO consent_events (customer_key, scope, state, at, wording, source, recorded_at, leaf)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
-"""
-# of one instant the answer that forbids counts, and of two such the one that was learned last
-_BY_WEIGHT = "at DESC, state = 'granted', seq DESC"
-_KEEP_NEWEST = """
-INSERT INTO consent_now (scope, leaf, state, at, seq)
-SELECT scope, leaf, state, at, seq FROM consent_events WHERE seq > ? ORDER BY scope, leaf
-ON CONFLICT (scope, leaf) DO UPDATE
-SET state = excluded.state, at = excluded.at, seq = excluded.seq
-WHERE excluded.at > at OR (excluded.at = at AND (
-    (excluded.state = 'granted') < (state = 'granted')
-    OR ((excluded.state = 'granted') = (state = 'granted') AND excluded.seq > seq)
-))
-"""
-_NEWEST = f"""
-SELECT scope, leaf, state, at, seq FROM (
-    SELECT scope, leaf, state, at, seq, row_number() OVER (
-        PARTITION BY scope, leaf ORDER BY {_BY_WEIGHT}
-    ) AS place FROM consent_events
-) WHERE place = 1
-"""  # noqa: S608
-_LATEST = f"""
-SELECT leaf, state, at FROM (
-    SELECT leaf, state, at, row_number() OVER (
-        PARTITION BY leaf ORDER BY {_BY_WEIGHT}
-    ) AS place FROM consent_events WHERE scope = ? AND seq <= ?
-) WHERE place = 1
-"""  # noqa: S608
-_NOW = "SELECT scope, leaf, state, at, seq FROM consent_now"
-_ONE = f"""
-SELECT state, at FROM consent_events WHERE scope = ? AND customer_key = ? AND seq <= ?
-ORDER BY {_BY_WEIGHT} LIMIT 1
-"""  # noqa: S608
 
 
 class State(StrEnum):
@@ -142,19 +114,19 @@ class Consents:
         raw, before, at = self._raw(), self.position(), stored(recorded_at)
         gone = self._forgotten()
         added = 0
-        if len(rows) > _BATCH:  # the index over keys in no order wants to be in memory
+        if len(rows) > BATCH:  # the index over keys in no order wants to be in memory
             raw.execute("PRAGMA cache_size = -131072")
-        for first in range(0, len(rows), _BATCH):
-            batch = rows[first : first + _BATCH]
+        for first in range(0, len(rows), BATCH):
+            batch = rows[first : first + BATCH]
             full = [
                 (*row, at, leaf)
-                for row, leaf in zip(batch, _leaves(batch), strict=True)
+                for row, leaf in zip(batch, leaves_of(batch), strict=True)
                 if not gone or row[3] > gone.get((row[1], leaf), "")
             ]
-            added += raw.executemany(_ADD, full).rowcount if full else 0
-        raw.execute(_KEEP_NEWEST, (before,))
+            added += raw.executemany(ADD, full).rowcount if full else 0
+        raw.execute(KEEP_NEWEST, (before,))
         raw.execute("UPDATE consent_head SET position = ?", (self.position(),))
-        if len(rows) > _BATCH:
+        if len(rows) > BATCH:
             raw.execute("PRAGMA cache_size = -2000")
         return added
 
@@ -233,7 +205,7 @@ class Consents:
         self, scope: str, position: int, *, granted: bool, oldest: str = ""
     ) -> list[bytes]:
         """``standing`` as it was at a position of the ledger, from the events themselves."""
-        rows = self._raw().execute(_LATEST, (scope, position))
+        rows = self._raw().execute(LATEST, (scope, position))
         yes, limit = State.GRANTED.value, oldest if granted else ""
         found = [leaf for leaf, state, at in rows if (state == yes) is granted and at >= limit]
         return sorted(found)
@@ -259,15 +231,15 @@ class Consents:
         gone = {bytes(row[0]) for row in raw.execute("SELECT tombstone FROM consent_forgotten")}
         events = wrong = 0
         rows = raw.execute("SELECT customer_key, scope, leaf FROM consent_events")
-        while batch := rows.fetchmany(_BATCH):
+        while batch := rows.fetchmany(BATCH):
             events += len(batch)
-            made = _leaves(batch)
+            made = leaves_of(batch)
             wrong += sum(
                 leaf != row[2] and row[0] not in gone for leaf, row in zip(made, batch, strict=True)
             )
         differ = sum(
             raw.execute(f"SELECT count(*) FROM ({one} EXCEPT {two})").fetchone()[0]  # noqa: S608
-            for one, two in ((_NEWEST, _NOW), (_NOW, _NEWEST))
+            for one, two in ((NEWEST, NOW), (NOW, NEWEST))
         )
         if wrong or differ:
             raise LocalError(
@@ -295,13 +267,13 @@ class Consents:
             )
             .fetchone()
         )
-        return None if row is None else Newest(State(row[0]), _instant(row[1]))
+        return None if row is None else Newest(State(row[0]), instant(row[1]))
 
     def newest_at(self, scope: str, customer_key: str, position: int) -> Newest | None:
         """The answer of one customer that counted at a position of the ledger."""
         values = (scope, bytes.fromhex(customer_key), position)
-        row = self._raw().execute(_ONE, values).fetchone()
-        return None if row is None else Newest(State(row[0]), _instant(row[1]))
+        row = self._raw().execute(ONE, values).fetchone()
+        return None if row is None else Newest(State(row[0]), instant(row[1]))
 
     def scopes(self) -> tuple[str, ...]:
         """Purposes about which anybody said anything, by name."""
@@ -345,7 +317,7 @@ class Consents:
             "SELECT customer_key, scope, state, at, source, wording, recorded_at "
             "FROM consent_events ORDER BY seq"
         )
-        while batch := found.fetchmany(_BATCH):
+        while batch := found.fetchmany(BATCH):
             yield from batch
 
     def _forgotten(self) -> dict[tuple[str, bytes], str]:
@@ -393,27 +365,3 @@ class Consents:
             select(legal_bases).where(legal_bases.c.scope == scope).order_by(legal_bases.c.seq)
         )
         return tuple(LegalBasis(row.basis, row.assessment, row.at) for row in rows)
-
-
-def stored(at: datetime) -> str:
-    """An aware instant as the ledger stores it; such texts sort as the instants do."""
-    if at.tzinfo is None:
-        raise ValueError("a moment without a time zone cannot be stored")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _instant(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-
-
-def _leaves(rows: Sequence[tuple[bytes, str, *tuple[object, ...]]]) -> list[bytes]:
-    """Leaves of (customer key, scope, ...) rows, in their order."""
-    scopes = {row[1] for row in rows}
-    if len(scopes) == 1:
-        return leaves(scopes.pop(), [row[0] for row in rows])
-    found: list[bytes] = [b""] * len(rows)
-    for scope in scopes:
-        places = [k for k, row in enumerate(rows) if row[1] == scope]
-        for place, leaf in zip(places, leaves(scope, [rows[k][0] for k in places]), strict=True):
-            found[place] = leaf
-    return found

@@ -198,6 +198,20 @@ def test_records_receipt_and_verification(shop: Node, tmp_path: Path) -> None:
     assert shop("consent", "receipt", " ", str(tmp_path / "x"))[0] == 2
 
 
+def test_a_yes_grows_old_by_the_stricter_of_setting_and_house_rule(
+    shop: Node, home: Path, tmp_path: Path
+) -> None:
+    shop("consent", "import", granted(tmp_path), "--yes")  # of 2025-01-01
+    assert status(shop)["customers_read"] == 30
+    (home / "config.toml").write_text("consent_max_age_days = 3650\n", encoding="utf-8")
+    assert status(shop)["customers_read"] == 30
+    (home / "house_rules.toml").write_text("consent_max_age_days = 30\n", encoding="utf-8")
+    assert status(shop)["customers_read"] == 0
+    (home / "house_rules.toml").write_text("consent_max_age_days = 0\n", encoding="utf-8")
+    code, _, err = shop("consent", "status")
+    assert code == 5 and "from 1 to 3650" in err
+
+
 def test_proving_a_run_that_is_not_here(shop: Node, tmp_path: Path) -> None:
     code, _, err = shop("consent", "prove", "3f9a")
     assert code == 1 and "0 runs that have read rows here begin with" in err

@@ -34,7 +34,8 @@ from node.store.consents import Consents, Event, State
 from node.store.database import Database
 from node.store.run_snapshots import RunSnapshots
 from node.wiring import Daemon
-from protocols.audit.consent import check_customer, leaf, leaves
+from protocols.audit.consent import leaf, leaves
+from protocols.audit.customer_proof import check_customer
 from protocols.course import Course
 from protocols.errors import CoopError, InputError, LocalError, Refused
 from protocols.ids import AgreementId, RunId

@@ -22,7 +22,8 @@ from node.data.stages import CUSTOMER_LINE_COLUMNS, Basis
 from node.data.values import customer_key
 from node.data.vault import Vault
 from node.policy.consents import ConsentDesk
-from node.store.consents import Consents, Event, Newest, State, stored
+from node.store.consent_sql import stored
+from node.store.consents import Consents, Event, Newest, State
 from node.store.database import Database
 from protocols.audit.consent import leaf
 from protocols.errors import InputError, Refused

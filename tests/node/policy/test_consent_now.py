@@ -18,7 +18,8 @@ from node.data.values import customer_key
 from node.policy.consent_file import key_of
 from node.policy.consent_records import Controller
 from node.policy.consents import ConsentDesk
-from node.store.consents import Consents, Event, State, stored
+from node.store.consent_sql import stored
+from node.store.consents import Consents, Event, State
 from node.store.database import Database
 from node.store.migrations import config
 from node.store.notices import Notice, Notices

@@ -35,7 +35,7 @@ from node.rights.erase import erase
 from node.rights.held import held
 from node.store.requests import RequestKind
 from node.store.run_snapshots import RunSnapshots
-from protocols.audit.consent import check_customer
+from protocols.audit.customer_proof import check_customer
 from protocols.documents.given import Shop
 from protocols.errors import InputError, Refused
 from protocols.ids import AgreementId, RunId
