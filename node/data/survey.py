@@ -193,6 +193,17 @@ def read_as(
     Raises:
         InputError: none fits.
     """
+    try:
+        return _reading(header, sample, options, name)
+    except InputError as error:
+        # a dialect knows the header, not the file's name
+        where = error.where.replace("header:1", f"{name}:1", 1)
+        raise InputError(error.problem, code=error.code, where=where, fix=error.fix) from error
+
+
+def _reading(
+    header: Sequence[str], sample: Sequence[Sequence[str]], options: Options, name: str
+) -> Reading:
     said = {"date_order": options.date_order or "", "currency": options.currency or ""}
     if options.mapping is not None:
         from node.data.mapping import read_mapping
@@ -200,11 +211,23 @@ def read_as(
         return read_mapping(options.mapping).read(header, sample, said)
     if options.dialect is not None:
         return connectors.find(options.dialect).read(header, sample, said)
-    if not options.columns:
-        reading = connectors.choose(connectors.detect(header, sample, said))
-        if reading is not None:
-            return reading
-    return generic.reading(header, options.columns, name, sample)
+    if options.columns:
+        return generic.reading(header, options.columns, name, sample)
+    found = connectors.detect(header, sample, said)
+    reading = connectors.choose(found)
+    if reading is not None:
+        return reading
+    try:
+        return generic.reading(header, options.columns, name, sample)
+    except InputError as error:
+        if not found:
+            raise
+        raise InputError(
+            error.problem,
+            where=error.where,
+            fix=f"It may be {found[0].reading.name} ({found[0].reason}). If so: --as "
+            f"{found[0].name}. Else: {error.fix}",
+        ) from error
 
 
 # --- formats -----------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ def _columns(
         if place in special:
             if place in used:
                 raise InputError(
-                    special[place].removesuffix("."), where=f"column {place}",
+                    special[place].removesuffix("."), where=f"header:1:{place}",
                     fix="Take this column out of the mapping; nothing else of the file is refused.",
                 )  # fmt: skip
             out.append(Column(place, name, Fate.BLOCKED, None, 0.0))

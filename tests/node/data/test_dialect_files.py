@@ -127,6 +127,24 @@ def test_a_translated_export_is_a_question_and_reads_when_it_is_named() -> None:
     assert "Client" in [c.header for c in reading.columns if c.fate == "personal"]
 
 
+def test_adding_a_translated_export_asks_with_the_name_to_say(tmp_path: Path) -> None:
+    header, *rows = records(DIALECTS / "woo-analytics-orders" / "2025.csv")
+    path = tmp_path / "umsatz.csv"
+    names = [f"Spalte {at}" for at in range(len(header))]
+    regular = [row for row in rows if "×" in row[6]]
+    path.write_text("\n".join(";".join(row) for row in [names, *regular]), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        preview(path)
+    assert caught.value.where == "umsatz.csv:1:1"
+    assert "It may be WooCommerce Analytics orders" in caught.value.fix
+    assert "--as woo-analytics-orders" in caught.value.fix
+    plan = preview(path, Options(dialect="woo-analytics-orders", currency="EUR"))
+    assert plan.rows == 8 and plan.bad_rows == 0  # 2 + 1 + 1 + 3 + 1 goods; one is not paid
+    with pytest.raises(InputError) as caught:
+        preview(DIALECTS / "toast-items" / "2024.csv", Options(dialect="shopify-orders"))
+    assert caught.value.where == "2024.csv:1:1"
+
+
 def test_close_rivals_are_a_question() -> None:
     header, *rows = records(DIALECTS / "square-items" / "2026.csv")
     found = connectors.detect(header, rows)[0]
