@@ -25,8 +25,7 @@ caption{text-align:left;font-weight:600;padding:.25rem 0}
 th,td{text-align:left;border-bottom:1px solid #767676;padding:.25rem .5rem;vertical-align:top}
 .score{font-size:1.5rem;font-weight:600}
 svg{width:100%;height:auto;max-width:40rem}
-@media (max-width:30rem){table,tbody,tr,td,th{display:block;border:0}
-tr{border-bottom:1px solid #767676}thead{position:absolute;left:-9999px}}
+.wide{overflow-x:auto}
 @media print{body{margin:0;max-width:none}}
 """
 _WORDS: Final = {
@@ -71,7 +70,7 @@ def _section(look: Look) -> str:
         f"<section><h2>{name}</h2>"
         f'<p class="score">{look.report.score} of 100</p>'
         f"<p>{escape(look.trend.sentence())}</p>"
-        f"{_plot(rows, look.dataset)}{_history(rows)}{_findings(look.report.findings)}</section>"
+        f"{_findings(look.report.findings)}{_plot(rows, look.dataset)}{_history(rows)}</section>"
     )
 
 
@@ -139,8 +138,9 @@ def _findings(findings: Sequence[Finding]) -> str:
         for one in findings
     )
     return (
+        '<div class="wide" role="region" tabindex="0" aria-label="Findings">'
         "<table><caption>Findings, heaviest first</caption><thead><tr>"
         '<th scope="col">Kind</th><th scope="col">What</th><th scope="col">What to do</th>'
         '<th scope="col">Points lost</th><th scope="col">Rule</th></tr></thead>'
-        f"<tbody>{cells}</tbody></table>"
+        f"<tbody>{cells}</tbody></table></div>"
     )
