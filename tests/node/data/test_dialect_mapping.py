@@ -7,6 +7,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +21,7 @@ from node.data import connectors, mapping
 from node.data.columns import Fate, Role
 from node.data.connectors.layout import Formats, Returns, Rule
 from node.data.connectors.layout_file import MAX_BYTES, parse_layout
+from node.data.intake import Options, preview
 from protocols.errors import InputError
 
 TILL = DIALECTS.parent / "good-kasse-de.csv"
@@ -312,3 +316,38 @@ def test_a_translated_export_gets_a_mapping_with_the_tills_habit(run: Run, tmp_p
     assert [(row[4], row[6], row[9]) for row in made] == [("Thé", "2", "6"), ("Tasse", "1", "3")]
     code, out = run("mapping", "new", str(source), *words[:-2], "--quirk", "shell")
     assert code == 5 and "not possible here" in out
+
+
+def test_detect_looks_into_workbooks_and_parquet(run: Run, tmp_path: Path) -> None:
+    header, *rows = records(DIALECTS / "toast-items" / "2024.csv")
+    table = pa.table({name: [row[at] for row in rows] for at, name in enumerate(header)})
+    pq.write_table(table, tmp_path / "toast.parquet")
+    book = openpyxl.Workbook()
+    for row in (header, *rows):
+        book.active.append(row)
+    book.save(tmp_path / "toast.xlsx")
+    for name in ("toast.parquet", "toast.xlsx"):
+        code, out = run("data", "detect", name, "--json")
+        assert code == 0 and json.loads(out)["taken"] == "toast-items", out
+
+
+@pytest.mark.parametrize(
+    ("table", "header", "row", "options", "columns"),
+    [
+        ("stock", "Article;Stock;Place;Count day", "A1;5;Shop;2025-01-02",
+         ["on-hand=Stock", "sku=Article", "location=Place", "as-of=Count day"], 4),
+        ("customer", "Kunde;Land;Seit", "K1;DE;2020-01-02",
+         ["customer=Kunde", "country=Land", "first-seen=Seit"], 3),
+    ],
+)  # fmt: skip
+def test_a_mapping_of_another_table(
+    run: Run, tmp_path: Path, table: str, header: str, row: str, options: list[str], columns: int
+) -> None:
+    source = tmp_path / "list.csv"
+    source.write_text(f"{header}\n{row}\n", encoding="utf-8")
+    words = [word for option in options for word in ("--column", option)]
+    code, out = run("mapping", "new", str(source), "--table", table, "--out", "m.toml", *words)
+    assert code == 0, out
+    plan = preview(source, Options(mapping=tmp_path / "m.toml"))
+    assert (plan.table, plan.rows, plan.bad_rows) == (table, 1, 0)
+    assert sum(column.role is not None for column in plan.columns) == columns
