@@ -266,7 +266,7 @@ def test_only_the_text_that_the_members_signed_is_in_use(shop: Shop, ask: Ask) -
     assert len(desk.history()) == 3
     desk.drop(text.locale)
     assert mine(ask()).notices == frozenset()
-    with pytest.raises(InputError, match="no text of clause c11"):
+    with pytest.raises(InputError, match="no text for customers"):
         desk.adopt("xx")
     assert shop.entries.count("notice") == 4
 
