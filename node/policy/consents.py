@@ -316,8 +316,8 @@ class ConsentDesk:
         with self.database.write() as connection:
             changed = Consents(connection).forget(customer_key, tombstone, self.purposes, now)
             position = Consents(connection).position()
-        self.database.empty_log()  # the old pages, out of the write-ahead log too
         self.journal("consent", {"what": "forgotten", "events": changed, "position": position})
+        self.database.empty_log()  # the old pages, out of the write-ahead log too
         return changed
 
     def is_whole(self) -> bool:

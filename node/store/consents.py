@@ -212,8 +212,8 @@ class Consents:
 
     def require_current(self) -> None:
         """LocalError unless the newest answers were made up to the last event."""
-        (made,) = self._raw().execute("SELECT position FROM consent_head").fetchone()
-        if made != self.position():
+        made = self._raw().execute("SELECT position FROM consent_head").fetchall()
+        if made != [(self.position(),)]:
             raise LocalError(
                 "what customers said last does not agree with the ledger.",
                 code=Code.TAMPERED,

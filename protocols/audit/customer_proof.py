@@ -18,6 +18,14 @@ from protocols.audit.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash, verify_inc
 from protocols.errors import Code, InputError
 
 PROOF: Final = "datacoop/consent-proof/v1"
+_MALFORMED: Final = (
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,  # a number of JSON may be infinite
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,7 @@ def check_customer(document: canonical.Json, where: str) -> CustomerProven:
             root=str(document["root"] if rows is None else rows["root"]),
         )
         _entry(document["journal"], document, proven)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except _MALFORMED as error:
         raise InputError(
             f"this is not a proof about one customer: {type(error).__name__} {error}.",
             where=where,

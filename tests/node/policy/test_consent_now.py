@@ -281,6 +281,7 @@ def test_a_purpose_without_customers_honours_a_no_and_asks_for_no_yes(database: 
     assert status[CHURN].basis.basis == "consent" and not status[CHURN].history
 
 
+@settings(max_examples=40, deadline=None)
 @given(text=st.text(max_size=12))
 def test_the_quick_key_is_the_key(text: str) -> None:
     found, wanted = key_of(SECRET, text), customer_key(SECRET, text)
