@@ -132,6 +132,16 @@ class Home:
         return found.read()
 
     @property
+    def retention_days(self) -> dict[str, int]:
+        """How many days each table of the vault is kept: ``purge --by-retention`` removes more."""
+        return {
+            "sales_line": self.settings.retention_days_sales_line,
+            "customer": self.settings.retention_days_customer,
+            "stock": self.settings.retention_days_stock,
+            "quarantine": self.settings.retention_days_quarantine,
+        }
+
+    @property
     def cache(self) -> Path:
         """Trained baselines and other things that can be made again."""
         return self.folder / "cache"

@@ -53,16 +53,6 @@ class NodeSettings(BaseSettings):
         default=None, ge=1024, le=65535, description="of the local HTTP door for shop systems"
     )
 
-    @property
-    def retention_days(self) -> dict[str, int]:
-        """How many days each table of the vault is kept: ``purge --by-retention`` removes more."""
-        return {
-            "sales_line": self.retention_days_sales_line,
-            "customer": self.retention_days_customer,
-            "stock": self.retention_days_stock,
-            "quarantine": self.retention_days_quarantine,
-        }
-
 
 def read(file: Path, environ: Mapping[str, str]) -> NodeSettings:
     """The settings from one file and the environment; the environment wins."""

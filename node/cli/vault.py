@@ -25,6 +25,7 @@ quarantine = typer.Typer(no_args_is_help=True, help="Rows of your files that cou
 @app.command(epilog="Example: coop-node vault status --json")
 def status(context: typer.Context, as_json: Json = False) -> None:
     """What the vault holds, where its key lies, and what was removed."""
+    from node.data.schema import DAY
     from node.house import open_home
 
     home = open_home(state(context).home)
@@ -36,8 +37,7 @@ def status(context: typer.Context, as_json: Json = False) -> None:
             "files": len(found.of(name)),
             "bytes": sum(file.size_bytes for file in found.of(name)),
         }
-        for name in home.settings.retention_days
-        if name != "quarantine"
+        for name in DAY
     }
     aside = _with_rows(vault)
     document = {
@@ -162,7 +162,7 @@ def purge(
     home = acting_home(context, "data")
     vault, now = home.vault(), home.clock()
     limits: date | dict[str, date] = (
-        retention.limits(home.settings.retention_days, now.date()) if by_retention else _day(before)
+        retention.limits(home.retention_days, now.date()) if by_retention else _day(before)
     )
     found = vault.purge(limits, now, dry_run=True)
     if not as_json:
@@ -199,7 +199,7 @@ def retention(context: typer.Context, as_json: Json = False) -> None:
     from node.house import open_home
 
     home = open_home(state(context).home)
-    days = home.settings.retention_days
+    days = home.retention_days
     first = limits(days, home.clock().date())
     document = {
         name: {"days": days[name], "first_day_kept": first[name].isoformat()} for name in days

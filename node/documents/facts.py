@@ -138,7 +138,7 @@ def _tables(home: Home, vault: Vault) -> Iterator[DataTable]:
 
 def keep_days(home: Home, table: str) -> int | None:
     """How long rows of a table are kept, by the settings."""
-    return home.settings.retention_days.get(table)
+    return home.retention_days.get(table)
 
 
 def _day(value: Any) -> date | None:

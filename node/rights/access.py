@@ -175,7 +175,7 @@ def _recipients(terms: Terms | None) -> Iterator[Block]:
 
 
 def _kept(case: Case) -> Iterator[Block]:
-    days = case.home.settings.retention_days
+    days = case.home.retention_days
     law = ("15(1)(d)",)
     yield Facts(
         tuple(
