@@ -113,6 +113,7 @@ class _Reader:
         self._enough(table, columns, constants, quirk)
         rules = self._rules(top.get("rule", []))
         returns = self._returns(top.get("returns"))
+        orders = self._orders(top.get("orders"))
         return Layout(
             name=name,
             table=table,
@@ -122,13 +123,13 @@ class _Reader:
                 self._at.several(("derived",), top),
                 self._at.several(("notes",), top),
             ),
-            signature=self._signature(top, columns, rules, returns),
+            signature=self._signature(top, columns, rules, returns, orders),
             columns=columns,
             constants=constants,
             formats=self._formats(top.get("formats", {})),
             rules=rules,
             returns=returns,
-            orders=self._orders(top.get("orders")),
+            orders=orders,
             quirk=quirk,
             also=self._at.several(("also",), top),
             by_product=self._by_product(top, table, columns),
@@ -203,6 +204,7 @@ class _Reader:
         columns: Mapping[Role, Any],
         rules: Sequence[Rule],
         returns: Returns | None,
+        orders: Orders | None,
     ) -> Signature:
         held = self._at.keys(
             ("signature",), top.get("signature", {}), ["required", "absent", "personal"]
@@ -225,7 +227,7 @@ class _Reader:
             )
         required = self._at.several(("signature", "required"), held)
         return Signature(
-            required or _all_of(columns, rules, returns),
+            required or _all_of(columns, rules, returns, orders),
             self._at.several(("signature", "absent"), held),
             tuple(versions),
             self._at.several(("signature", "personal"), held),
@@ -320,11 +322,19 @@ class _Reader:
 
 
 def _all_of(
-    columns: Mapping[Role, Any], rules: Sequence[Rule], returns: Returns | None
+    columns: Mapping[Role, Any],
+    rules: Sequence[Rule],
+    returns: Returns | None,
+    orders: Orders | None,
 ) -> tuple[str, ...]:
     """Every column that is named, so that no rule is passed over because of a misspelt name."""
     names = ["|".join(names) for names in columns.values()] + [rule.column for rule in rules]
-    return tuple(dict.fromkeys([*names, *([returns.column] if returns is not None else [])]))
+    if returns is not None:
+        names.append(returns.column)
+    if orders is not None:
+        names += [orders.by, *orders.fill, orders.discount, orders.subtotal, orders.total]
+        names.append(orders.refund)
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
 def _about_people(column: str) -> bool:

@@ -70,24 +70,27 @@ class LayoutPass:
         self._places = places
         self._memory = dict(said)
         self._numbers = Numbers()
+        # an old export may not name the order; its rows then stand for themselves
+        by = key(layout.orders.by) if layout.orders is not None else ""
+        self._orders = layout.orders if by in names else None
         self._held: tuple[Cells, Int64s] | None = None
 
     def take(self, batch: TextBatch) -> RoleBatch:
         """The next stretch; what belongs to an order that may go on is held back."""
         cells: Cells = {name: batch.columns[text] for name, text in self._names.items()}
         lines = np.asarray(batch.lines, np.int64)
-        if self._layout.orders is None:
+        if self._orders is None:
             return self._made(cells, lines, batch.broken)
         if self._held is not None:
             old, old_lines = self._held
             cells = {name: pa.concat_arrays([old[name], cells[name]]) for name in cells}
             lines = np.concatenate((old_lines, lines))
-        starts = starts_of(cells[key(self._layout.orders.by)])
+        starts = starts_of(cells[key(self._orders.by)])
         lengths = np.diff(np.append(starts, len(lines)))
         if len(lengths) and lengths.max() > MAX_ORDER_ROWS:
             raise InputError(
                 f"more than {MAX_ORDER_ROWS} rows in a row have the same "
-                f"{self._names[key(self._layout.orders.by)].strip()!r}; no order has that many.",
+                f"{self._names[key(self._orders.by)].strip()!r}; no order has that many.",
                 where=f"line {lines[starts[lengths.argmax()]]}",
                 fix="Sort nothing and change nothing in the export, or read the file with a "
                 "mapping of its own: coop-node mapping new FILE.csv",
@@ -107,11 +110,11 @@ class LayoutPass:
     # --- one stretch of whole orders --------------------------------------------------------
 
     def _made(self, cells: Cells, lines: Int64s, broken: tuple[BadRow, ...] = ()) -> RoleBatch:
-        layout = self._layout
+        layout, orders = self._layout, self._orders
         starts = np.zeros(0, np.int64)
-        if layout.orders is not None:
-            starts = starts_of(cells[key(layout.orders.by)])
-            for name in map(key, layout.orders.fill):
+        if orders is not None:
+            starts = starts_of(cells[key(orders.by)])
+            for name in map(key, orders.fill):
                 if name in cells and len(lines):
                     cells[name] = filled_from_above(cells[name], starts)
         made = Made({}, cells, lines, starts, self._places, self._memory, list(broken))
@@ -124,15 +127,13 @@ class LayoutPass:
             if nameless.any():
                 made.left_out[reason] += int(nameless.sum())
                 made.keep(~nameless)
-        _to_points(made, layout)
+        _to_points(made, layout, orders)
         if layout.formats.unit == "minor":
-            _to_major(
-                made, self._memory.get("currency", "") or layout.formats.currency, layout.orders
-            )
+            _to_major(made, self._memory.get("currency", "") or layout.formats.currency, orders)
         if layout.quirk:
             QUIRKS[layout.quirk](made)
-        if layout.orders is not None:
-            settle(made, layout.orders, self._numbers)
+        if orders is not None:
+            settle(made, orders, self._numbers)
         if layout.by_product and Role.PRODUCT in made.roles:
             made.roles[Role.CATEGORY] = by_distinct(made.roles[Role.PRODUCT], _without_variant)
         for role in _CODES:
@@ -223,7 +224,7 @@ def _held(orders: Orders | None) -> list[str]:
     return list(map(key, (orders.discount, orders.subtotal, orders.total, orders.refund)))
 
 
-def _to_points(made: Made, layout: Layout) -> None:
+def _to_points(made: Made, layout: Layout, orders: Orders | None) -> None:
     """Amounts that a spreadsheet saved again with decimal commas, where the format has points.
 
     Only a cell such as 12,50 or 1.234,50 is changed, which has no other reading.
@@ -233,7 +234,7 @@ def _to_points(made: Made, layout: Layout) -> None:
     for role in (*_MONEY, Role.QUANTITY, Role.ON_HAND, Role.INCOMING):
         if role in made.roles:
             made.roles[role] = _with_points(made.roles[role])
-    for name in _held(layout.orders):
+    for name in _held(orders):
         if name in made.cells:
             made.cells[name] = _with_points(made.cells[name])
 

@@ -128,6 +128,8 @@ def test_rules_returns_units_and_orders_of_a_mapping() -> None:
     assert [c.header for c in reading.columns if c.fate is Fate.IGNORED] == ["Memo"]
     with pytest.raises(InputError, match="lacks Kind"):
         dialect.read([name.replace("Kind", "Kynd") for name in header], rows)
+    with pytest.raises(InputError, match="lacks Off"):
+        dialect.read([name.replace("Off", "Less") for name in header], rows)
     with pytest.raises(InputError, match="speaks of religion"):
         dialect.read(header, [[*row[:7], "Catholic", *row[8:]] for row in rows])
 

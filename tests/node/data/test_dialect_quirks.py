@@ -132,6 +132,16 @@ def test_whole_orders_at_once_share_as_one_at_a_time(
     assert [number(row.split(" | ")[8], ".") for row in made["rows"]] == expected
 
 
+def test_an_export_that_names_no_order_is_read_line_by_line() -> None:
+    header, *rows = records(DIALECTS / "etsy-sold-items" / "2025.csv")
+    at = header.index("Order ID")
+    header, rows = header[:at], [row[:at] for row in rows]
+    found = connectors.detect(header, rows)[0]
+    made = outcome(found.reading, header, rows, {})
+    discounts = {row.split(" | ")[4]: row.split(" | ")[8] for row in made["rows"]}
+    assert discounts["Hare card"] == "1" and discounts["Hare print"] == "0"
+
+
 def test_an_order_beyond_counting_is_set_aside() -> None:
     made = orders_of([("999999999999", "999999999"), ("1", "1.00")], "5.00")
     assert made["rows"] == []
