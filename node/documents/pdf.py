@@ -20,7 +20,7 @@ from protocols.documents.words import frame
 
 FONT: Final = "DejaVu"
 _PT_TEXT: Final = 9.0
-_PT_FOR_CUSTOMERS: Final = 10.5
+_PT_FOR_CUSTOMERS: Final = (10.5, 10.0, 9.5, 9.0, 8.5)  # the largest that fits on one page
 _PT_SMALL: Final = 7.5
 _PT_TITLE: Final = 15.0
 _PT_HEADING: Final = 11.0
@@ -53,6 +53,16 @@ def pdf(document: Document, made: datetime, *, compress: bool = True) -> bytes:
         made: its date in the file's data; the same document and date give the same bytes.
         compress: False keeps the pages readable for tests.
     """
+    if document.shows_sources:
+        return bytes(_pages(document, made, _PT_TEXT, compress).output())
+    for size_pt in _PT_FOR_CUSTOMERS:
+        page = _pages(document, made, size_pt, compress)
+        if page.pages_count == 1:
+            break
+    return bytes(page.output())
+
+
+def _pages(document: Document, made: datetime, size_pt: float, compress: bool) -> _Page:
     page = _Page(document)
     page.set_compression(compress)
     known = _add_fonts(page)
@@ -64,9 +74,8 @@ def pdf(document: Document, made: datetime, *, compress: bool = True) -> bytes:
     page.set_creation_date(made)
     page.set_display_mode("fullwidth")
     page.add_page()
-    writer = _Writer(page, document, known)
-    writer.write()
-    return bytes(page.output())
+    _Writer(page, document, known, size_pt).write()
+    return page
 
 
 def unprintable(document: Document) -> str:
@@ -94,9 +103,10 @@ def _add_fonts(page: FPDF) -> frozenset[str]:
 class _Writer:
     """Puts one document onto pages."""
 
-    def __init__(self, page: _Page, document: Document, known: frozenset[str]) -> None:
-        self._page, self._document, self._known = page, document, known
-        self._pt = _PT_TEXT if document.shows_sources else _PT_FOR_CUSTOMERS
+    def __init__(
+        self, page: _Page, document: Document, known: frozenset[str], size_pt: float
+    ) -> None:
+        self._page, self._document, self._known, self._pt = page, document, known, size_pt
 
     def write(self) -> None:
         """All of it."""

@@ -36,7 +36,10 @@ footer { border-top: 1px solid; margin-top: 2rem; padding-top: .5rem; font-size:
   body { font-size: 9.5pt; line-height: 1.35; color: #000; background: #fff; }
   h1 { font-size: 14pt; } h2 { font-size: 11pt; margin-top: .8rem; break-after: avoid; }
   .skip { display: none; } .scroll { overflow: visible; } li, tr { break-inside: avoid; }
-  thead { display: table-header-group; } footer { margin-top: 1rem; } }
+  thead { display: table-header-group; } footer { margin-top: 1rem; }
+  body.sheet { font-size: 8.7pt; line-height: 1.28; } .sheet p, .sheet ul { margin: .15rem 0; }
+  .sheet h1 { font-size: 13pt; } .sheet h2 { font-size: 10pt; margin-top: .45rem; }
+  .sheet li { margin-bottom: 0; } .sheet footer { margin-top: .4rem; } }
 """
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -44,7 +47,7 @@ _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 def html(document: Document) -> str:
     """The page."""
     words = frame(document.locale)
-    wide = "" if not document.shows_sources else ' class="wide"'
+    shape = "wide" if document.shows_sources else "sheet"  # a sheet prints on one page
     body = [f"<h1>{_text(document.title)}</h1>"]
     if document.subject:
         body.append(f"<p>{_text(document.subject)}</p>")
@@ -65,7 +68,7 @@ def html(document: Document) -> str:
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
             f"<title>{_text(document.title)}</title>",
             f"<style>{_STYLE}</style></head>",
-            f'<body{wide}><a class="skip" href="#main">{_text(words["skip"])}</a>',
+            f'<body class="{shape}"><a class="skip" href="#main">{_text(words["skip"])}</a>',
             '<main id="main">',
             *body,
             "</main>",

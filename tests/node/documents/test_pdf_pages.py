@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+import small_coop
 from node.documents.pdf import pdf, unprintable
 from protocols.documents import dpia, notice, record
 from protocols.documents.document import Document, Section, Statement, Table
-from small_shop import SHOP, house
+from small_shop import ABROAD, INTEREST, SHOP, house
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NAMES = "Zoë Świerczyńska, Ελένη Παπαδοπούλου, Łukasz Żółć, Ивана Ђурић, Guðrún, Ötvös Ő"
@@ -68,10 +69,16 @@ def test_the_same_document_and_day_give_the_same_bytes() -> None:
     assert pdf(made, NOW) != pdf(made, NOW.replace(day=23))
 
 
-def test_a_notice_is_one_page() -> None:
-    for locale in ("en", "de"):
-        raw = pdf(notice.notice(house(), locale), NOW)
-        assert len(re.findall(rb"/Type /Page\b", raw)) == 1
+def test_a_notice_is_one_page_also_a_full_one() -> None:
+    longest = {**INTEREST, **ABROAD, "notice_text": "Words that the members agreed on. " * 18}
+    full = house(
+        small_coop.agreement(**longest),
+        shop=replace(SHOP, safeguards="Standard clauses of 2021, a copy is at the shop."),
+    )
+    for found in (house(), full):
+        made = notice.notice(found, "de")
+        assert "12(1)" not in [one.item for one in notice.missing(made, found)]
+        assert len(re.findall(rb"/Type /Page\b", pdf(made, NOW))) == 1
 
 
 def test_names_of_europe_print_and_others_are_told() -> None:
