@@ -110,6 +110,10 @@ class DatabaseTable:
         """Rows read; how many there are is not asked."""
         return self._done, 0
 
+    def most_rows(self) -> int:
+        """Not asked."""
+        return 0
+
     def size_bytes(self) -> int:
         """Not known of a database."""
         return 0

@@ -55,7 +55,7 @@ def preview(
     with surveyed(spec, options, datetime.now(UTC).date()) as found:
         converter = Converter(found.reading.table, found.reading.columns, found.form, secret=None)
         tally = Tally()
-        for _ in _converted(found, converter, tally, progress):
+        for _ in _converted(found, converter, tally, options, progress):
             pass
         return _plan(spec, options, found, tally)
 
@@ -134,7 +134,7 @@ def prepare(
         reading = found.reading
         converter = Converter(reading.table, reading.columns, found.form, customer_secret)
         headers, tally = converter.headers.names(), Tally()
-        for rows, bad in _converted(found, converter, tally, progress):
+        for rows, bad in _converted(found, converter, tally, options, progress):
             change.write(rows)
             change.quarantine(headers, bad)
         yield Prepared(_plan(spec, options, found, tally), change, now)
@@ -205,12 +205,17 @@ def unchanged(record: ImportRecord) -> ImportResult:
 
 
 def _converted(
-    found: Surveyed, converter: Converter, tally: Tally, progress: Progress | None
+    found: Surveyed,
+    converter: Converter,
+    tally: Tally,
+    options: Options,
+    progress: Progress | None,
 ) -> Iterator[tuple[RawRows, Sequence[BadRow]]]:
     for batch in found.rows():
         rows, bad = converter.convert(batch)
         tally.add(rows, bad)
         tally.left_out.update(batch.left_out)
+        tally.require_bearable(found.table.name, options.max_bad_share, found.table.most_rows())
         yield rows, bad
         if progress is not None:
             progress(*found.table.progress())

@@ -45,6 +45,9 @@ class OpenTable(Protocol):
     def progress(self) -> tuple[int, int]:
         """How much was read, and of how much (in bytes or rows)."""
 
+    def most_rows(self) -> int:
+        """How many rows there can be at most; 0 if nobody knows."""
+
     def size_bytes(self) -> int:
         """Size of the source."""
 
@@ -95,6 +98,10 @@ class CsvTable:
     def progress(self) -> tuple[int, int]:
         """Bytes read, and in all."""
         return self._source.read_bytes, self._source.size_bytes
+
+    def most_rows(self) -> int:
+        """A row has a line break, and a delimiter before every column but the first."""
+        return self._source.size_bytes // len(self.header)
 
     def size_bytes(self) -> int:
         """Size of the file."""

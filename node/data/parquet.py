@@ -72,6 +72,10 @@ class ParquetTable:
         """Rows read, and in all."""
         return self._done, self._file.metadata.num_rows
 
+    def most_rows(self) -> int:
+        """How many rows there are."""
+        return int(self._file.metadata.num_rows)
+
     def size_bytes(self) -> int:
         """Size of the file."""
         return self._raw.size_bytes

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_BAD_SHARE: Final = 0.02
 EXAMPLES: Final = 5
+MANY_BAD: Final = 1_000
 DELIMITER_NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 
 
@@ -176,10 +177,22 @@ class Tally:
             )
         if self.good and self.bad <= max_bad_share * total:
             return
+        raise self._too_many(name, max_bad_share, f"{total}")
+
+    def require_bearable(self, name: str, max_bad_share: float, most_rows: int) -> None:
+        """Refuse a file as soon as its bad rows are too many, however good the rest may be.
+
+        A reading can make up to two rows of one record.
+        """
+        if most_rows and self.bad > MANY_BAD and self.bad > max_bad_share * 2 * most_rows:
+            raise self._too_many(name, max_bad_share, f"the first {self.good + self.bad}")
+
+    def _too_many(self, name: str, max_bad_share: float, of: str) -> InputError:
+        total = self.good + self.bad
         first = self.examples[0]
         shown = "\n".join(f"  {name}:{b.line}:{b.place}: {b.problem}" for b in self.examples)
-        raise InputError(
-            f"{self.bad} of {total} rows cannot be read ({self.bad / total:.1%}; at most "
+        return InputError(
+            f"{self.bad} of {of} rows cannot be read ({self.bad / total:.1%}; at most "
             f"{max_bad_share:.1%} are set aside). Nothing was imported. The first ones:\n{shown}\n",
             where=f"{name}:{first.line}:{first.place}",
             fix="Correct these rows or export the file again; if a whole column is misread, say "

@@ -91,6 +91,10 @@ class RestTable:
         """Rows read, and in all."""
         return self._done, len(self._rows)
 
+    def most_rows(self) -> int:
+        """How many rows there are."""
+        return self.progress()[1]
+
     def size_bytes(self) -> int:
         """Size of the file."""
         return self._raw.size_bytes

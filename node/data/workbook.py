@@ -108,7 +108,11 @@ class SheetTable:
 
     def progress(self) -> tuple[int, int]:
         """Rows read, and in all."""
-        return self._done, sum(len(part.lines) for part in self._parts)
+        return self._done, self.most_rows()
+
+    def most_rows(self) -> int:
+        """How many rows there are."""
+        return sum(len(part.lines) for part in self._parts)
 
     def size_bytes(self) -> int:
         """Size of the file."""

@@ -71,6 +71,19 @@ def test_too_many_bad_rows_show_the_first_five(tmp_path: Path) -> None:
             for line in range(2, 9)] == [True] * 5 + [False] * 2  # fmt: skip
 
 
+def test_reading_stops_when_too_many_rows_are_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("node.data.lines.BLOCK_BYTES", 2000)
+    path = tmp_path / "f.csv"
+    bad, good = "2017-01-01,A,x,1\n", "2017-01-01,A,1,1\n"
+    path.write_text("date,category,qty,total\n" + bad * 5000)
+    with pytest.raises(InputError, match=r"of the first [0-9]+ rows cannot be read"):
+        preview(path)
+    path.write_text("date,category,qty,total\n" + bad * 100 + good * 4901)  # just bearable
+    assert preview(path).bad_rows == 100
+
+
 # --- good files --------------------------------------------------------------------------------
 
 

@@ -134,3 +134,60 @@ def test_the_child_says_why_it_cannot(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(Exception, match=r".") as caught:
         list(sheet_child.documents(data.getvalue(), ""))
     assert caught.value.__class__.__module__.startswith(("python_calamine", "_python_calamine"))
+
+
+# --- OpenDocument ------------------------------------------------------------------------------
+
+OASIS = "urn:oasis:names:tc:opendocument:xmlns"
+
+
+def ods(path: Path, rows: str) -> Path:
+    spaces = " ".join(f'xmlns:{n}="{OASIS}:{n}:1.0"' for n in ("office", "table", "text"))
+    content = (
+        f'<?xml version="1.0"?><office:document-content {spaces}><office:body><office:spreadsheet>'
+        f'<table:table table:name="Sales">{rows}</table:table>'
+        "</office:spreadsheet></office:body></office:document-content>"
+    )
+    kind = "application/vnd.oasis.opendocument.spreadsheet"
+    listed = (
+        f'<manifest:manifest xmlns:manifest="{OASIS}:manifest:1.0"><manifest:file-entry '
+        f'manifest:full-path="/" manifest:media-type="{kind}"/></manifest:manifest>'
+    )
+    with zipfile.ZipFile(path, "w") as file:
+        for name, text in {
+            "mimetype": kind, "content.xml": content, "META-INF/manifest.xml": listed
+        }.items():  # fmt: skip
+            file.writestr(name, text)
+    return path
+
+
+def cells(*values: str | float | date) -> str:
+    out = []
+    for value in values:
+        kind, attribute = "string", ""
+        if isinstance(value, float):
+            kind, attribute = "float", f' office:value="{value}"'
+        if isinstance(value, date):
+            kind, attribute = "date", f' office:date-value="{value}"'
+        out.append(
+            f'<table:table-cell office:value-type="{kind}"{attribute}><text:p>{value}</text:p>'
+            "</table:table-cell>"
+        )
+    return f"<table:table-row>{''.join(out)}</table:table-row>"
+
+
+def test_an_open_document(tmp_path: Path) -> None:
+    head = cells("Date", "Product", "Category", "Quantity", "Total")
+    row = cells(date(2017, 1, 2), "Milk", "Dairy", 1.0, 1.25)
+    plan = preview(ods(tmp_path / "till.ods", head + row))
+    assert (plan.rows, plan.bad_rows, plan.date_from) == (1, 0, date(2017, 1, 2))
+    assert plan.preview == (("2017-01-02", "Milk", "Dairy", "1", "1.25"),)
+
+
+def test_a_row_that_is_repeated_without_end(tmp_path: Path) -> None:
+    row = cells("Date", "Product", "Category", "Quantity", "Total")
+    many = cells(1.0).replace("row>", 'row table:number-rows-repeated="999999999">', 1)
+    many = many.replace("cell ", 'cell table:number-columns-repeated="16384" ', 1)
+    with pytest.raises(InputError) as caught:
+        preview(ods(tmp_path / "bomb.ods", row + many))
+    assert caught.value.where == "bomb.ods"
