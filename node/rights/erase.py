@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +28,7 @@ from node.rights.case import Case, Finished, open_case
 from node.rights.held import Held, held
 from node.rights.scan import Scan, scan
 from node.rights.trained import models_of, runs_of
+from node.store.consent_sql import stored
 from node.store.consents import Consents
 from node.store.requests import CustomerRequest, CustomerRequests, Erasure, Erasures, RequestKind
 from protocols.audit.consent import leaf
@@ -36,7 +37,7 @@ from protocols.canonical import parse_json
 from protocols.errors import Code, InputError, LocalError
 
 OpenVault = Callable[[], Vault]
-STORED: Final = "%Y-%m-%dT%H:%M:%S.%fZ"  # instants in the ledger of consent
+_NEVER: Final = "9999"  # after every instant in the ledger of consent
 BY_ITSELF: Final = ("sales_line", "customer", "quarantine")
 CANNOT: Final = (
     "The till, the web shop and the accounts: delete the person there too, or the next export "
@@ -270,7 +271,7 @@ def erase_again(case: Case, open_vault: OpenVault, more: Iterable[Erasure] = ())
     with case.database.write() as db:
         Erasures(db).add(more)
     with case.database.read() as db:
-        known = {one.mark: one.at for one in Erasures(db).list()}
+        known = {one.mark: stored(one.at) for one in Erasures(db).list()}
     if not known:
         return Again(0, 0, {})
     vault = open_vault()
@@ -289,28 +290,30 @@ def erase_again(case: Case, open_vault: OpenVault, more: Iterable[Erasure] = ())
     return Again(len(known), len(back), removed)
 
 
-def _people(case: Case, vault: Vault) -> dict[str, datetime]:
-    """Keys of everybody who is here, with the first instant at which they said something.
+def _people(case: Case, vault: Vault) -> dict[str, str]:
+    """Keys of everybody who is here, with the first instant at which they said something, as the
+    ledger stores it.
 
-    Rows have no such instant: what the till sends of an erased person is dropped, also later.
+    Rows have none, so the text is empty and before every instant: what the till sends of an
+    erased person is dropped, also later.
     """
-    always = datetime.min.replace(tzinfo=UTC)
+    found: dict[str, str] = {}
+    with case.database.read() as db:
+        for code, _scope, _state, at, *_rest in Consents(db).rows():
+            key = code.hex()
+            if at < found.get(key, _NEVER):
+                found[key] = at
+        for one in CustomerRequests(db).list():
+            found[one.customer_key] = min(
+                stored(one.received_at), found.get(one.customer_key, _NEVER)
+            )
     rows = vault.query(
         "SELECT customer_key FROM sales_line WHERE customer_key IS NOT NULL "
         "UNION SELECT customer_key FROM customer"
     )
-    found = {str(key): always for (key,) in rows}
+    found |= {str(key): "" for (key,) in rows}
     for record in vault.imports():
         if record.quarantine:
             bad = vault.quarantined(record.sha256)[1]
-            found |= {one.customer_key: always for one in bad if one.customer_key}
-    said: dict[str, str] = {}
-    with case.database.read() as db:
-        for code, _scope, _state, at, *_rest in Consents(db).rows():
-            key = code.hex()
-            said[key] = min(at, said.get(key, at))
-        asked = {one.customer_key: one.received_at for one in CustomerRequests(db).list()}
-    spoken = {key: datetime.strptime(at, STORED).replace(tzinfo=UTC) for key, at in said.items()}
-    for key, first in (*spoken.items(), *asked.items()):
-        found[key] = min(first, found.get(key, first))
+            found |= {one.customer_key: "" for one in bad if one.customer_key}
     return found
