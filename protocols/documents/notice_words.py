@@ -42,7 +42,7 @@ _EN: Final[Words] = {
     "noise": "We add chance to the sums, so that nobody can tell if you are in them.",
     "helpers": "These may see our computer when they help us: {helpers}.",
     "no_abroad": "The server is in {country}. Nothing goes to a country outside the EU and EEA.",
-    "abroad": "Sums go to a server or helper in {countries}, outside the EU and EEA. {safeguards}",
+    "abroad": "Sums go to a server or helper outside the EU and EEA: {countries}. {safeguards}",
     "adequate": "The EU Commission has found the protection there good enough.",
     "how_long": "How long",
     "keep": "We keep lines of sales for {days} days, then we delete them.",
@@ -96,7 +96,7 @@ _DE: Final[Words] = {
     "helpers": "Wer uns hilft, kann den Rechner sehen: {helpers}.",
     "no_abroad": "Der Server steht hier: {country}. Nichts geht in ein Land außerhalb von EU und "
     "EWR.",
-    "abroad": "Summen gehen an einen Server oder Helfer in {countries}, außerhalb von EU und EWR. "
+    "abroad": "Summen gehen an einen Server oder Helfer außerhalb von EU und EWR: {countries}. "
     "{safeguards}",
     "adequate": "Die EU-Kommission hält den Schutz dort für gut genug.",
     "how_long": "Wie lange",

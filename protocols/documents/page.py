@@ -36,7 +36,7 @@ footer { border-top: 1px solid; margin-top: 2rem; padding-top: .5rem; font-size:
   body { font-size: 9.5pt; line-height: 1.35; color: #000; background: #fff; }
   h1 { font-size: 14pt; } h2 { font-size: 11pt; margin-top: .8rem; break-after: avoid; }
   .skip { display: none; } .scroll { overflow: visible; } li, tr { break-inside: avoid; }
-  thead { display: table-header-group; } footer { margin-top: 1rem; }
+  thead { display: table-header-group; } footer { margin-top: 1rem; font-size: .85em; }
   body.sheet { font-size: 8.7pt; line-height: 1.28; } .sheet p, .sheet ul { margin: .15rem 0; }
   .sheet h1 { font-size: 13pt; } .sheet h2 { font-size: 10pt; margin-top: .45rem; }
   .sheet li { margin-bottom: 0; } .sheet footer { margin-top: .4rem; } }
