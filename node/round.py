@@ -199,9 +199,10 @@ def _demand(
     checked = quality.checked_rows(read)
     table = features.training_table(checked, now, config)
     known_until = vault.last_day()
-    seen = features.run_panel(checked, now, config, known_until)
-    with contextlib.suppress(InputError):  # no held-out weeks: the report will say so with zeros
-        evaluate.warm_baseline(seen, config, cache)
+    if not number:  # a round that waits for the own baseline would come too late for its sum
+        seen = features.run_panel(checked, now, config, known_until)
+        with contextlib.suppress(InputError):  # no held-out weeks: the report says so with zeros
+            evaluate.warm_baseline(seen, config, cache)
     source = Source(house, read)
     return PreparedDemand(course, config, checked, table, now, known_until, cache, source)
 

@@ -213,7 +213,8 @@ def test_who_said_no_is_not_in_weekly_sums_either(
         demand.COLUMNS,
         PERMIT.not_after,
     )
-    monkeypatch.setattr("node.training.evaluate.warm_baseline", lambda *_: None)  # takes its time
+    warmed: list[int] = []
+    monkeypatch.setattr("node.training.evaluate.warm_baseline", lambda *_: warmed.append(1))
     settings_ = {**demand.DEFAULTS, "categories": ["A"], "train_until": "2025-11-01"}
     found = way.prepare(permit, course(demand.WORKLOAD, settings_), shop.clock.now, shop.house)
     assert isinstance(found, way.PreparedDemand)
@@ -223,7 +224,7 @@ def test_who_said_no_is_not_in_weekly_sums_either(
     shop.say(State.WITHDRAWN, NUMBERS[2], scope=churn.PURPOSE)  # another purpose
     later = shop.again(found, 1, permit)
     assert isinstance(later, way.PreparedDemand)
-    assert later.checked.weekly["lines"].sum() == 40 * 11
+    assert later.checked.weekly["lines"].sum() == 40 * 11 and len(warmed) == 1
     before, after = shop.prove()
     assert (before.snapshot.standing, after.snapshot.standing) == (0, 2)
     assert before.snapshot.basis == "no-customers" and after.snapshot.root != before.snapshot.root
