@@ -3,9 +3,10 @@
 In this order: what is here is counted and the runs are looked up (kept beside the evidence, so
 that a repeated command knows them); rows leave the vault, which remembers not to take them in
 again; records in the books of runs become bare hashes; files that can be made again go; the
-ledger of consent and that of requests get a tombstone and a mark in the place of the key; the
-database is rewritten. Then every byte below the folder is read, the vault is opened anew and
-asked. Only if nothing is left the evidence is signed and the request closed.
+ledger of consent and that of requests get a tombstone and a mark in the place of the key, and
+pages that were freed are overwritten. Then every byte below the folder is read, the vault is
+opened anew and asked; a database with old free pages is rewritten first. Only if nothing is left
+the evidence is signed and the request closed.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def erase(case: Case, open_vault: OpenVault, prefix: str, customer: str = "") ->
     with case.database.write() as db:
         CustomerRequests(db).forget(key, mark, keep=one.id)
         Erasures(db).add([Erasure(mark, one.id, now)])
-    case.database.wipe()
+    case.database.empty_log()
     scanned = prove_absent(case, open_vault(), [key])
     told = case.tell_office(one, "erased", begun["runs"])
     cannot = (*CANNOT[:1], _backups(case), *CANNOT[2:])
@@ -115,6 +116,9 @@ def prove_absent(case: Case, vault: Vault, keys: Sequence[str]) -> Scan:
     """Read everything below the folder and ask the vault; LocalError if a key is anywhere."""
     left = [name for key in keys for name in _left(held(case, vault, key))]
     scanned = scan(case.home.folder, keys)
+    if any(hit.path.startswith(DATABASE) for hit in scanned.hits):
+        case.database.wipe()  # free pages of before they were overwritten at once
+        scanned = scan(case.home.folder, keys)
     where = [*left, *(hit.path for hit in scanned.hits)]
     if where:
         shown = ", ".join(where[:5]) + (f" and {len(where) - 5} more" if len(where) > 5 else "")
@@ -284,7 +288,7 @@ def erase_again(case: Case, open_vault: OpenVault, more: Iterable[Erasure] = ())
     with case.database.write() as db:
         for key in back:
             CustomerRequests(db).forget(key, marks[key], keep="")
-    case.database.wipe()
+    case.database.empty_log()
     prove_absent(case, open_vault(), back)
     case.home.journal("rights", {"what": "erased-again", "count": len(back), **removed})
     return Again(len(known), len(back), removed)

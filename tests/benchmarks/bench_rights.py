@@ -31,7 +31,7 @@ PARTS = (
     "node.policy.consents.ConsentDesk.forget",
     "node.policy.run_books.RunBooks.redact",
     "node.policy.run_books.RunBooks.runs_of",
-    "node.store.database.Database.wipe",
+    "node.store.database.Database.empty_log",
     "node.rights.erase.held",
     "node.rights.erase.scan",
 )

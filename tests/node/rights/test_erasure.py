@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -138,7 +140,11 @@ def test_a_crash_between_any_two_steps_is_answered_by_the_same_command(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = asked(node, ANN)
-    for step in ("node.policy.run_books.RunBooks.redact", "node.store.database.Database.wipe"):
+    for step in (
+        "node.policy.run_books.RunBooks.redact",
+        "node.store.database.Database.empty_log",
+        "node.rights.erase.prove_absent",
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(step, _stop)
             with pytest.raises(KeyboardInterrupt):
@@ -154,6 +160,18 @@ def test_a_crash_between_any_two_steps_is_answered_by_the_same_command(
 
 def _stop(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_lies_in_free_pages_of_the_database_goes_too(node: Node) -> None:
+    key = node.key(ANN)
+    with closing(sqlite3.connect(node.folder / "node.db", isolation_level=None)) as raw:
+        raw.execute("PRAGMA secure_delete = OFF")
+        raw.executemany("INSERT INTO settings VALUES (?, ?)", [(f"x{n}", key) for n in range(200)])
+        raw.execute("DELETE FROM settings WHERE key LIKE 'x%'")
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert key.encode() in (node.folder / "node.db").read_bytes()
+    erased(node, ANN)
+    assert not names(node, ANN)
 
 
 def test_texts_that_people_wrote_go_and_times_stay(node: Node) -> None:
