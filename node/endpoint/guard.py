@@ -26,7 +26,8 @@ MAX_HEADER_BYTES: Final = 16 * 1024
 BODY_TIMEOUT_S: Final = 10.0
 FAILURES: Final = 10
 WINDOW_S: Final = 60.0
-BROWSER: Final = (b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"sec-fetch-dest", b"referer")
+# What pages send and programs do not. (Sec-Fetch-Mode alone is no sign: Node's own fetch sends it.)
+BROWSER: Final = (b"origin", b"sec-fetch-site", b"referer")
 HEADERS: Final = [
     (b"content-type", b"application/json"),
     (b"cache-control", b"no-store"),
