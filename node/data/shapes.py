@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pandera.pandas as pandera
 
-BATCH_ROWS: Final = 65_536
+BATCH_ROWS: Final = 131_072
 ROWS_KEPT: Final = 10_000
 _CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f]"  # tabs and line ends are allowed inside
 
