@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,31 +21,33 @@ from protocols.audit.entries import Kind, decode
 Node = Callable[..., tuple[int, str, str]]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    keys.create(tmp_path / "home")
-    return tmp_path / "home"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A node with 200 lines of 2015, and two that cannot be used."""
+    folder = tmp_path_factory.mktemp("made")
+    keys.create(folder / "home")
+    rows = [f"2015-{1 + k % 12:02d}-{1 + k % 28:02d},R{k},A,1,2.00,C{k % 9}" for k in range(200)]
+    rows += ['2015-02-30,R1,"=HYPERLINK(""x"")",1,2.00,C1', "2015-02-01,R2,A,many,2.00,C2"]
+    sales = folder / "sales.csv"
+    sales.write_text("\n".join(["date,receipt,category,qty,total,customer", *rows, ""]), "utf-8")
+    words = ("--home", str(folder / "home"), "--quiet", "data", "add", str(sales), "--yes")
+    assert run(app, words, "coop-node") == 0
+    return folder / "home"
 
 
 @pytest.fixture
-def node(home: Path, capsys: pytest.CaptureFixture[str]) -> Node:
+def home(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "home"))
+
+
+@pytest.fixture
+def shop(home: Path, capsys: pytest.CaptureFixture[str]) -> Node:
     def call(*words: str) -> tuple[int, str, str]:
         code = run(app, ["--home", str(home), *words], "coop-node")
         out = capsys.readouterr()
         return code, out.out, out.err
 
     return call
-
-
-@pytest.fixture
-def shop(node: Node, tmp_path: Path) -> Node:
-    """A node with 200 lines of 2015, and two that cannot be used."""
-    rows = [f"2015-{1 + k % 12:02d}-{1 + k % 28:02d},R{k},A,1,2.00,C{k % 9}" for k in range(200)]
-    rows += ['2015-02-30,R1,"=HYPERLINK(""x"")",1,2.00,C1', "2015-02-01,R2,A,many,2.00,C2"]
-    sales = tmp_path / "sales.csv"
-    sales.write_text("\n".join(["date,receipt,category,qty,total,customer", *rows, ""]), "utf-8")
-    assert node("data", "add", str(sales), "--yes")[0] == 0
-    return node
 
 
 def journal(home: Path) -> list[tuple[str, dict[str, object]]]:

@@ -116,8 +116,8 @@ def test_killed_at_some_steps(
     assert held != done
     assert died_well(do, vaults[name], name, tmp_path / "first", step=1)
     drawn = random.Random(os.urandom(8))
-    for step in sorted(drawn.sample(range(2, 30), 2)):
-        died_well(do, vaults[name], name, tmp_path / f"step-{step}", step=step)
+    step = drawn.randrange(2, 30)
+    died_well(do, vaults[name], name, tmp_path / f"step-{step}", step=step)
     assert not died_well(do, vaults[name], name, tmp_path / "last", step=MOST_STEPS)
 
 
@@ -125,7 +125,7 @@ def test_killed_at_some_moments(
     do: Do, vaults: dict[str, tuple[Path, Any, Any]], tmp_path: Path
 ) -> None:
     drawn = random.Random(os.urandom(8))
-    for number in range(4):
+    for number in range(3):
         after_s = drawn.uniform(0, 0.3)
         died_well(do, vaults["add"], "add", tmp_path / f"{number}-{after_s}", after_s=after_s)
 

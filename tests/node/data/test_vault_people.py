@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -115,6 +117,49 @@ def test_whoever_was_erased_cannot_be_read_from_the_list(vault: Vault) -> None:
     assert len(found.erased) == 1
     plain = hashlib.sha256(PEOPLE[3].encode()).hexdigest()
     assert not found.erased & {PEOPLE[3], plain} and PEOPLE[3] not in repr(found)
+
+
+WORK: dict[str, Callable[[Vault], object]] = {
+    "erase": lambda vault: vault.erase([PEOPLE[3]], NOW, "request"),
+    "purge": lambda vault: vault.purge(date(2024, 4, 10), NOW),
+    "rotate": lambda vault: vault.rotate(lambda: bytes([7]) * 32, lambda: None, NOW),
+    "correct": lambda vault: vault.correct(PEOPLE[3], [], NOW, record={"country": "AT"}),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_a_full_disk_changes_nothing(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    before = (vault.data_digest(), names(vault))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(LocalError, match=r"the disk is full\. Nothing was changed"):
+            WORK[name](vault)
+    assert (vault.data_digest(), names(vault)) == before
+    WORK[name](vault)
+    assert names(vault) != before[1]
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_one_change_at_a_time(vault: Vault, name: str) -> None:
+    digest = vault.data_digest()
+    with vault.begin(), pytest.raises(LocalError, match="is running"):
+        WORK[name](vault)
+    assert vault.data_digest() == digest
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file stays there")
+def test_a_reader_goes_on_while_rows_are_erased(vault: Vault) -> None:
+    asked = "SELECT count(*), count(DISTINCT customer_key) FROM sales_line"
+    with vault.reader() as db:
+        vault.erase([PEOPLE[3]], NOW, "request")
+        assert db.execute(asked).fetchone() == (400, 40)
+    assert vault.query(asked) == [(390, 39)]
 
 
 # --- split by customer, merged when small ------------------------------------------------------
