@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import stat
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
@@ -59,10 +60,20 @@ def export(folder: Path, first: date, days: int, name: str = "sales.csv", lines:
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with 200 days of sales, made once."""
+    folder = tmp_path_factory.mktemp("filled")
+    keys.create(folder / "home")
+    file = export(folder, TODAY - timedelta(days=199), 200)
+    assert run(app, ["--home", str(folder / "home"), "data", "add", file, "--yes"], "x") == 0
+    return folder / "home"
+
+
 @pytest.fixture
-def shop(node: Node, tmp_path: Path) -> Node:
-    file = export(tmp_path, TODAY - timedelta(days=199), 200)
-    assert node("data", "add", file, "--yes")[0] == 0
+def shop(node: Node, home: Path, filled: Path) -> Node:
+    shutil.rmtree(home)
+    shutil.copytree(filled, home)
     return node
 
 

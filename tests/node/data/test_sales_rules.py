@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from node.data import quality
+from node.data import quality, shapes
 from node.data.clock_rules import night
 from node.data.findings import QualityReport
+from node.data.shapes import Misfits
 from protocols.errors import InputError
 from shop_rows import DAYS, FIRST, LAST, Row, RowsVault, import_note, sale, sound
 
@@ -147,11 +148,15 @@ def ids(case: Case) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids)
-def test_a_rule_is_tripped_alone_and_its_neighbour_is_not(case: Case) -> None:
+def test_a_rule_is_tripped_alone_and_its_neighbour_is_not(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     report = quality.check(case.bad, case.today)
     assert found(report) == {case.rule: case.count}
     assert report.findings[0].penalty > 0 and report.score < 100.5 - report.findings[0].penalty
     assert "{" not in report.findings[0].sentence
+    if case.rule != "impossible_values":  # what takes the time; the values are much the same
+        monkeypatch.setattr(shapes, "look", lambda *_: Misfits(0, 0, {}))
     assert found(quality.check(case.good, case.good_today or case.today)) == {}
 
 
