@@ -74,12 +74,14 @@ def basis_of(connection: Connection, terms: Terms, order: Order) -> str:
     entry = block.of(order.purpose) if block is not None else None
     if entry is None:
         return ""
+    asks = CUSTOMER_COLUMNS & {column.rpartition(".")[2] for column in order.columns}
     if entry.basis == "none":
-        asks = CUSTOMER_COLUMNS & {column.rpartition(".")[2] for column in order.columns}
         return "" if asks else "none"
     if entry.scope is not None and entry.scope != order.purpose:
         return ""
-    return Consents(connection).basis(order.purpose).basis
+    found = Consents(connection).basis(order.purpose)
+    # sums leave out only who said no, unless this member decided otherwise (ConsentDesk)
+    return "" if found.at is None and not asks else found.basis
 
 
 def notices_in_use(connection: Connection) -> frozenset[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from alembic import command
@@ -18,11 +20,13 @@ from node.data.values import customer_key
 from node.policy.consent_file import key_of
 from node.policy.consent_records import Controller
 from node.policy.consents import ConsentDesk
+from node.policy.facts import basis_of
 from node.store.consent_sql import stored
 from node.store.consents import Consents, Event, State
 from node.store.database import Database
 from node.store.migrations import config
 from node.store.notices import Notice, Notices
+from protocols.agreement.terms import LegalBasis, PurposeBasis
 from protocols.audit.consent import RowBook, leaf, tree_hash
 from protocols.errors import InputError, LocalError
 
@@ -279,6 +283,25 @@ def test_a_purpose_without_customers_honours_a_no_and_asks_for_no_yes(database: 
     status = {one.scope: one for one in desk.status()}
     assert [one.assessment for one in status[DEMAND].history] == ["LIA-3"]
     assert status[CHURN].basis.basis == "consent" and not status[CHURN].history
+
+
+def test_sums_under_a_clause_that_asks_for_a_yes_need_a_decision(database: Database) -> None:
+    """Else they would be over everybody who did not say no, and the clause asks for those who
+    said yes."""
+    purpose = PurposeBasis(purpose=DEMAND, basis="consent", scope=DEMAND, reference=None)
+    block = LegalBasis(type="legal_basis", purposes=(purpose,))
+    terms = cast(Any, SimpleNamespace(block=lambda *_: block))
+    order = cast(Any, SimpleNamespace(purpose=DEMAND, columns=("sales_line.qty",)))
+    about = cast(Any, SimpleNamespace(purpose=DEMAND, columns=("sales_line.customer_key",)))
+    with database.read() as connection:
+        assert basis_of(connection, terms, order) == ""
+        assert basis_of(connection, terms, about) == "consent"
+    door(database).set_basis(DEMAND, Basis.CONSENT, "")
+    say(database, "ann", State.GRANTED, scope=DEMAND)
+    with database.read() as connection:
+        assert basis_of(connection, terms, order) == "consent"
+    standing = door(database).standing(DEMAND, NOW)
+    assert standing.lets_in(key("ann")) and not standing.lets_in(key("bob"))
 
 
 @settings(max_examples=40, deadline=None)
