@@ -36,6 +36,14 @@ class Ground(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+TABLES = {
+    "sales_line": "purchases",
+    "customer": "customer records",
+    "quarantine": "rows set aside",
+    "consent": "answers",
+}
+
+
 def register(app: typer.Typer) -> None:
     """Hang these commands below ``requests``."""
     app.command(epilog="Example: coop-node requests erase --customer 4711 --identified 'photo id'")(
@@ -81,9 +89,10 @@ def erase(
     }
 
     def lines() -> list[str]:
-        gone = ", ".join(f"{count} {name}" for name, count in done.before.items() if count)
+        gone = [f"{done.before[name]} {words}" for name, words in TABLES.items()]
         out = [
-            f"Erased: {gone or 'there was nothing'}.",
+            f"Erased: {', '.join(gone)}. {done.before['requests']} requests of this customer name "
+            "nobody any more.",
             f"Nothing is left: {done.scanned.files} files "
             f"({done.scanned.bytes_read / 1e6:.0f} MB) and the opened vault were searched.",
         ]

@@ -78,7 +78,7 @@ def list_requests(
             one.request.kind.value,
             f"{one.due:%Y-%m-%d}",
             one.stands,
-            "yes" if one.request.identity_check else "not yet",
+            "yes" if one.request.checked_at is not None else "not yet",
         ]
         for one in found
     ]

@@ -35,10 +35,12 @@ _PERIODS: Final = {
     "customer": "Customer record, from the last purchase",
     "quarantine": "Rows that could not be used, from their import",
 }
+_SUMS: Final = "no data about you is read; only sums of units, without you if you object"
 _BASES: Final = {
     Basis.CONSENT.value: "your consent (art. 6(1)(a)); you can take it back at any time",
     Basis.LEGITIMATE_INTEREST.value: "our legitimate interest (art. 6(1)(f)); you can object",
-    "none": "no data about you is read; only sums of units",
+    Basis.NONE.value: _SUMS,
+    "none": _SUMS,
 }
 
 

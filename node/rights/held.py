@@ -106,7 +106,7 @@ def held(case: Case, vault: Vault, customer_key: str) -> Held:
         _quarantine(vault, customer_key),
         _said(case, customer_key),
         _asked(asked),
-        tuple((one.file_name, _cell(one.date_from), _cell(one.date_to)) for one in vault.imports()),
+        tuple((one.file_name, cell(one.date_from), cell(one.date_to)) for one in vault.imports()),
     )
 
 
@@ -120,7 +120,7 @@ def _quarantine(vault: Vault, key: str) -> Table:
         for found in bad:
             if found.customer_key == key:
                 kept = zip(headers, found.kept, strict=False)
-                cells = "; ".join(f"{name}: {cell}" for name, cell in kept if cell)
+                cells = "; ".join(f"{name}: {text}" for name, text in kept if text)
                 rows.append((one.file_name, str(found.line), found.problem, cells))
     return Table(
         "quarantine",
@@ -140,8 +140,7 @@ def _said(case: Case, key: str) -> Table:
         "What you said",
         ("purpose", "answer", "when", "where", "text that you saw (SHA-256)", "entered here"),
         tuple(
-            (e.scope, e.state.value, _cell(e.at), e.source, e.wording, _cell(at))
-            for e, at in events
+            (e.scope, e.state.value, cell(e.at), e.source, e.wording, cell(at)) for e, at in events
         ),
         ("ledger: consent",),
         "You have not said anything about any purpose.",
@@ -157,8 +156,8 @@ def _asked(found: Sequence[Waiting]) -> Table:
             (
                 one.request.id,
                 one.request.kind.value,
-                _cell(one.request.received_at),
-                _cell(one.due),
+                cell(one.request.received_at),
+                cell(one.due),
                 one.stands,
             )
             for one in found
@@ -169,10 +168,10 @@ def _asked(found: Sequence[Waiting]) -> Table:
 
 
 def _rows(found: Iterable[Sequence[Any]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(_cell(cell) for cell in row) for row in found)
+    return tuple(tuple(map(cell, row)) for row in found)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
     """As text that spreadsheets and people read; empty for nothing."""
     if value is None:
         return ""

@@ -18,6 +18,7 @@ from node.data.removal import LineCorrection
 from node.data.schema import CUSTOMER, SALES_LINE
 from node.data.vault import Vault
 from node.rights.case import Case, Finished
+from node.rights.held import cell
 from node.rights.trained import runs_of
 from node.store.requests import RequestKind
 from protocols.errors import Code, InputError
@@ -71,10 +72,7 @@ def lines_of(case: Case, vault: Vault, prefix: str) -> tuple[Line, ...]:
     """The purchases of the person behind an open request, with the ids to name them by."""
     one = case.take(prefix, RequestKind.RECTIFY)
     rows = vault.lines_of(one.customer_key).select([*_SHOWN, "line_hash", "copy"]).to_pylist()
-    return tuple(
-        Line(_name(row), tuple("" if row[name] is None else str(row[name]) for name in _SHOWN))
-        for row in rows
-    )
+    return tuple(Line(_name(row), tuple(cell(row[name]) for name in _SHOWN)) for row in rows)
 
 
 def rectify(case: Case, vault: Vault, prefix: str, wanted: Wanted) -> Rectified:
