@@ -156,6 +156,9 @@ class Vault:
                     f"the row file {file.name} was changed after it was written.", str(path)
                 )
         for record in found.imports:
+            path = self.layout.quarantine(record.quarantine)
+            if record.quarantine and not path.is_file():
+                raise sealing.damaged("the file of rows set aside is missing.", str(path))
             if record.quarantine:
                 setaside.load(self.layout, record.quarantine)
         return len(found.names())

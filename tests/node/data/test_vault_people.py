@@ -162,6 +162,26 @@ def test_a_reader_goes_on_while_rows_are_erased(vault: Vault) -> None:
     assert vault.query(asked) == [(390, 39)]
 
 
+def test_rows_set_aside_that_were_deleted_hold_nothing_up(vault: Vault) -> None:
+    (path,) = (vault.root / "quarantine").iterdir()
+    path.unlink()
+    with pytest.raises(LocalError, match="rows set aside is missing"):
+        vault.verify()
+    assert vault.quarantined(vault.imports()[0].sha256) == ((), ())
+    assert vault.erase([PEOPLE[3]], NOW, "request").quarantined == 0
+    assert vault.verify() == 3
+
+
+def test_rows_set_aside_cannot_be_changed(vault: Vault) -> None:
+    (path,) = (vault.root / "quarantine").iterdir()
+    raw = path.read_bytes()
+    for change in (raw[:-1], raw[:-1] + bytes([raw[-1] ^ 1])):
+        path.write_bytes(change)
+        with pytest.raises(LocalError, match="changed or damaged"):
+            vault.erase([PEOPLE[3]], NOW, "request")
+    assert vault.summary().lines == 400
+
+
 # --- split by customer, merged when small ------------------------------------------------------
 
 
