@@ -22,6 +22,7 @@ from protocols.agreement.terms import (
 )
 from protocols.documents.document import Statement
 from protocols.documents.given import House, Purpose, purposes
+from protocols.documents.words import span
 
 BASIS: Final = {
     "consent": "consent, art. 6(1)(a)",
@@ -60,7 +61,7 @@ def keep_words(house: House, name: str) -> str:
     table = next((one for one in house.tables if one.name == name), None)
     if table is None or table.keep_days is None:
         return NOT_DECIDED
-    return f"{table.keep_days} days, then purged"
+    return f"{span(table.keep_days)}, then purged"
 
 
 def _records(house: House) -> Activity:
@@ -91,7 +92,7 @@ def _training(house: House, one: Purpose) -> Activity:
             "the coordinator: masked sums only; models: "
             + (benefit.recipients if benefit is not None else "unknown")
         ),
-        kept=f"models {models.models_days} days" if models is not None else NOT_DECIDED,
+        kept=f"models {span(models.models_days)}" if models is not None else NOT_DECIDED,
         sources=(
             "clause c07",
             "clause c08",

@@ -29,6 +29,7 @@ from protocols.documents.given import ADEQUATE, NO_DPO, Coop, House, Purpose, ab
 from protocols.documents.notice_words import COLUMNS, NOTICE, PURPOSES, Words, country
 from protocols.documents.readability import Grade, grade, words
 from protocols.documents.render import text_of
+from protocols.documents.words import span
 from protocols.errors import InputError
 
 LOCALES: Final = tuple(NOTICE)
@@ -64,7 +65,7 @@ def notice(house: House, locale: str) -> Document:
         Section(said["why"], (Items(tuple(_why(house, made, said, locale))),)),
         Section(said["data"], tuple(_data(house, made, said, locale))),
         Section(said["who_gets"], tuple(_recipients(house, coop, said, locale))),
-        Section(said["how_long"], tuple(_keep(house, coop.terms, said))),
+        Section(said["how_long"], tuple(_keep(house, coop.terms, said, locale))),
         Section(said["rights"], tuple(_rights(house, coop.terms, made, said))),
     ]
     objectable = [one for one in made if one.basis == "legitimate-interest"]
@@ -296,16 +297,16 @@ def _transfers(
         yield gap(f"what protects the sums in {named}.", f"{_SETUP} --safeguards", "13(1)(f)")
 
 
-def _keep(house: House, terms: Terms, said: Words) -> Iterator[Statement]:
+def _keep(house: House, terms: Terms, said: Words, locale: str) -> Iterator[Statement]:
     lines = next((one for one in house.tables if one.name == "sales_line"), None)
     if lines is None or lines.keep_days is None:
         yield gap("how long lines of sales are kept.", RETENTION, "13(2)(a)")
     else:
-        text = said["keep"].format(days=lines.keep_days)
+        text = said["keep"].format(span=span(lines.keep_days, locale))
         yield Statement(text, ("retention",), ("13(2)(a)",))
     models = terms.block("c28", Retention)
     if models is not None:
-        text = said["keep_models"].format(days=models.models_days)
+        text = said["keep_models"].format(span=span(models.models_days, locale))
         yield Statement(text, ("clause c28",))
 
 

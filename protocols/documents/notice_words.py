@@ -45,8 +45,8 @@ _EN: Final[Words] = {
     "abroad": "Sums go to a server or helper outside the EU and EEA: {countries}. {safeguards}",
     "adequate": "The EU Commission has found the protection there good enough.",
     "how_long": "How long",
-    "keep": "We keep lines of sales for {days} days, then we delete them.",
-    "keep_models": "What was learned is kept for {days} days.",
+    "keep": "We keep lines of sales for {span}, then we delete them.",
+    "keep_models": "What was learned is kept for {span}.",
     "rights": "Your rights",
     "list": "You may ask what we hold about you and get a copy. You may have it corrected or "
     "erased. You may have its use limited, object to its use, or take it along in a file.",
@@ -100,8 +100,8 @@ _DE: Final[Words] = {
     "{safeguards}",
     "adequate": "Die EU-Kommission hält den Schutz dort für gut genug.",
     "how_long": "Wie lange",
-    "keep": "Wir behalten die Zeilen der Kasse {days} Tage, dann löschen wir sie.",
-    "keep_models": "Was gelernt ist, bleibt {days} Tage.",
+    "keep": "Wir behalten die Zeilen der Kasse {span}, dann löschen wir sie.",
+    "keep_models": "Was gelernt ist, bleibt {span}.",
     "rights": "Ihre Rechte",
     "list": "Sie können fragen, was wir über Sie haben, und bekommen es als Kopie. Sie können es "
     "berichtigen oder löschen lassen. Sie können es sperren lassen, dem Gebrauch widersprechen "
