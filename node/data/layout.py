@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from protocols.errors import Code, LocalError
 ROWS: Final = "rows"
 QUARANTINE: Final = "quarantine"
 TMP: Final = "tmp"
+_PAUSE_S: Final = 0.02
 PLAIN: Final = "manifest.json"  # of a vault in plain text, layout 1 (``node.data.upgrade``)
 
 
@@ -93,16 +95,22 @@ class Layout:
 
     def start(self) -> None:
         """Begin an empty vault, if there is none; never where row files lie without a list."""
+        lock = Lock(self.root / "lock")
+        while not self.manifest.exists():
+            if not lock.try_take():
+                time.sleep(_PAUSE_S)  # another process begins it just now
+                continue
+            try:
+                self._begin()
+            finally:
+                lock.release()
+
+    def _begin(self) -> None:
         if self.manifest.exists():
             return
-        with self.changing():
-            if self.manifest.exists():
-                return
-            if any((self.root / ROWS).iterdir()) or any((self.root / QUARANTINE).iterdir()):
-                raise sealing.damaged(
-                    "the vault's list of contents is missing.", str(self.manifest)
-                )
-            self.store(Manifest(erasure_secret=manifest.new_secret()))
+        if any((self.root / ROWS).iterdir()) or any((self.root / QUARANTINE).iterdir()):
+            raise sealing.damaged("the vault's list of contents is missing.", str(self.manifest))
+        self.store(Manifest(erasure_secret=manifest.new_secret()))
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Path]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from node.data import duck, rowfiles
 from node.data.intake import ImportResult, add, preview
+from node.data.layout import Layout
 from node.data.lock import Lock
 from node.data.values import customer_key
 from node.data.vault import Vault
@@ -309,6 +311,17 @@ def test_two_imports_do_not_interleave(vault: Vault, till: Till, take_in: TakeIn
         Vault(vault.root, bytes(32))  # opening does not disturb the one that runs
         assert list((vault.root / "tmp").iterdir())
     assert take_in(till(sales(0, 2))).rows_added == 6
+
+
+def test_two_processes_may_begin_a_vault_at_once(tmp_path: Path) -> None:
+    root = tmp_path / "vault"
+    root.mkdir()
+    with Lock(root / "lock"), ThreadPoolExecutor(3) as pool:
+        begun = [pool.submit(Vault, root, bytes(32)) for _ in range(3)]
+        with pytest.raises(TimeoutError):
+            begun[0].result(timeout=0.1)
+        Layout(root, bytes(32))._begin()
+        assert len({one.result().data_digest() for one in begun}) == 1
 
 
 def test_the_lock_is_released_by_its_file(tmp_path: Path) -> None:
