@@ -25,8 +25,9 @@ MAX_ITEMS: Final = 500  # of one order in one cell
 
 # --- several goods in one cell -----------------------------------------------------------------
 
-_BETWEEN = re.compile(r",\s+(?=-?[0-9]+(?:[.,][0-9]+)?\s*[×x]\s)")
-_ITEM = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*[×x]\s+(.+)", re.DOTALL)
+# "2× Tea, 1× Cup": the sign of the first one counts, for a product may be named "Box, 2 x Tea".
+_BETWEEN = {sign: re.compile(rf",\s+(?=-?[0-9]+(?:[.,][0-9]+)?\s*{sign}\s)") for sign in ("×", "x")}
+_ITEM = re.compile(r"(-?[0-9]+(?:\.[0-9]+)?)\s*([×x])\s+(.+)", re.DOTALL)
 _ITEMS_END: Final = "\x1e"  # between cells that are read as one; blank to ``str.strip``
 Item = Mapping[Role, str]
 
@@ -40,11 +41,13 @@ def woo_products(made: Made) -> None:
 
 def _listed(text: str, net: str) -> list[Item]:
     items = []
-    for part in _BETWEEN.split(text.strip()):
+    first = _ITEM.fullmatch(text.strip())
+    between = _BETWEEN["x" if first is not None and first[2] == "x" else "×"]
+    for part in between.split(text.strip()):
         match = _ITEM.fullmatch(part.strip())
         if match is None:
             raise Unreadable(f"{part[:40]!r} is not a product; expected one such as 2× Tea")
-        items.append((match[1], match[2]))
+        items.append((match[1], match[3]))
     weights = [abs(number(qty, ".")) for qty, _ in items]
     amount = number(net, ".") if net.strip() else 0
     shares = spread(abs(amount), weights) if sum(weights) else [0] * len(items)

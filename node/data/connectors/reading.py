@@ -196,7 +196,8 @@ def _columns(
             roles.setdefault(place, mapped)
     used = set(_used(layout, found).values())
     goods = frozenset(place for place, role in roles.items() if role in _GOODS)
-    special = special_columns(header, sample, goods)
+    shops = frozenset(place for name, place in found.at.items() if name.startswith(PLACE))
+    special = special_columns(header, sample, goods, shops)
     personal = [key(name) for name in layout.signature.personal]
     whole = {name for name in personal if not name.endswith("*")}
     stars = tuple(name[:-1] for name in personal if name.endswith("*"))

@@ -16,28 +16,34 @@ from node.data.columns import plain
 MIN_CELLS: Final = 5
 SHARE: Final = 0.3
 
-# What a column's name says, word by word after ``plain``; a * stands for any ending.
+# What a column's name says, word by word after ``plain``; a * stands for any letters, a _ for the
+# blank between two words, and a word after a = is meant only where it is the whole name: a gift
+# card's denomination, a credit union's fee or a page's orientation are nobody's belief.
 _NAMES: Final[Mapping[str, str]] = {
     "health": (
-        "health diagnos* illness disease medical medication medicine prescription* allerg* "
-        "disab* pregnan* icd icd10 symptom* patient* therapy blood insulin gesundheit* krank* "
-        "diagnose* allergie* schwanger* behinder* medikament* sante maladie* grossesse handicap* "
-        "ordonnance salud enfermedad* embarazo discapacidad receta"
+        "health diagnos* illness disease medical medication medicine prescription* allergy "
+        "allergies allergic disab* pregnan* icd icd10 symptom* patient* therapy blood insulin "
+        "gesundheit* *krank* diagnose* allergie allergien allergiker behinder* schwerbehinder* "
+        "pflegegrad schwanger* medikament* sante maladie* grossesse handicap* ordonnance salud "
+        "enfermedad* embarazo discapacidad receta alergia alergias"
     ),
     "religion or belief": (
-        "relig* faith church confession denomination belief* konfession kirche glaube* "
-        "eglise croyance* iglesia creencia*"
+        "relig* *religion faith church confession belief* konfession kirche kirchensteuer* glaube* "
+        "eglise croyance* iglesia creencia* confesion =denomination"
     ),
-    "political opinion": "politic* party voter vote votes partei politisch* parti partido",
-    "trade-union membership": "union gewerkschaft* syndicat* sindicato*",
-    "racial or ethnic origin": "ethnic* race racial ethni* herkunft rasse etnia raza",
-    "sex life or sexual orientation": "sexual* orientation sexuell* lgbt*",
+    "political opinion": (
+        "politic* political_party voter politisch* =party =partei =parti =vote =votes"
+    ),
+    "trade-union membership": (
+        "trade_union* labor_union* labour_union* union_member* union_dues gewerkschaft* "
+        "syndicat* sindicato* =union"
+    ),
+    "racial or ethnic origin": "ethnic* racial ethni* =race =rasse etnia =raza",
+    "sex life or sexual orientation": "sexual* sexuell* orientation_sexuelle lgbt*",
     "genetic or biometric data": "genetic* dna genome biometric* faceid",
 }
 # Names that hold one of these words and mean something else.
-_HARMLESS: Final = frozenset(
-    {"third party fees", "third party", "party size", "race number", "health score"}
-)
+_HARMLESS: Final = frozenset({"health score"})
 
 # What stands in a cell: the whole cell, or a code of its own form.
 _CONTENT: Final[Mapping[str, str]] = {
@@ -66,7 +72,11 @@ _BLANKS = re.compile(r"[\s_]+")
 
 
 def _pattern(words: str) -> re.Pattern[str]:
-    return re.compile("|".join(w.replace("*", "[a-z0-9]*") for w in words.split()))
+    """Finds one of these words between blanks; what stands after a = has to be all there is."""
+    said = [one.replace("*", "[a-z0-9]*").replace("_", " ") for one in words.split()]
+    whole = "|".join(one[1:] for one in said if one.startswith("="))
+    among = "|".join(one for one in said if not one.startswith("="))
+    return re.compile(rf"^(?:{whole or among})$|\b(?:{among})\b")
 
 
 _BY_NAME: Final = {kind: _pattern(words) for kind, words in _NAMES.items()}
@@ -77,10 +87,7 @@ def kind_of_name(header: str) -> str:
     text = plain(header)
     if text in _HARMLESS:
         return ""
-    for kind, pattern in _BY_NAME.items():
-        if any(pattern.fullmatch(word) for word in text.split()):
-            return kind
-    return ""
+    return next((kind for kind, found in _BY_NAME.items() if found.search(text)), "")
 
 
 def kind_of_cells(cells: Sequence[str]) -> str:
@@ -101,7 +108,10 @@ def kind_of_cells(cells: Sequence[str]) -> str:
 
 
 def special_columns(
-    header: Sequence[str], sample: Sequence[Sequence[str]] = (), goods: frozenset[int] = frozenset()
+    header: Sequence[str],
+    sample: Sequence[Sequence[str]] = (),
+    goods: frozenset[int] = frozenset(),
+    named: frozenset[int] = frozenset(),
 ) -> dict[int, str]:
     """Place (from 1) -> a sentence, for every column that is never taken in.
 
@@ -110,9 +120,13 @@ def special_columns(
         sample: some records, for a look at what stands in the columns.
         goods: places of columns that speak of goods, receipts or places, not of people; their cells
             are not looked at.
+        named: places of columns whose name is a place's own (the shop at Union Square): neither
+            their names nor their cells are looked at.
     """
     out = {}
     for place, name in enumerate(header, start=1):
+        if place in named:
+            continue
         cells = [row[place - 1] for row in sample if len(row) >= place]
         by_name = kind_of_name(name)
         by_cells = "" if place in goods else kind_of_cells(cells)

@@ -18,7 +18,7 @@ from dialect_files import DIALECTS, outcome, records
 from node.data import connectors
 from node.data.batch import BadRow, TextBatch
 from node.data.columns import Fate, Role
-from node.data.connectors import amounts, arrays, special, zones
+from node.data.connectors import amounts, arrays, quirks, special, zones
 from node.data.connectors.passes import MAX_ORDER_ROWS
 from node.data.values import Unreadable, number
 from protocols.errors import InputError
@@ -248,10 +248,33 @@ def test_names_that_are_no_zones() -> None:
      ("Political party", "political opinion"), ("Ethnicity", "racial or ethnic origin"),
      ("Sexual orientation", "sex life or sexual orientation"),
      ("DNA sample", "genetic or biometric data"),
-     ("Gewerkschaft", "trade-union membership")],
+     ("Gewerkschaft", "trade-union membership"), ("Union", "trade-union membership"),
+     ("Trade-union", "trade-union membership"), ("Denomination", "religion or belief"),
+     ("CustomerReligion", "religion or belief"), ("Kundenreligion", "religion or belief"),
+     ("Confesi\u00f3n", "religion or belief"), ("Party", "political opinion"),
+     ("Schwerbehindert", "health"), ("Allergy notes", "health"),
+     ("Race", "racial or ethnic origin")],
 )  # fmt: skip
 def test_a_name_that_speaks_of_a_special_category(header: str, kind: str) -> None:
     assert special.kind_of_name(header) == kind
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Third Party Order Id", "3rd-party fees", "Party size", "Card Denomination", "Orientation",
+     "Credit Union fee", "Union price", "Helpful votes", "Race number", "Herkunft", "Allergene",
+     "Allergens", "Fair Trade", "Kosher", "Parti pris", "Health score"],
+)  # fmt: skip
+def test_a_name_that_speaks_of_goods_and_business_is_none(header: str) -> None:
+    assert special.kind_of_name(header) == ""
+
+
+def test_a_shop_may_stand_at_union_square() -> None:
+    header, *rows = records(next((DIALECTS / "shopify-inventory-places").glob("*.csv")))
+    reading = connectors.find("shopify-inventory-places").read(
+        [*header, "Union Square"], [[*row, "3"] for row in rows]
+    )
+    assert reading.columns[-1].fate is Fate.USED
 
 
 def test_no_column_of_a_known_till_is_special() -> None:
@@ -357,3 +380,12 @@ def test_a_cell_of_blanks_takes_no_time() -> None:
     rows[0][6] = "1× a" + " " * 90_000 + "b, " + "1" * 90_000
     reading = connectors.find("woo-analytics-orders").read(header, rows)
     assert outcome(reading, header, rows[:1], {})["rows"] == []
+
+
+def test_a_product_may_be_named_with_a_count_of_its_own() -> None:
+    items = quirks._listed("1× Box, 2 x Tea, 3× Cup", "4.00")
+    assert [(item[Role.PRODUCT], item[Role.QUANTITY]) for item in items] == [
+        ("Box, 2 x Tea", "1"),
+        ("Cup", "3"),
+    ]
+    assert len(quirks._listed("1x Box, 2 x Tea", "4.00")) == 2
