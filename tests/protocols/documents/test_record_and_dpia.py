@@ -177,7 +177,7 @@ def test_the_inventory_says_what_why_where_how_long_and_who() -> None:
     found = house(people=(("Ada", "owner"),), notices_in_use=("ab" * 32,))
     text = text_of(inventory.inventory(found))
     for said in ("5000", "2025-01-01", "orders_export.csv", "train:churn", "rows encrypted",
-                 "730 days", "models 730 days", "Ada", "Ελένη", "500"):  # fmt: skip
+                 "730 days", "models 2 years (730 days)", "Ada", "Ελένη", "500"):  # fmt: skip
         assert said in text
     assert "Nothing is open" in steps(found)
 
