@@ -57,13 +57,15 @@ class RoleBatch:
 
     ``columns``: role -> string array (M,), "" where a cell is empty; ``lines`` int64 (M,): the
     record that each row comes from; ``bad``: rows that cannot be used; ``left_out``: a reason in
-    words -> how many records were left out on purpose (cancelled, test, not paid).
+    words -> how many records were left out on purpose (cancelled, test, not paid). ``gone`` has a
+    row for each order of which nothing is left, for that reason: its number and its moment.
     """
 
     columns: Mapping[Role, pa.StringArray] = field(repr=False)
     lines: Int64s = field(repr=False)
     bad: tuple[BadRow, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    gone: RoleBatch | None = None
 
 
 class Pass(Protocol):
@@ -93,6 +95,8 @@ class Reading:
         notes: what the member should know of this format before saying yes.
         digest: names this reading (64 hex digits): the same file read in the same way again
             changes nothing.
+        replaces: the source whose orders an export replaces: it has each of its orders whole, and
+            the newest export is the truth about them. "" where lines are only ever added.
     """
 
     name: str
@@ -106,3 +110,4 @@ class Reading:
     fixed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     digest: str = ""
+    replaces: str = ""

@@ -7,6 +7,7 @@ the 29 February 1900 that never was (kept from Lotus 1-2-3), so days before it a
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -41,7 +42,8 @@ def with_days(batch: RoleBatch, epoch: int) -> RoleBatch:
         if pc.any(pc.match_substring_regex(encoded.dictionary, _ANY)).as_py():
             texts = [day_text(text, epoch) for text in encoded.dictionary.to_pylist()]
             columns[role] = pa.array(texts, pa.string()).take(encoded.indices)
-    return RoleBatch(columns, batch.lines, batch.bad, batch.left_out)
+    gone = with_days(batch.gone, epoch) if batch.gone is not None else None
+    return replace(batch, columns=columns, gone=gone)
 
 
 def day_text(text: str, epoch: int) -> str:

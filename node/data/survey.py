@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -119,7 +119,7 @@ def taken(one: Pass, batch: TextBatch) -> RoleBatch:
     lines = batch.lines[keep.to_numpy(zero_copy_only=False)]
     out = one.take(TextBatch(columns, lines, batch.broken))
     left_out = {**out.left_out, HEADER_AGAIN: pc.sum(again).as_py()}
-    return RoleBatch(out.columns, out.lines, out.bad, left_out)
+    return replace(out, left_out=left_out)
 
 
 # --- opening -----------------------------------------------------------------------------------

@@ -131,6 +131,8 @@ class Layout:
         by_product: no column is the category, so the product without its variant stands for it.
         quirk: a function of ``quirks`` for what a table cannot say; "" for none.
         digest: SHA-256 (hex) of the text that it was read from.
+        replaces: an export has each of its orders whole, so that the newest one is the truth
+            about them; else lines are only ever added.
     """
 
     name: str
@@ -147,6 +149,7 @@ class Layout:
     also: tuple[str, ...]
     by_product: bool
     digest: str
+    replaces: bool = False
 
     def used(self) -> frozenset[str]:
         """Keys of every column that a pass may look at."""

@@ -55,6 +55,7 @@ _SETTINGS: Final = (
     "quirk",
     "also",
     "category_from_product",
+    "replaces",
 )
 # What a table cannot do without: one role of each group.
 NEEDED: Final[Mapping[str, tuple[tuple[Role, ...], ...]]] = {
@@ -134,6 +135,7 @@ class _Reader:
             also=self._at.several(("also",), top),
             by_product=self._by_product(top, table, columns),
             digest=digest,
+            replaces=self._replaces(top, table, columns),
         )
 
     def _role(self, path: tuple[str | int, ...], name: str, table: str) -> Role:
@@ -183,6 +185,16 @@ class _Reader:
             raise self._at.wrong(path, f"{found!r} is neither true nor false.")
         if found and (table != "sales_line" or Role.CATEGORY in columns):
             raise self._at.wrong(path, "there is a category already, or none is needed.")
+        return found
+
+    def _replaces(self, top: Mapping[str, Any], table: str, columns: Mapping[Role, Any]) -> bool:
+        found = bool(self._at.one_of(("replaces",), top, ("order",)))
+        if found and (table != "sales_line" or Role.ORDER not in columns):
+            raise self._at.wrong(
+                ("replaces",),
+                "only an export of sales that names the order on every row can replace orders.",
+                "Name the column of the order under [columns], or take this line out.",
+            )
         return found
 
     def _enough(

@@ -27,6 +27,8 @@ class Made:
         starts: the first row of each order; empty without orders.
         places: key -> place of the column in the file, for messages.
         memory: what a quirk keeps from one stretch to the next, and what the member said.
+        rows: int64 (N,), where each row stood when the stretch came in, until rows are added.
+        aside: such places of rows that were set aside.
     """
 
     roles: dict[Role, pa.StringArray]
@@ -37,6 +39,11 @@ class Made:
     memory: dict[str, str]
     bad: list[BadRow] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    rows: Int64s = field(init=False)
+    aside: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rows = np.arange(len(self.lines), dtype=np.int64)
 
     @property
     def count(self) -> int:
@@ -52,6 +59,7 @@ class Made:
         """Note rows as unusable; ``drop`` takes them out. No cell of theirs is kept."""
         place = self.places.get(column, 0)
         self.bad += [BadRow(int(self.lines[row]), place, problem) for row in rows]
+        self.aside += [int(self.rows[row]) for row in rows]
 
     def keep(self, mask: Bools) -> None:
         """Only the rows of a mask. Orders are found again by their names where they matter."""
@@ -63,6 +71,7 @@ class Made:
         self.roles = {role: array.take(at) for role, array in self.roles.items()}
         self.cells = {name: array.take(at) for name, array in self.cells.items()}
         self.lines = self.lines[kept]
+        self.rows = self.rows[kept]
         starts = before[self.starts]
         # an order that lost all its rows has the same start as the next one, or none
         self.starts = np.unique(starts[starts < len(kept)]).astype(np.int64)
@@ -73,6 +82,7 @@ class Made:
         self.roles = {role: array.take(at) for role, array in self.roles.items()}
         self.cells = {name: array.take(at) for name, array in self.cells.items()}
         self.lines = self.lines[source]
+        self.rows = self.rows[source]
         self.starts = np.zeros(0, np.int64)
 
     def insert(

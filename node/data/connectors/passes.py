@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -45,6 +46,8 @@ _NAMED_BY: Final = {
 }
 _MONEY: Final = (Role.UNIT_PRICE, Role.DISCOUNT, Role.TOTAL)
 _COMMA_DECIMALS: Final = ",[0-9]{1,2}[^0-9]*$"
+_MOMENT: Final = (Role.ORDER, Role.DATE, Role.TIME)
+_MOMENT_QUIRKS: Final = ("payments", "square-moments")
 _KEEP, _BAD = 0, 1
 
 
@@ -120,6 +123,7 @@ class LayoutPass:
         made = Made({}, cells, lines, starts, self._places, self._memory, list(broken))
         for rule in layout.rules:
             _apply(rule, made)
+        gone = self._gone(cells, lines, starts, made) if layout.replaces else None
         made.roles = self._roles(made)
         if layout.table in _NAMED_BY:
             role, reason = _NAMED_BY[layout.table]
@@ -139,7 +143,30 @@ class LayoutPass:
         for role in _CODES:
             if role in made.roles:
                 made.roles[role] = unguarded(made.roles[role])
-        return made.batch()
+        return replace(made.batch(), gone=gone)
+
+    def _gone(self, cells: Cells, lines: Int64s, starts: Int64s, made: Made) -> RoleBatch | None:
+        """Orders that the rules leave out whole: their numbers and moments, one row each.
+
+        An order with a row that was set aside is not among them: nobody knows what it says.
+        """
+        if made.count == len(lines):
+            return None
+        first = starts if self._orders is not None else np.arange(len(lines))
+        there = np.zeros(len(lines), np.bool_)
+        there[made.rows] = True
+        there[made.aside] = True
+        rows = first[~np.logical_or.reduceat(there, first)]
+        if not len(rows):
+            return None
+        at = pa.array(rows)
+        out = Made({}, {name: array.take(at) for name, array in cells.items()}, lines[rows],
+                   np.arange(len(rows)), self._places, self._memory)  # fmt: skip
+        out.roles = {r: array for r, array in self._roles(out).items() if r in _MOMENT}
+        if self._layout.quirk in _MOMENT_QUIRKS:
+            QUIRKS[self._layout.quirk](out)
+        out.roles[Role.ORDER] = unguarded(out.role(Role.ORDER))
+        return RoleBatch({role: out.role(role) for role in out.roles if role in _MOMENT}, out.lines)
 
     def _roles(self, made: Made) -> dict[Role, pa.StringArray]:
         out = {}

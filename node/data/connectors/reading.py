@@ -172,7 +172,13 @@ def read(
         fixed=_fixed(layout, found, sample),
         notes=layout.words.notes + _special_notes(header, sample, columns),
         digest=hashlib.sha256(text.encode()).hexdigest(),
+        replaces=layout.name if layout.replaces and _names_orders(layout, found) else "",
     )
+
+
+def _names_orders(layout: Layout, found: Fit) -> bool:
+    """Whether the header has the column of the order; some old exports lack it."""
+    return any(key(name) in found.at for name in layout.columns.get(Role.ORDER, ()))
 
 
 def _used(layout: Layout, found: Fit) -> dict[str, int]:
