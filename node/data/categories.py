@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -45,6 +46,10 @@ MAX_NAME: Final = 1000  # characters
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 MAX_PRODUCTS: Final = 20  # of each name, that a suggestion looks at
 SURE: Final = 0.9  # suggestions of this score were right in all measured cases (SPEC.md section 4)
+MAX_STEPS: Final = 8  # of a dotted key; tomllib takes memory by the square of them
+_LONG: Final = ('"""', "'''")
+_TEXT = re.compile("|".join([*_LONG, r'"(?:\\.|[^"\\\n])*"', r"'[^'\n]*'", r"#[^\n]*"]))
+_DOTTED = re.compile(rf"(?:\.[ \t]*[\w-]*[ \t]*){{{MAX_STEPS}}}")
 HEAD: Final = (
     "# What this shop's categories mean in the shared list. One line each, as the till prints it:",
     '#   "Brot & Brötchen" = "food.bakery.mixed"',
@@ -322,19 +327,37 @@ def _check_name(name: str, where: str) -> None:
 
 def _toml(raw: bytes, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(raw.decode("utf-8-sig"))
+        content = raw.decode("utf-8-sig")
+        _check_flat(content, where)
+        return tomllib.loads(content)
     except UnicodeDecodeError as error:
         raise InputError(
             f"byte {error.start} is not UTF-8.", where=where, fix="Save the file as UTF-8."
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of tomllib, or of int() for thousands of digits
+        said = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "a value is too long"
         raise InputError(
-            f"this is not TOML: {error}.",
+            f"this is not TOML: {said}.",
             where=where,
             fix='One name a line, in quotes: "Brot 7%" = "food.bakery.bread".',
         ) from error
     except RecursionError as error:  # nested a thousand times over
         raise InputError("it is nested too deep.", where=where) from error
+
+
+def _check_flat(content: str, where: str) -> None:
+    """Refuse what no mapping needs and a hostile one could fill the memory with."""
+    for found in _TEXT.finditer(content):
+        if found[0] in _LONG:
+            line = content.count("\n", 0, found.start()) + 1
+            raise InputError(
+                "a text stands in three quotes; one each side is expected.", where=f"{where}:{line}"
+            )
+    bare = _TEXT.sub("", content)  # a text never goes over the end of a line, so lines stay
+    deep = _DOTTED.search(bare)
+    if deep is not None:
+        line = bare.count("\n", 0, deep.start()) + 1
+        raise InputError("a key has too many dots.", where=f"{where}:{line}")
 
 
 def _lines(content: str) -> dict[tuple[str, str], int]:
@@ -343,13 +366,15 @@ def _lines(content: str) -> dict[tuple[str, str], int]:
     table = ""
     for number, line in enumerate(content.splitlines(), 1):
         bare = line.strip()
+        if not bare or bare.startswith("#"):
+            continue
         if bare.startswith("[") and bare.endswith("]"):
             table = bare.strip("[]").strip()
             found[("", table)] = number
             continue
         try:
             alone = tomllib.loads(bare)
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             continue
         for key in alone:
             found.setdefault((table, key), number)

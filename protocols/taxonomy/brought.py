@@ -128,6 +128,12 @@ def gpc_xml(text: bytes, where: str) -> Iterator[Entry]:
             f"this is not XML: {expat.errors.messages[error.code]}.",
             where=f"{where}:{error.lineno}:{error.offset + 1}",
         ) from error
+    except ValueError as error:  # an encoding that expat does not know and Python cannot give it
+        raise InputError(
+            "it is in an encoding that is not read here.",
+            where=f"{where}:1",
+            fix="Save the file as UTF-8.",
+        ) from error
     yield from reader.entries
 
 

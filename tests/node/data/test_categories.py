@@ -274,3 +274,35 @@ def test_the_gate_is_told_list_and_share_or_nothing(
 def test_the_file_text_of_a_list_is_what_use_writes(tmp_path: Path) -> None:
     room.use(tmp_path, OTHER)
     assert (tmp_path / room.REPLACED).read_text("utf-8") == file_text(OTHER)
+
+
+def _given(text: str) -> bytes:
+    taxonomy = room.installed()
+    return f'taxonomy = "{taxonomy.id}"\nsha256 = "{taxonomy.sha256}"\n{text}\n'.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "line"),
+    [
+        (".".join(["a"] * 50_000) + " = 1", "too many dots", ":3"),
+        ("[" + " . ".join(["'a'"] * 50_000) + "]", "too many dots", ":3"),
+        ('x = { y = """\n""", ' + ".".join(["a"] * 50_000) + " = '' }", "three quotes", ":3"),
+        ("x = " + "1" * 5000, "too long", ""),
+    ],
+    ids=["key", "table", "hidden", "number"],
+)
+def test_a_file_that_would_fill_the_memory_is_refused(text: str, problem: str, line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        room.read(_given(text), room.installed(), "theirs.toml")
+    assert problem in refused.value.problem
+    assert refused.value.where == f"theirs.toml{line}"
+
+
+@pytest.mark.parametrize(
+    "name", ['a"""b', "a'''b", "1.2.3.4.5.6.7.8.9.10", "# a", "a\nb", "a\\", "\u2028", "=[x]", "'"]
+)
+def test_any_name_of_a_till_comes_back_from_the_file(name: str) -> None:
+    entry = room.Entry("food.bakery.bread", room.By.CONFIRMED)
+    held = room.Categories(room.installed(), {f"x{name}": entry})
+    again = room.read(room.text(held).encode(), held.taxonomy, "mine.toml")
+    assert again.entries == held.entries

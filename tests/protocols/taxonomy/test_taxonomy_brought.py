@@ -147,3 +147,8 @@ def test_too_many_categories_need_a_shorter_level() -> None:
         made(text)
     assert "--level" in caught.value.fix
     assert made(text, 1).leaves == ("1",)
+
+
+def test_xml_in_an_encoding_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InputError, match="encoding"):
+        read_brought(b'<?xml version="1.0" encoding="utf-7"?><a/>', wish(2), "gpc.xml")
