@@ -8,6 +8,7 @@ Numbers are never made binary: JSON's own text is kept.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from node.data.sniff import SAMPLE_ROWS
 from node.data.values import Unreadable, number
 from protocols.errors import InputError
 
+_HALF = re.compile(r"[\ud800-\udfff]")
 MAX_BYTES: Final = 64_000_000  # of JSON; as values it takes some ten times as much memory
 MAX_ROWS: Final = 1_000_000
 BATCH_ROWS: Final = 32_768
@@ -210,5 +212,5 @@ def _refunded(refunds: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """A JSON value as a cell; what is no plain value is none."""
-    return value if isinstance(value, str) else ""
+    """A JSON value as a cell; what is no plain value is none, half a character is U+FFFD."""
+    return _HALF.sub("\ufffd", value) if isinstance(value, str) else ""

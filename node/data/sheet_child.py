@@ -17,6 +17,7 @@ import json
 import re
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -35,6 +36,19 @@ _PLACE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
 _VALUE = re.compile(rb"<(?:\w+:)?(?:v|t)[^>/]*>[^<]")
 _FORMULA = re.compile(rb"<(?:\w+:)?f\b")
 _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+
+
+DAMAGED = (  # what the parsers raise over a file that is not whole
+    python_calamine.CalamineError,
+    zipfile.BadZipFile,
+    zlib.error,
+    ElementTree.ParseError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,  # also: a way of packing that is not known
+)
 
 
 class Unusable(Exception):
@@ -66,7 +80,7 @@ def main() -> int:
         return fail(str(error))
     except MemoryError:
         return fail("it needs too much memory")
-    except (python_calamine.CalamineError, OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         return fail(f"it is damaged ({str(error)[:120]})")
     return 0
 

@@ -18,7 +18,7 @@ for _room in ("fuzz", "support", "simulator", "protocols"):
     sys.path.insert(0, str(HERE.parent / _room))
 sys.path.insert(0, str(HERE.parent.parent))
 
-with atheris.instrument_imports(include=["protocols", "rfc8785", "yaml"]):
+with atheris.instrument_imports(include=["protocols", "node", "rfc8785", "yaml"]):
     from fuzz_targets import TARGETS, survives
 from json_mutator import mutate  # noqa: E402 - after the path
 

@@ -12,13 +12,13 @@ import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from fuzz_form import KEY, NOW, ROOT, Target
+from shop_papers import PAPERS
+from shop_targets import EXPORTS
 
 from protocols import bundle, canonical, codec, joining, retrace, sealed
 from protocols.agreement.incident import make_incident, verify_incident
@@ -47,7 +47,6 @@ from protocols.errors import CoopError, InputError
 from protocols.pack import form
 from protocols.secagg.messages import Stage
 from protocols.signing import (
-    SigningKey,
     identity_of,
     jws_payload,
     jws_sign,
@@ -55,19 +54,7 @@ from protocols.signing import (
     signed_by,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-KEY = SigningKey(b"\x07" * 32)
 ORIGIN = origin_of("coordinator", KEY.public)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One reader: what it does with bytes, good bytes to start from, whether they are JSON."""
-
-    run: Callable[[bytes], None]
-    seeds: Callable[[], Sequence[bytes]]
-    json: bool = False
 
 
 def survives(target: Target, data: bytes) -> None:
@@ -454,6 +441,8 @@ TARGETS: Mapping[str, Target] = {
     "pack": Target(_pack, _pack_seeds),
     "manifest": Target(_manifest, _manifest_seeds, json=True),
     "model": Target(_model, _model_seeds),
+    **EXPORTS,
+    **PAPERS,
 }
 
 

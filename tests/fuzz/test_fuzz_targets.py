@@ -15,7 +15,6 @@ from json_mutator import mutate
 from protocols.errors import CoopError
 
 FOUND = Path(__file__).parent / "found"
-TRIES = 40
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -43,7 +42,7 @@ def test_what_failed_once_does_not_fail_again(path: Path) -> None:
 def test_mutations_end_in_our_errors_alone(name: str) -> None:
     target, random = TARGETS[name], Random(f"datacoop {name}")
     seeds = list(target.seeds())
-    for _ in range(TRIES):
+    for _ in range(target.tries):
         data = random.choice(seeds)
         made = mutate(data, random) if target.json and random.random() < 0.7 else None
         survives(target, made if made is not None else damaged(data, random))
