@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from protocols import canonical
-from protocols.audit.consent import CONSENT, RowBook, leaf, path, row_leaf, tree_hash
-from protocols.audit.entries import decode
+from protocols.audit.consent import (
+    CONSENT,
+    RowBook,
+    leaf,
+    path,
+    row_leaf,
+    tree_hash,
+    weekly_root,
+)
+from protocols.audit.entries import Kind, decode
 from protocols.audit.merkle import EMPTY_ROOT, HASH_BYTES, leaf_hash, verify_inclusion
 from protocols.errors import Code, InputError
 
@@ -165,8 +173,11 @@ def _entry(journal: canonical.Json, document: canonical.Json, proven: CustomerPr
     line = str(proof["entry"]).encode()
     steps = [_bytes(step) for step in proof["path"]]
     verify_inclusion(leaf_hash(line), int(proof["index"]), size, steps, root)
-    facts = decode(line, "entry").facts
-    said = {
+    entry, standing, rows = decode(line, "entry"), document["standing"], document["rows"]
+    facts = entry.facts
+    said: dict[str, object] = {
+        # without the counts a tree could be cut short: nodes above its leaves given out as leaves
+        "standing": int(standing["count"]),
         "reading": document["reading"],
         "round": document["from_round"],
         "read_at": proven.at,
@@ -177,8 +188,15 @@ def _entry(journal: canonical.Json, document: canonical.Json, proven: CustomerPr
         "standing_root": proven.standing_root,
         "root": proven.root,
     }
-    told = (int(proof["size"]), str(document["root"])) == (size, proven.root)
-    if not told or any(facts.get(name) != value for name, value in said.items()):
+    if rows is None:  # of nobody only if it is a weekly series, which the root shows
+        roots = _bytes(facts["vault"]), _bytes(proven.standing_root)
+        said["root"] = weekly_root(*roots).hex()
+    else:
+        said["customers"] = int(rows["count"])
+    told = (entry.kind, int(proof["size"]), str(document["root"]))
+    if told != (Kind.SNAPSHOT, size, proven.root) or any(
+        facts.get(name) != value for name, value in said.items()
+    ):
         raise ValueError("the entry of the log says something else")
 
 

@@ -34,8 +34,8 @@ from node.store.consents import Consents, Event, State
 from node.store.database import Database
 from node.store.run_snapshots import RunSnapshots
 from node.wiring import Daemon
-from protocols.audit.consent import leaf, leaves
-from protocols.audit.customer_proof import check_customer
+from protocols.audit.consent import _above, leaf, leaves, path
+from protocols.audit.customer_proof import check_customer, neighbours
 from protocols.course import Course
 from protocols.errors import CoopError, InputError, LocalError, Refused
 from protocols.ids import AgreementId, RunId
@@ -329,8 +329,15 @@ def stranger(document: dict[str, Any]) -> dict[str, Any]:
     top = root(sha(b"\0", line), proof["index"], int(head[1]), proof["path"])
     assert top == base64.b64decode(head[2])
     facts = json.loads(line)["facts"]
-    assert facts["standing_root"] == document["standing"]["root"]
-    assert facts["root"] == (document["rows"] or document)["root"]
+    named_root = document["standing"]["root"]
+    assert facts["standing_root"] == named_root
+    assert facts["standing"] == document["standing"]["count"]
+    rows = document["rows"]
+    assert facts["root"] == (rows or document)["root"]
+    assert rows is None or facts["customers"] == rows["count"]
+    if rows is None:
+        weekly = b"datacoop/weekly-rows/v1", *map(bytes.fromhex, (facts["vault"], named_root))
+        assert sha(fields(*weekly)).hex() == facts["root"]
     assert not read or named is (document["basis"] == "consent")
     ours = check_customer(document, "proof")
     assert (ours.named, ours.read) == (named, read)
@@ -379,7 +386,8 @@ def test_a_proof_that_was_touched_does_not_verify(shop: Shop) -> None:
         )
         with pytest.raises(CoopError):
             check_customer(bad, "proof")
-        for other in (None, 1e999, -1, "", [], {}, "x", [[]], 2**70):
+        nonsense: tuple[Any, ...] = (None, 1e999, -1, "", [], {}, "x", [[]], 2**70)
+        for other in nonsense:
             if other is None and place == ("customer_key",):
                 continue  # a proof may be about a leaf alone
             inner[place[-1]] = other
@@ -394,6 +402,45 @@ def test_a_proof_that_was_touched_does_not_verify(shop: Shop) -> None:
     none["rows"]["found"] = []
     with pytest.raises(InputError):
         check_customer(none, "proof")
+
+
+def test_a_tree_cut_short_is_no_proof_that_somebody_is_not_in_it(shop: Shop) -> None:
+    """Nodes above the leaves, given out as the leaves of a smaller tree, leave a gap."""
+    shop.desk.set_basis(churn.PURPOSE, Basis.LEGITIMATE_INTEREST, "LIA-1")
+    shop.say(State.OBJECTED, *NUMBERS[2:])
+    shop.prepare()
+    (reading,) = shop.prove()
+    held = list(reading.leaves)
+    forged = 0
+    while len(held) > 1:
+        held = _above(held)
+        for who in NUMBERS[2:]:
+            wanted = leaf(churn.PURPOSE, key(who))
+            if held != sorted(held) or wanted in held:
+                continue
+            bad = reading.customer(key(who))
+            bad["standing"]["count"] = len(held)
+            bad["standing"]["found"] = [
+                {"index": k, "leaf": held[k].hex(), "path": [one.hex() for one in path(held, k)]}
+                for k in neighbours(held, wanted)
+            ]
+            forged += 1
+            with pytest.raises(InputError, match="not a proof"):
+                check_customer(bad, "proof")
+    assert forged  # of the top alone if nothing else is in order
+    good = reading.customer(key(NUMBERS[2]))
+    assert check_customer(good, "proof").named
+
+
+def test_lines_that_were_read_are_not_passed_off_as_a_weekly_series(shop: Shop) -> None:
+    shop.say(State.GRANTED, *NUMBERS[:4])
+    shop.prepare()
+    (reading,) = shop.prove()
+    document = reading.customer(key(NUMBERS[1]))
+    assert check_customer(document, "proof").read
+    document["rows"] = None
+    with pytest.raises(InputError, match="not a proof"):
+        check_customer(document, "proof")
 
 
 def test_a_ledger_a_book_or_a_row_that_was_changed_is_found(shop: Shop) -> None:
