@@ -32,6 +32,7 @@ def counted(found: Coverage) -> dict[str, Any]:
         "lines": found.lines,
         "mapped_lines": found.mapped,
         "mapped_percent": round(found.percent, 1),
+        "unsorted_lines": found.unsorted,
         "names": found.names,
         "series": found.series,
     }
@@ -39,11 +40,14 @@ def counted(found: Coverage) -> dict[str, Any]:
 
 def sentences(found: Coverage, unit: str = "") -> list[str]:
     """The same for people; ``unit`` says when."""
-    return [
+    out = [
         f"{found.mapped} of {found.lines} sales lines ({found.percent:.1f} %) have a shared "
         f"category{unit}.",
         f"Your {found.names} names become {found.series} series.",
     ]
+    if found.unsorted:
+        out.insert(1, f"{found.unsorted} more are unsorted, which tells others nothing.")
+    return out
 
 
 def used(categories: Categories) -> dict[str, Any]:

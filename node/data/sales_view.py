@@ -1,7 +1,7 @@
 """The sales lines as the rules look at them: read a few times, then asked in small tables.
 
-Five passes over the lines give tables by day, by receipt, by price and by hour, and one row of
-counts; every rule asks these. Memory follows the number of receipts and prices, not of lines.
+Four passes over the lines give tables by day (with what is counted), by receipt, by price and by
+hour; every rule asks these. Memory follows the number of receipts and prices, not of lines.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ SHOWN_SQL: Final = ", ".join(
     for name in SHOWN
 )
 
+MONEY_BACK: Final = "is_return AND qty = 0"
+
 # Each is the condition of a line that fails, and of the lines that are looked at.
 CONDITIONS: Final[Mapping[str, tuple[str, str]]] = {
     "negative_prices": ("unit_price < 0 OR (qty > 0 AND net < 0)", "true"),
@@ -48,15 +50,25 @@ CONDITIONS: Final[Mapping[str, tuple[str, str]]] = {
         "OR make_timestamp(epoch_us(ts_utc)) >= business_date + INTERVAL 36 HOUR",
         "true",
     ),
-    "no_category": ("category_code IS NULL AND category IS NULL", "true"),
+    # money given back for a whole receipt names no goods, so it can have no category
+    "no_category": ("category_code IS NULL AND category IS NULL", f"NOT ({MONEY_BACK})"),
     "without_customer": ("customer_key IS NULL", "true"),
 }
+_COUNTS: Final = ", ".join(
+    f"count(*) FILTER (({bad}) AND ({among})) AS {name}_bad, count(*) FILTER ({among}) AS {name}"
+    for name, (bad, among) in CONDITIONS.items()
+)
+_DAILY: Final = (
+    "CREATE TEMP TABLE daily AS SELECT business_date AS day, category, category_code, "  # noqa: S608
+    f"location, currency, count(*) AS n, {_COUNTS} FROM sales_line GROUP BY ALL"
+)
+_SUMS: Final = "SELECT coalesce(sum(n), 0)::BIGINT, min(day), max(day), " + ", ".join(
+    f"sum({name}_bad)::BIGINT, sum({name})::BIGINT" for name in CONDITIONS
+)
 _TABLES: Final = (
-    "CREATE TEMP TABLE daily AS SELECT business_date AS day, category, category_code, location, "
-    "currency, count(*) AS n FROM sales_line GROUP BY ALL",
     # a 64-bit hash in place of the number: half the memory, and no two in a million collide
     "CREATE TEMP TABLE orders AS SELECT hash(order_ref) AS id, "
-    "min(try_cast(ltrim(order_ref, '#') AS BIGINT)) AS number, min(ts_utc) AS ts, "
+    "try_cast(ltrim(any_value(order_ref), '#') AS BIGINT) AS number, min(ts_utc) AS ts, "
     "min(business_date) AS day, count(*) AS n, "
     "sum(hash(coalesce(sku, product, category), qty, net)) AS content "
     "FROM sales_line WHERE order_ref IS NOT NULL GROUP BY hash(order_ref)",
@@ -139,15 +151,8 @@ def opened(vault: Vault, today: date, *, values: bool = True) -> Iterator[SalesV
         misfits = cache(partial(shapes.look, db, SALES_LINE))
         if values:
             misfits()
-        counts = ", ".join(
-            f"count(*) FILTER (({bad}) AND ({among})), count(*) FILTER ({among})"
-            for bad, among in CONDITIONS.values()
-        )
-        row = db.execute(
-            "SELECT count(*), min(business_date), max(business_date), "  # noqa: S608
-            f"{counts} FROM sales_line",
-            {"latest": latest(today)},
-        ).fetchall()[0]
+        db.execute(_DAILY, {"latest": latest(today)})
+        row = db.execute(f"{_SUMS} FROM daily").fetchall()[0]
         if not row[0]:
             yield None
             return

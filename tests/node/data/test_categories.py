@@ -247,6 +247,29 @@ def test_coverage_counts_lines_and_series(shops: tuple[Vault, Vault]) -> None:
     assert found.percent == pytest.approx(66.67, abs=0.01)
 
 
+def test_what_is_unsorted_is_not_mapped(shops: tuple[Vault, Vault]) -> None:
+    lazy = Categories(RETAIL, {})
+    for name in ("Brot", "Diverses"):
+        lazy = lazy.with_entry(name, "other.unsorted.unsorted", By.CONFIRMED)
+    found = room.coverage(shops[0], lazy)
+    assert (found.mapped, found.unsorted, found.percent) == (0, 392, 0.0)
+
+
+def test_money_given_back_for_a_receipt_needs_no_category(tmp_path: Path) -> None:
+    rows = [["2025-01-02", "1", "Brot", "2", "9.00"], ["2025-01-02", "1", "", "0", "-9.00"]]
+    kinds = ["sale", "return"]
+    text = "".join(f"{','.join(row)},{kind}\n" for row, kind in zip(rows, kinds, strict=True))
+    path = tmp_path / "till.csv"
+    path.write_text(
+        f"Date,Receipt no,Category,Quantity,Total,Transaction type\n{text}", encoding="utf-8"
+    )
+    vault = Vault(tmp_path / "vault", bytes(32))
+    add(vault, preview(path), bytes(32), datetime(2025, 1, 6, tzinfo=UTC))
+    mine = Categories(RETAIL, {}).with_entry("Brot", "food.bakery.bread", By.CONFIRMED)
+    found = room.coverage(vault, mine)
+    assert (found.lines, found.mapped) == (1, 1)
+
+
 def test_an_empty_vault_has_nothing_mapped(tmp_path: Path) -> None:
     found = room.coverage(Vault(tmp_path / "v", bytes(32)), Categories(RETAIL, {}))
     assert (found.lines, found.percent) == (0, 0.0)

@@ -57,6 +57,14 @@ def back(sku: str, day: date) -> Row:
     )  # fmt: skip
 
 
+def money_back(number: int) -> Row:
+    """Given back for a whole receipt: no goods, so no category."""
+    return sale(
+        MIDDLE, number, sku=None, product=None, qty=Decimal(0), unit_price=None, net=Decimal(-2),
+        is_return=True, category=None, category_code=None,
+    )  # fmt: skip
+
+
 def at_night(count: int, hour: int) -> list[Row]:
     return [sale(FIRST + timedelta(days=3 * k), 8000 + k, hour=hour) for k in range(count)]
 
@@ -124,7 +132,8 @@ CASES = [
          plus(sale(MIDDLE, 1500, unit_price=None, net=Decimal(9)))),
     Case("currency_mix", 1, plus(sale(MIDDLE, 1500, currency="USD")),
          plus(sale(MIDDLE, 1500, currency=None))),
-    Case("no_category", 1, plus(sale(MIDDLE, 1500, category=None, category_code=None)), plus()),
+    Case("no_category", 1, plus(sale(MIDDLE, 1500, category=None, category_code=None)),
+         plus(money_back(1500))),
     Case("unmapped_categories", DAYS,
          plus(categories=dict.fromkeys(("milk", "soap", "tea", "rice"), "10")),
          plus(categories=dict.fromkeys(("bread", "milk", "soap", "tea", "rice"), "10")),
