@@ -109,10 +109,13 @@ class Consents:
     def add_rows(self, rows: Sequence[Row], recorded_at: datetime) -> int:
         """``add`` for many: the events as they are stored, without an object for each.
 
-        What is said of an erased person from before the erasure stays out.
+        What is said of an erased person from before the erasure stays out, and so does a later
+        no, unless the person said yes anew: it changes nothing, and would name the person again.
         """
         raw, before, at = self._raw(), self.position(), stored(recorded_at)
         gone = self._forgotten()
+        if gone:
+            self._hold_back(rows, gone)
         added = 0
         if len(rows) > BATCH:  # the index over keys in no order wants to be in memory
             raw.execute("PRAGMA cache_size = -131072")
@@ -129,6 +132,29 @@ class Consents:
         if len(rows) > BATCH:
             raw.execute("PRAGMA cache_size = -2000")
         return added
+
+    def _hold_back(self, rows: Sequence[Row], gone: dict[tuple[str, bytes], str]) -> None:
+        """Move the end of what stays out to the last no of each erased person; in ``gone`` too.
+
+        Not of those who have said yes since, or do so in ``rows``: their no is an answer.
+        """
+        known = zip(rows, leaves_of(rows), strict=True)
+        mine = [((row[1], leaf), row) for row, leaf in known if (row[1], leaf) in gone]
+        anew = {
+            one
+            for one, row in mine
+            if (row[2] == State.GRANTED and row[3] > gone[one])
+            or ((newest := self.newest(*one)) is not None and newest.state is State.GRANTED)
+        }
+        for one, row in mine:
+            if one not in anew and row[3] > gone[one]:
+                self._raw().execute(
+                    "INSERT INTO consent_forgotten (scope, leaf, at, tombstone) "
+                    "SELECT scope, leaf, ?, tombstone FROM consent_forgotten "
+                    "WHERE scope = ? AND leaf = ? LIMIT 1 ON CONFLICT DO NOTHING",
+                    (row[3], *one),
+                )
+                gone[one] = row[3]
 
     def forget(
         self, customer_key: str, tombstone: bytes, scopes: Iterable[str], at: datetime

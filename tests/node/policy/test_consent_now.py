@@ -200,6 +200,30 @@ def test_forgetting_ends_every_yes_and_keeps_the_no(database: Database, tmp_path
         desk.forget(key("bob"), b"short")
 
 
+def test_a_no_of_the_day_of_the_erasure_brings_nobody_back(
+    database: Database, tmp_path: Path
+) -> None:
+    """A no of a day counts until its end, which is after an erasure at noon."""
+    held = f"ann,{CHURN},withdrawn,2026-03-10,till"
+    desk = door(database)
+    assert take_in(desk, tmp_path, held) == 1
+    desk.forget(key("ann"), MARK)
+    assert take_in(desk, tmp_path, held) == 0  # it was here before
+    assert take_in(desk, tmp_path, f"ann,{DEMAND},objected,2026-03-10,till") == 0  # it was not
+    desk.forbid("ann", CHURN, State.OBJECTED)  # a shop system says it once more
+    files = [path.read_bytes() for path in tmp_path.glob("node.db*")]
+    assert not any(bytes.fromhex(key("ann")) in one for one in files)
+    assert desk.verify() == 2
+    # a yes of before that no stays out as well; a later one, and a no after it, count
+    later = door(database, NOW + timedelta(days=3))
+    assert take_in(later, tmp_path, f"ann,{CHURN},granted,2026-03-10T15:00:00Z,till") == 0
+    said = (f"ann,{CHURN},granted,2026-03-12,till", f"ann,{CHURN},withdrawn,2026-03-13,till")
+    assert take_in(later, tmp_path, *said) == 2
+    assert later.standing(CHURN, NOW).count == 0
+    assert take_in(later, tmp_path, f"ann,{CHURN},granted,2026-03-12T23:00:00Z,till") == 1
+    assert later.standing(CHURN, NOW).count == 0 and later.verify() == 5
+
+
 def test_nothing_but_forgetting_changes_a_row(database: Database) -> None:
     say(database, "ann", State.GRANTED)
     say(database, "bob", State.GRANTED)
