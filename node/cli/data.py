@@ -11,6 +11,7 @@ import typer
 from node.cli import quality as health
 from node.cli import rights
 from node.cli.acting import acting_home
+from node.cli.category_names import CategoryNames
 from node.cli.shell import DryRun, Json, Yes, answer, confirm, say, state, table
 from protocols.errors import Code, InputError
 
@@ -231,7 +232,8 @@ def list_imports(context: typer.Context, as_json: Json = False) -> None:
         )
         if report is not None:
             out.append(f"Health: {report.score} of 100")
-            out += [f"  {one.sentence} {one.fix}" for one in report.findings]
+            names = CategoryNames(home.folder)
+            out += [names.said(f"  {one.sentence} {one.fix}") for one in report.findings]
         return out
 
     answer(document, as_json, lines)
@@ -257,10 +259,13 @@ def forecast(
     from node.advice import best_forecast
     from node.cli.acting import acting_home
 
-    advice = best_forecast(acting_home(context, "use"), week_start, own_only=own)
+    home = acting_home(context, "use")
+    advice, names = best_forecast(home, week_start, own_only=own), CategoryNames(home.folder)
     made, method = advice.forecast, advice.method
     model = advice.used.model if advice.used is not None else ""
     document = {**made.document(), "method": method, "model": model}
+    for one in document["lines"]:
+        one["name"] = names.of(one["category_code"]) or one["category_code"]
 
     def lines() -> list[str]:
         said = (
@@ -270,21 +275,21 @@ def forecast(
         )
         return [
             f"{said}. {made.history_weeks} weeks of history, known until {made.known_until}.",
-            *_forecast_table(made, method, top),
+            *_forecast_table(made, method, top, names),
             "low and high: 8 weeks in 10 are expected between them. Order from the mean.",
         ]
 
     answer(document, as_json, lines)
 
 
-def _forecast_table(made: Forecast, method: str, top: int) -> list[str]:
+def _forecast_table(made: Forecast, method: str, top: int, names: CategoryNames) -> list[str]:
     lines = made.only(method)
     volume: dict[str, float] = {}
     for line in lines:
         volume[line.category_code] = volume.get(line.category_code, 0.0) + line.mean
     chosen = sorted(volume, key=lambda name: (-volume[name], name))[:top]
     rows = [
-        [line.category_code, str(line.week_start)]
+        [names.beside(line.category_code), str(line.week_start)]
         + [f"{value:.0f}" for value in (line.p10, line.p50, line.p90)]
         + [f"{line.mean:.1f}"]
         for name in chosen

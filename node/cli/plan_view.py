@@ -75,8 +75,9 @@ def document(plan: ImportPlan, new: int, here: int) -> dict[str, Any]:
 def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
     reading = plan.reading
     days = f" from {plan.date_from} to {plan.date_to}" if plan.date_from else ""
-    groups = f", {plan.categories} categories" if plan.table == "sales_line" else ""
-    yield f"{plan.file_name}: {plan.rows} rows{days}{groups}."
+    groups = f", {plan.categories} {'category' if plan.categories == 1 else 'categories'}"
+    groups = groups if plan.table == "sales_line" else ""
+    yield f"{plan.file_name}: {_rows(plan.rows)}{days}{groups}."
     yield f"Format: {reading.name} ({plan.confidence:.2f}: {reading.why})."
     yield (
         f"Read as: {plan.read_as}, dates {plan.date_order}, decimal {plan.decimal}, "
@@ -97,11 +98,15 @@ def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
     if plan.ignored:
         yield f"Columns that nothing is done with: {', '.join(plan.ignored)}."
     yield from (f"Worked out: {one}" for one in plan.derived)
-    yield from (f"Left out: {count} rows ({why})." for why, count in plan.left_out.items())
+    yield from (f"Left out: {_rows(count)} ({why})." for why, count in plan.left_out.items())
     yield from (f"Note: {one}" for one in plan.notes)
     if plan.bad_rows:
-        yield f"{plan.bad_rows} rows cannot be read and will be set aside:"
+        yield f"{_rows(plan.bad_rows)} cannot be read and will be set aside:"
         yield from (f"  line {bad.line}: {bad.problem}" for bad in plan.examples)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _shown_columns(plan: ImportPlan, width: int) -> tuple[list[Column], str]:

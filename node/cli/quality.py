@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from node.cli.acting import acting_home
+from node.cli.category_names import CategoryNames
 from node.cli.shell import Json, answer, say, state, table
 from protocols.errors import TABLE, Code, CoopError, InputError
 
@@ -60,10 +61,16 @@ def health(
 
         _require_new(html)
         files.write(html, page(looks, home.clock(), said).encode())
-    document = {"datasets": [_document(one) for one in looks], "departures": departures}
+    names = CategoryNames(home.folder)
+    told = [*(line for look in looks for line in _lines(look)), *said]
+    document = {
+        "datasets": [_document(one) for one in looks],
+        "departures": departures,
+        "categories": names.within(told),
+    }
 
     def lines() -> list[str]:
-        out = [*(line for look in looks for line in _lines(look)), *said]
+        out = [names.said(line) for line in told]
         return [*out, f"The page is in {html}."] if html is not None else out
 
     answer(document, as_json, lines)
@@ -142,7 +149,8 @@ def said_after(home: Home, sha256: str) -> tuple[str, ...]:
     try:
         database = home.database()
         try:
-            return after_import(home, database, sha256)
+            names = CategoryNames(home.folder)
+            return tuple(names.said(one) for one in after_import(home, database, sha256))
         finally:
             database.close()
     except CoopError as error:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from node import keys
+from node.advice import Advice
 from node.backup import backup, restore
 from node.cli.app import app
+from node.cli.category_names import CategoryNames
 from node.cli.shell import run
 from node.data import categories as room
 from node.house import open_home
+from node.insights.forecasts import Forecast, Line
 from protocols.taxonomy.form import file_text
 
 Node = Callable[..., tuple[int, str, str]]
@@ -163,3 +167,32 @@ def test_mapping_and_list_are_in_the_backup(node: Node, home: Path, tmp_path: Pa
     assert {room.FILE, room.REPLACED} <= set(made.paths)
     restore(tmp_path / "b", tmp_path / "new", words, now)
     assert (tmp_path / "new" / room.FILE).read_bytes() == before
+
+
+def test_a_forecast_names_categories_beside_their_codes(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_: object, **__: object) -> Advice:
+        lines = [
+            Line(code, date(2025, 2, 3), 1, "own", 1.0, 2.0, 3.0, 2.0)
+            for code in ("food.bakery.bread", "Zeug 4", "zeug.4")
+        ]
+        return Advice(Forecast(date(2025, 1, 28), 4, "naive", 1.0, tuple(lines)), "own")
+
+    monkeypatch.setattr("node.advice.best_forecast", made)
+    code, out, _ = node("forecast")
+    assert code == 0 and "Bread (food.bakery.bread)" in out
+    found = told(node("forecast", "--json"))["lines"]
+    assert [(one["category_code"], one["name"]) for one in found] == [
+        ("food.bakery.bread", "Bread"),
+        ("Zeug 4", "Zeug 4"),
+        ("zeug.4", "zeug.4"),
+    ]
+
+
+def test_sentences_name_categories_beside_their_codes(home: Path) -> None:
+    names = CategoryNames(home)
+    said = "2 of 9 (category food.bakery.bread, place north) went silent in sales.csv."
+    assert names.said(said) == said.replace("food.bakery.bread", "Bread (food.bakery.bread)")
+    assert names.within([said]) == {"food.bakery.bread": "Bread"}
+    assert names.said("food.bakery is 1.5 of a.b") == "food.bakery is 1.5 of a.b"

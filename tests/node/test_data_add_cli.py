@@ -73,7 +73,7 @@ def test_a_dry_run_says_everything_and_keeps_nothing(node: Node, home: Path, sal
 def test_the_preview_in_text_names_nobody(node: Node, sales: Path) -> None:
     code, out, _ = node(str(sales), "--dry-run")
     assert code == 0 and "Of these 150 are new and 0 are here already." in out
-    assert "Left out: 1 rows (the header line again)." in out
+    assert "Left out: 1 row (the header line again)." in out
     assert "Personal columns dropped at the door: Customer name, E-mail." in out
     assert "The first 20 rows:" in out and out.count("(dropped)") == 40
     assert out.count("(keyed)") == 20
