@@ -86,9 +86,7 @@ def main() -> None:
             f"{found.among_three:.1%}, {found.sure} sure, {found.sure_right} of them right"
         )
     asked = time.perf_counter()
-    print(
-        f"made ready in {made - began:.2f} s, {(asked - made) / len(rows) * 1000:.2f} ms a name"
-    )
+    print(f"made ready in {made - began:.2f} s, {(asked - made) / len(rows) * 1000:.2f} ms a name")
 
 
 if __name__ == "__main__":

@@ -57,18 +57,22 @@ def _at_import(body: list[ast.stmt]) -> Iterator[str]:
             yield from _at_import([*one.body, *getattr(one, "orelse", [])])
 
 
+def _is_flower(module: str) -> bool:
+    return module == "flwr" or module.startswith("flwr.")
+
+
 @cache
+def _bringing() -> frozenset[str]:
+    """Every module of ours that loads Flower when it is imported, directly or through others."""
+    imports = {name: set(_at_import(tree.body)) for name, tree in _sources().items()}
+    found = {name for name, named in imports.items() if any(map(_is_flower, named))}
+    while more := {name for name, named in imports.items() if named & found} - found:
+        found |= more
+    return frozenset(found)
+
+
 def _brings_flower(module: str) -> bool:
-    return _reaches(module, frozenset())
-
-
-def _reaches(module: str, seen: frozenset[str]) -> bool:
-    if module == "flwr" or module.startswith("flwr."):
-        return True
-    if module in seen or module not in _sources():
-        return False
-    found = _at_import(_sources()[module].body)
-    return any(_reaches(one, seen | {module}) for one in set(found))
+    return _is_flower(module) or module in _bringing()
 
 
 def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
