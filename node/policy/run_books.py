@@ -14,6 +14,8 @@ from typing import Any, Final, Protocol
 
 from node import files
 from node.data.stages import Basis, Standing
+from node.policy import book_files
+from node.policy.book_files import MAX_BOOK_BYTES
 from node.policy.journal import Folder, Journal
 from node.store.consent_sql import stored
 from node.store.consents import Consents
@@ -28,7 +30,6 @@ from protocols.canonical import parse_json
 from protocols.errors import Code, InputError, LocalError
 
 FOLDER: Final = "rows"
-MAX_BOOK_BYTES: Final = 1024 * 1024 * 1024
 Append = Callable[[str, Mapping[str, object]], None]
 
 
@@ -170,26 +171,17 @@ class RunBooks:
         Returns:
             In how many books something was taken out.
         """
-        changed = 0
-        for path in sorted((self.folder / "runs").glob(f"*/{FOLDER}/*.bin")):
-            book = _load(path)
-            less = book.redacted(frozenset(leaves))
-            if less is not book:
-                files.write(path, less.encode())
-                changed += 1
-        return changed
+        books = sorted((self.folder / "runs").glob(f"*/{FOLDER}/*.bin"))
+        return sum(book_files.redact(path, leaves) > 0 for path in books)
 
     def runs_of(self, customer_key: str) -> tuple[RunSnapshot, ...]:
         """Every reading in which lines of a customer (64 hex digits) were read, by its book."""
         with self.database.read() as connection:
             every = RunSnapshots(connection).list()
-        seen: dict[Path, frozenset[bytes]] = {}
         found = []
         for one in every:
             path = self._path(one)
-            if path not in seen:
-                seen[path] = frozenset(_load(path).leaves) if path.exists() else frozenset()
-            if leaf(one.scope, customer_key) in seen[path]:
+            if path.exists() and book_files.has(path, leaf(one.scope, customer_key)):
                 found.append(one)
         return tuple(found)
 

@@ -122,17 +122,6 @@ class RowBook:
         """Lines of those who were not redacted."""
         return sum(one for one in self.lines if one != REDACTED)
 
-    def redacted(self, gone: Collection[bytes]) -> RowBook:
-        """The book without what it says of some customers; its root stays as it is."""
-        hit = [leaf in gone and self.lines[k] != REDACTED for k, leaf in enumerate(self.leaves)]
-        if not any(hit):
-            return self
-        return RowBook(
-            self.leaves,
-            tuple(REDACTED if h else one for h, one in zip(hit, self.lines, strict=True)),
-            tuple(self.inner(k) if h else self.digests[k] for k, h in enumerate(hit)),
-        )
-
     def require_inside(self, standing: Collection[bytes], basis: str) -> None:
         """Every customer of the book stood: in the tree with consent, outside it otherwise.
 

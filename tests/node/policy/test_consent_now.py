@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from node.data.stages import Basis
 from node.data.values import customer_key
+from node.policy import book_files
 from node.policy.consent_file import key_of
 from node.policy.consent_records import Controller
 from node.policy.consents import ConsentDesk
@@ -27,7 +28,7 @@ from node.store.database import Database
 from node.store.migrations import config
 from node.store.notices import Notice, Notices
 from protocols.agreement.terms import LegalBasis, PurposeBasis
-from protocols.audit.consent import RowBook, leaf, tree_hash
+from protocols.audit.consent import BOOK_MAGIC, REDACTED, RowBook, leaf, tree_hash
 from protocols.errors import InputError, LocalError
 
 SECRET = bytes(range(32))
@@ -376,7 +377,7 @@ def test_records_say_who_what_when_and_on_which_text(database: Database, tmp_pat
 # --- the book of rows --------------------------------------------------------------------------
 
 
-def test_a_book_is_whole_or_refused() -> None:
+def test_a_book_is_whole_or_refused(tmp_path: Path) -> None:
     rows = {bytes([k]) * 32: (k, bytes([k + 100]) * 32) for k in range(1, 6)}
     book = RowBook(
         tuple(rows),
@@ -384,8 +385,25 @@ def test_a_book_is_whole_or_refused() -> None:
         tuple(digest for _, digest in rows.values()),
     )
     assert RowBook.decode(book.encode(), "book") == book
-    less = book.redacted({bytes([2]) * 32})
-    assert less.root() == book.root() and less != book and RowBook.decode(less.encode(), "") == less
+    path = tmp_path / "book.bin"
+    path.write_bytes(book.encode())
+    for k in range(1, 12):  # also where no record stands, before, between and behind
+        assert book_files.has(path, bytes([k]) * 32) is (bytes([k]) * 32 in book.leaves)
+    assert book_files.redact(path, {bytes([k]) * 32 for k in (0, 2, 5, 9)}) == 2
+    less = RowBook.decode(path.read_bytes(), "book")
+    assert less.root() == book.root() and less.leaves == book.leaves
+    assert less.lines == (1, REDACTED, 3, 4, REDACTED)
+    assert less.digests == tuple(
+        book.inner(k) if k in (1, 4) else book.digests[k] for k in range(5)
+    )
+    assert book_files.redact(path, set(book.leaves[1:2])) == 0  # what is gone stays as it is
+    assert RowBook.decode(path.read_bytes(), "book") == less
+    path.write_bytes(BOOK_MAGIC)
+    assert not book_files.has(path, bytes(32)) and not book_files.redact(path, {bytes(32)})
+    for broken in (b"", b"something else", book.encode()[:-1]):
+        path.write_bytes(broken)
+        with pytest.raises(InputError, match="not a book"):
+            book_files.has(path, bytes(32))
     book.require_inside(set(rows), "consent")
     with pytest.raises(InputError, match="1 customers"):
         book.require_inside(set(rows) - {bytes([3]) * 32}, "consent")
