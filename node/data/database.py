@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 BATCH_ROWS: Final = 16_384
 MAX_COLUMNS: Final = 2_000
 TIMEOUT_S: Final = 15
+_WORDS: Final = frozenset(  # of an address behind the question mark; a password has no place there
+    "sslmode sslrootcert ssl_ca ssl_check_hostname charset client_encoding application_name".split()
+)
 PASSWORD_VARIABLE: Final = "COOP_SQL_PASSWORD"  # noqa: S105  a name, not a password
 _READ_ONLY: Final = {
     "sqlite": "",
@@ -181,6 +184,14 @@ def _url(where: Database) -> URL:
             "the address holds a password, which other programs could read.",
             where="--sql",
             fix=f"Leave it out and put it into {PASSWORD_VARIABLE}, or type it when asked.",
+        )
+    sqlite = url.get_backend_name() == "sqlite"  # has a check of its own, and no password
+    if not sqlite and (unknown := sorted(set(url.query) - _WORDS)):
+        raise InputError(
+            f"{unknown[0][:40]!r} cannot be a part of the address; expected one of "
+            f"{', '.join(sorted(_WORDS))}.",
+            where="--sql",
+            fix=f"A password belongs into {PASSWORD_VARIABLE}, or is typed when asked.",
         )
     if url.get_backend_name() not in _READ_ONLY:
         raise InputError(

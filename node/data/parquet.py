@@ -26,6 +26,8 @@ MAX_ROWS: Final = 50_000_000
 MAX_GROUP_BYTES: Final = 1_000_000_000
 MAX_COLUMNS: Final = 2_000
 BATCH_ROWS: Final = 32_768
+MAX_CHARS: Final = 2_000  # of a cell; more than any reader of text takes
+MAX_DIGITS: Final = 76
 _FLOAT_DIGITS: Final = {pa.float16(): 3, pa.float32(): 7, pa.float64(): 15}
 
 
@@ -98,10 +100,14 @@ def opened(path: Path) -> Iterator[ParquetTable]:
         raw.read_to_end()
         try:
             held = stack.enter_context(raw.as_file())
-            file = stack.enter_context(pq.ParquetFile(held))
+            about = stack.enter_context(pq.ParquetFile(held))
+            _require_flat(about, path.name)
+            # a long text that stands once in a file of some kilobytes may be the value of a
+            # million rows, so texts are read as a dictionary and cut before they are copied
+            texts = [one.name for one in about.schema_arrow if _is_text(one.type)]
+            file = stack.enter_context(pq.ParquetFile(held, read_dictionary=texts))
         except (OSError, pa.ArrowException) as error:
             raise _damaged(path.name) from error
-        _require_flat(file, path.name)
         header = tuple(file.schema_arrow.names)
         yield ParquetTable(path.name, header, _sample(file, path.name), "Parquet", raw, file)
 
@@ -156,10 +162,18 @@ def _is_binary(kind: pa.DataType) -> bool:
     )
 
 
+def _is_text(kind: pa.DataType) -> bool:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(inner) or pa.types.is_large_string(inner))
+
+
 def as_text(column: pa.Array) -> pa.StringArray:
-    """A column as the text of its values; "" where there is none."""
+    """A column as the text of its values; "" where there is none. Over-long texts are cut."""
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        distinct = column.dictionary
+        if _is_text(distinct.type):
+            distinct = pc.utf8_slice_codeunits(distinct.cast(pa.string()), 0, MAX_CHARS)
+        column = distinct.take(column.indices)
     digits = _FLOAT_DIGITS.get(column.type)
     if digits is not None:
         encoded = column.dictionary_encode()
@@ -168,7 +182,7 @@ def as_text(column: pa.Array) -> pa.StringArray:
         return texts.take(encoded.indices).fill_null("")
     if pa.types.is_decimal(column.type) and column.type.scale == 3:
         # a fourth decimal, so that nobody takes the point for one between thousands
-        column = column.cast(pa.decimal256(column.type.precision + 1, 4))
+        column = column.cast(pa.decimal256(min(column.type.precision + 1, MAX_DIGITS), 4))
     if pa.types.is_timestamp(column.type) and column.type.tz is not None:
         column = column.cast(pa.timestamp(column.type.unit, "UTC"))
     return pc.cast(column, pa.string()).fill_null("")

@@ -261,7 +261,11 @@ def _child(raw: RawFile, name: str, sheet: str) -> Iterator[Iterator[Any]]:
 
 
 def _documents(child: subprocess.Popen[bytes], out: IO[bytes], name: str) -> Iterator[Any]:
+    held = 0
     while line := out.readline(MAX_LINE_BYTES):
+        held += len(line)  # a text that stands once in the file may stand in a million cells
+        if held > MAX_HELD_BYTES:
+            raise _too_much(name)
         try:
             document = json.loads(line)
         except ValueError as error:

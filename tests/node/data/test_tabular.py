@@ -79,6 +79,20 @@ def test_what_is_no_single_value_is_refused(tmp_path: Path, column: pa.Array, wo
     assert caught.value.where == "f.parquet:1:8" and words in caught.value.problem
 
 
+def test_a_text_that_stands_once_and_counts_often_is_cut(tmp_path: Path) -> None:
+    bomb = pa.DictionaryArray.from_arrays(pa.array([0, 0, None]), pa.array(["x" * 100_000]))
+    path = tmp_path / "sales.parquet"
+    pq.write_table(pa.table({"product": bomb}), path, store_schema=False)
+    with parquet.opened(path) as table:
+        (batch,) = table.batches(["product"])
+    assert batch.columns["product"].to_pylist() == ["x" * parquet.MAX_CHARS] * 2 + [""]
+
+
+def test_a_decimal_of_the_most_digits() -> None:
+    column = pa.array([Decimal("1.234")], pa.decimal256(76, 3))
+    assert parquet.as_text(column).to_pylist() == ["1.2340"]
+
+
 def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "f.parquet", TYPED)
     data = path.read_bytes()
@@ -153,6 +167,8 @@ def test_the_same_rows_have_the_same_digest(shop: Path) -> None:
         ("sqlite:///{folder}/none.db", "sales", "{folder}/none.db", "no such file"),
         ("sqlite:///{folder}/not.db", "sales", "--sql (sales)", "not a database"),
         ("postgresql://me:word@localhost/x", "sales", "--sql", "holds a password"),
+        ("postgresql://me@localhost/x?password=word", "sales", "--sql", "cannot be a part"),
+        ("mysql+pymysql://me@localhost/x?local_infile=1", "sales", "--sql", "cannot be a part"),
         ("oracle://me@localhost/x", "sales", "--sql", "oracle database cannot be read"),
         ("postgresql+nodriver://me@localhost/x", "sales", "--sql", "is not installed"),
         ("shop.db", "sales", "--sql", "not the address of a database"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import zipfile
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -89,6 +90,18 @@ def test_every_limit_holds(
     with pytest.raises(InputError, match=words) as caught:
         preview(path)
     assert caught.value.fix.startswith("Save the sheet as CSV")
+
+
+def test_no_more_is_held_than_the_limit_before_it_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workbook, "MAX_HELD_BYTES", 50)
+    out = io.BytesIO(b'[1,["tx"]]\n' * 1000)
+    child = subprocess.Popen(["true"])
+    with pytest.raises(InputError, match="could not be read"):
+        list(workbook._documents(child, out, "x.xlsx"))
+    child.wait()
+    assert out.tell() < 100
 
 
 def test_a_part_that_stands_twice(tmp_path: Path, made: ModuleType) -> None:
