@@ -146,7 +146,7 @@ def test_an_abort_in_the_very_last_stage_releases_nothing(tmp_path: Path) -> Non
 def test_an_abort_while_the_release_is_made_takes_it_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = World(tmp_path, papers(rounds=1))
+    world = World(tmp_path, papers(rounds=3))
     made = world.home.release
 
     def aborted_meanwhile(trace: Trace) -> Made:
