@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 import time
 from asyncio import Transport
+from collections.abc import Iterator
 from typing import Final
 
 import uvicorn
@@ -24,6 +26,7 @@ LOOPBACK_6: Final = "::1"
 MAX_AT_ONCE: Final = 32
 FIRST_REQUEST_S: Final = 10.0
 BACKLOG: Final = 64
+_ENDS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Impatient(H11Protocol):
@@ -37,6 +40,23 @@ class _Impatient(H11Protocol):
     def _give_up(self) -> None:
         if vars(self).get("cycle") is None:  # no request is complete yet
             self.transport.close()
+
+
+class _Server(uvicorn.Server):
+    """Ends quietly; uvicorn's own raises the signal a second time once it has ended."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM end the service; what was there before comes back."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {one: signal.signal(one, self.handle_exit) for one in _ENDS}
+        try:
+            yield
+        finally:
+            for one, handler in before.items():
+                signal.signal(one, handler)
 
 
 class LocalDoor:
@@ -79,7 +99,7 @@ class LocalDoor:
             timeout_graceful_shutdown=5,
             h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
-        self._server = uvicorn.Server(settings)
+        self._server = _Server(settings)
         self._thread: threading.Thread | None = None
 
     @property
