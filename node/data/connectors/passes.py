@@ -24,6 +24,7 @@ from node.data.connectors.arrays import (
     by_distinct,
     filled_from_above,
     first_filled,
+    orders_marked,
     repeated,
     shows_amount,
     starts_of,
@@ -48,6 +49,7 @@ _MONEY: Final = (Role.UNIT_PRICE, Role.DISCOUNT, Role.TOTAL)
 _COMMA_DECIMALS: Final = ",[0-9]{1,2}[^0-9]*$"
 _MOMENT: Final = (Role.ORDER, Role.DATE, Role.TIME)
 _MOMENT_QUIRKS: Final = ("payments", "square-moments")
+AGAIN: Final = "the same order again"
 _KEEP, _BAD = 0, 1
 
 
@@ -73,6 +75,7 @@ class LayoutPass:
         self._places = places
         self._memory = dict(said)
         self._numbers = Numbers()
+        self._seen: set[int] = set()  # a number for each order, about 60 bytes
         # an old export may not name the order; its rows then stand for themselves
         by = key(layout.orders.by) if layout.orders is not None else ""
         self._orders = layout.orders if by in names else None
@@ -114,13 +117,8 @@ class LayoutPass:
 
     def _made(self, cells: Cells, lines: Int64s, broken: tuple[BadRow, ...] = ()) -> RoleBatch:
         layout, orders = self._layout, self._orders
-        starts = np.zeros(0, np.int64)
-        if orders is not None:
-            starts = starts_of(cells[key(orders.by)])
-            for name in map(key, orders.fill):
-                if name in cells and len(lines):
-                    cells[name] = filled_from_above(cells[name], starts)
-        made = Made({}, cells, lines, starts, self._places, self._memory, list(broken))
+        made = self._orders_of(cells, lines, broken)
+        cells, lines, starts = made.cells, made.lines, made.starts
         for rule in layout.rules:
             _apply(rule, made)
         gone = self._gone(cells, lines, starts, made) if layout.replaces else None
@@ -144,6 +142,33 @@ class LayoutPass:
             if role in made.roles:
                 made.roles[role] = unguarded(made.roles[role])
         return replace(made.batch(), gone=gone)
+
+    def _orders_of(self, cells: Cells, lines: Int64s, broken: tuple[BadRow, ...]) -> Made:
+        """A stretch with its orders known and filled from above, each of them once.
+
+        Two exports that overlap and were put one under the other have many orders twice, cell by
+        cell the same; only the first of them counts.
+        """
+        starts, out = np.zeros(0, np.int64), list(broken)
+        if self._orders is not None:
+            starts = starts_of(cells[key(self._orders.by)])
+            for name in map(key, self._orders.fill):
+                if name in cells and len(lines):
+                    cells[name] = filled_from_above(cells[name], starts)
+        made = Made({}, cells, lines, starts, self._places, self._memory, out)
+        if not self._layout.replaces or not len(starts):
+            return made
+        new = np.ones(len(starts), np.bool_)
+        for at, mark in enumerate(orders_marked(cells, starts)):
+            new[at] = mark not in self._seen
+            self._seen.add(mark)
+        if new.all():
+            return made
+        kept = np.repeat(new, np.diff(np.append(starts, len(lines))))
+        made.keep(kept)
+        once = Made({}, made.cells, made.lines, made.starts, self._places, self._memory, out)
+        once.left_out[AGAIN] = int((~kept).sum())
+        return once
 
     def _gone(self, cells: Cells, lines: Int64s, starts: Int64s, made: Made) -> RoleBatch | None:
         """Orders that the rules leave out whole: their numbers and moments, one row each.

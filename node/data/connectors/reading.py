@@ -18,7 +18,7 @@ from node.data.connectors.special import special_columns
 from node.data.connectors.zones import zone_of
 from protocols.errors import InputError
 
-PASSES: Final = "datacoop/passes/1"  # counts up when the same layout reads rows differently
+PASSES: Final = "datacoop/passes/2"  # counts up when the same layout reads rows differently
 BASE: Final = 0.7  # all required columns are there; known columns add the rest
 BY_SHAPE: Final = 0.75  # below what is taken without asking
 SHAPE_CHARS: Final = 200  # of a cell that are compared with a shape

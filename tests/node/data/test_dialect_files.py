@@ -6,12 +6,16 @@ import json
 from pathlib import Path
 from random import Random
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dialect_files import DIALECTS, outcome, records
 from node.data import connectors, generic
+from node.data.batch import TextBatch
+from node.data.columns import Role
 from node.data.intake import Options, preview
 from protocols.errors import InputError
 
@@ -211,3 +215,50 @@ def test_the_same_rows_come_out_however_a_file_is_cut(path: Path, cuts: list[int
     assert made["rows"] == expected["rows"]
     assert made["bad"] == expected["bad"]
     assert made["left_out"] == expected["left_out"]
+
+
+@pytest.mark.parametrize("path", WHOLE, ids=ident)
+def test_an_order_that_stands_in_the_file_again_counts_once(path: Path) -> None:
+    header, *rows = records(path)
+    expected = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    said = expected["said"]
+    reading = connectors.find(path.parent.name).read(header, rows, said)
+    made = outcome(reading, header, [*rows, *rows], said)
+    assert made["rows"] == expected["rows"]
+    assert made["bad"] == expected["bad"]
+    assert made["left_out"] == {**expected["left_out"], "the same order again": len(rows)}
+
+
+def test_an_order_that_changed_in_the_file_is_not_the_same() -> None:
+    header, *rows = records(DIALECTS / "stripe-payments" / "2025.csv")
+    paid = next(row for row in rows if row[header.index("Status")] == "Paid")
+    other = list(paid)
+    other[header.index("Amount")] = "77.00"
+    reading = connectors.find("stripe-payments").read(header, rows, {})
+    made = outcome(reading, header, [paid, rows[-1], other, rows[-2], paid], {})
+    assert made["left_out"]["the same order again"] == 1
+    assert sum("77" in row for row in made["rows"]) == 1
+
+
+def test_orders_that_stand_again_do_not_move_those_that_are_left_out() -> None:
+    header, *rows = records(DIALECTS / "shopify-orders" / "2025.csv")
+    reading = connectors.find("shopify-orders").read(header, rows, {})
+    columns = {
+        name: [*(row[at] for row in rows)] * 2
+        for at, name in enumerate(header)
+        if name in reading.wanted
+    }
+
+    def gone(count: int) -> list[str]:
+        one = reading.start()
+        lines = np.arange(2, count + 2)
+        held = {name: pa.array(cells[:count], pa.string()) for name, cells in columns.items()}
+        found = [one.take(TextBatch(held, lines)), one.finish()]
+        return [
+            ref
+            for batch in found
+            if batch is not None and batch.gone is not None
+            for ref in batch.gone.columns[Role.ORDER].to_pylist()
+        ]
+
+    assert gone(len(rows)) and gone(2 * len(rows)) == gone(len(rows))
