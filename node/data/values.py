@@ -16,6 +16,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
+from protocols.errors import InputError
+
 SCALE_DIGITS: Final = 6
 MICRO: Final = 10**SCALE_DIGITS
 MAX_INTEGER_DIGITS: Final = 12
@@ -267,7 +269,8 @@ _EXAMPLES = {
 # --- words -------------------------------------------------------------------------------------
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_BLANKS = re.compile(r"\s+")
+# and what nobody sees: it comes along when a number is copied from a page or a message
+_BLANKS = re.compile(r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]+")
 _RETURN = frozenset(
     [
         "return",
@@ -343,7 +346,7 @@ def is_return(text: str) -> bool:
 
 
 def identifier(text: str) -> str:
-    """A customer's identifier in its one normal form: NFKC, no blanks, no case."""
+    """A customer's identifier in its one normal form: NFKC, no blanks or unseen signs, no case."""
     return _BLANKS.sub("", unicodedata.normalize("NFKC", text)).casefold()
 
 
@@ -353,9 +356,17 @@ def customer_key(secret: bytes, text: str) -> str | None:
     Args:
         secret: this member's own, 32 bytes; whoever has it can find a customer's key.
         text: the identifier as the till prints it.
+
+    Raises:
+        InputError: it is no text (half of a sign, or bytes that are not UTF-8).
     """
-    normal = identifier(text)
-    return hmac.new(secret, normal.encode(), hashlib.sha256).hexdigest() if normal else None
+    try:
+        normal = identifier(text).encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            "the customer's number is no text.", where="customer", fix="Type it in again."
+        ) from error
+    return hmac.new(secret, normal, hashlib.sha256).hexdigest() if normal else None
 
 
 def _shown(text: str) -> str:

@@ -72,8 +72,10 @@ def application(door: Door) -> Starlette:
     async def consents(request: Request) -> Response:
         token = await _known(door, request)
         document = _json(await _body(request, (JSON,)))
-        rows = _rows(document, door.desk, token)
-        added, position = await run_in_threadpool(door.desk.enter, rows, {"door": token.id})
+        rows, now_said = _rows(document, door.desk, token)
+        added, position = await run_in_threadpool(
+            lambda: door.desk.enter(rows, {"door": token.id}, just_said=now_said)
+        )
         return _answer({"received": len(rows), "added": added, "position": position})
 
     async def withdraw(request: Request) -> Response:
@@ -168,7 +170,10 @@ def _form(body: bytes) -> Mapping[str, Any]:
     return dict(pairs)
 
 
-def _rows(document: Mapping[str, Any], desk: ConsentDesk, token: Token) -> list[Row]:
+def _rows(
+    document: Mapping[str, Any], desk: ConsentDesk, token: Token
+) -> tuple[list[Row], list[int]]:
+    """The answers, and the places of those that name no instant."""
     events = document.get("events", None) if "events" in document else [document]
     if "events" in document and set(document) != {"events"}:
         raise InputError("beside events nothing else may stand.", where="body")
@@ -176,9 +181,13 @@ def _rows(document: Mapping[str, Any], desk: ConsentDesk, token: Token) -> list[
         raise InputError(f"from 1 to {MAX_EVENTS} answers are expected.", where="events")
     reading = Reading(desk.secret, desk.purposes, _UTC, desk.clock())
     rows: list[Row] = []
+    now_said: list[int] = []
     for place, one in enumerate(events):
-        rows += _event(one, f"events[{place}]", reading, token)
-    return rows
+        made = _event(one, f"events[{place}]", reading, token)
+        if "at" not in one:
+            now_said += range(len(rows), len(rows) + len(made))
+        rows += made
+    return rows, now_said
 
 
 def _event(one: Any, where: str, reading: Reading, token: Token) -> list[Row]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from node.data.values import identifier
+from node.data.values import customer_key
 from node.store.consent_sql import Row, stored
 from node.store.consents import Event, State
 from protocols.errors import InputError
@@ -157,7 +157,10 @@ class _Said:
 
 def key_of(secret: bytes, customer: str) -> bytes | None:
     """``node.data.values.customer_key`` as 32 bytes, quicker for plain letters and digits."""
-    normal = "".join(customer.split()).casefold() if customer.isascii() else identifier(customer)
+    if not customer.isascii():
+        key = customer_key(secret, customer)
+        return bytes.fromhex(key) if key is not None else None
+    normal = "".join(customer.split()).casefold()
     return hmac.digest(secret, normal.encode(), "sha256") if normal else None
 
 
@@ -236,7 +239,7 @@ def instant(text: str, state: State, reading: Reading) -> datetime:
                 moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
         elif _INSTANT.fullmatch(text):
             moment = datetime.fromisoformat(text)
-            early = moment = moment if moment.tzinfo else moment.replace(tzinfo=reading.zone)
+            early = moment = moment if moment.tzinfo else _local(moment, state, reading.zone)
         else:
             raise ValueError(text)
     except ValueError as error:
@@ -250,6 +253,12 @@ def instant(text: str, state: State, reading: Reading) -> datetime:
     if early > reading.now + (timedelta() if state is State.GRANTED else timedelta(days=1)):
         raise Bad(f"{text[:30]!r} lies in the future (--timezone says where the shop is)")
     return moment.astimezone(UTC)
+
+
+def _local(moment: datetime, state: State, zone: ZoneInfo) -> datetime:
+    """A time of the shop's clock; of an hour that the clock shows twice a yes is in the first."""
+    both = [moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+    return min(both) if state is State.GRANTED else max(both)
 
 
 def _header(path: Path, encoding: str) -> tuple[str, list[str], dict[str, int]]:

@@ -7,7 +7,7 @@ names its assessment and leaves out everybody who objected.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -174,15 +174,33 @@ class ConsentDesk:
         self.journal("consent", {**told, **facts})
         return known
 
-    def enter(self, rows: Sequence[Row], facts: Mapping[str, object] = NO_FACTS) -> tuple[int, int]:
+    def enter(
+        self,
+        rows: Sequence[Row],
+        facts: Mapping[str, object] = NO_FACTS,
+        *,
+        just_said: Collection[int] = (),
+    ) -> tuple[int, int]:
         """Enter answers that were read before, all or none: (how many were new, position).
 
         On the disk when this returns.
+
+        Args:
+            rows: the answers.
+            facts: what else should stand in the journal.
+            just_said: places of those that came without an instant: a no among them counts from
+                now on, even if a clock was set back since the yes.
         """
         now = self.clock()
         with self.database.write() as connection:
             ledger = Consents(connection)
-            added = ledger.add_rows(rows, now)
+            listed = list(rows)
+            for place in just_said:
+                key, scope, state, at, wording, source = listed[place]
+                before = ledger.newest(scope, leaf(scope, key.hex()))
+                if before is not None and state != State.GRANTED:
+                    listed[place] = (key, scope, state, max(at, stored(before.at)), wording, source)
+            added = ledger.add_rows(listed, now)
             position = ledger.position()
         told = {"received": len(rows), "events": added, "position": position}
         self.journal("consent", {**told, **facts})

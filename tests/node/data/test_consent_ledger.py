@@ -151,6 +151,32 @@ def test_a_withdrawal_counts_though_a_clock_was_set_back(
     assert not stands(desk, "ann")
 
 
+def test_of_an_hour_that_the_clock_shows_twice_the_no_is_the_later(
+    desk: ConsentDesk, clock: Clock, tmp_path: Path
+) -> None:
+    """02:45 in summer time, then 02:15 in winter time, half an hour later."""
+    clock.now = datetime(2026, 11, 1, tzinfo=UTC)
+    said = (
+        f"ann,{CHURN},granted,2026-10-25T02:45:00,till",
+        f"ann,{CHURN},withdrawn,2026-10-25T02:15:00,till",
+    )
+    desk.record(desk.preview(answers(tmp_path, *said), timezone="Europe/Berlin"))
+    assert not stands(desk, "ann")
+
+
+def test_a_number_that_was_copied_from_a_page_is_the_number(
+    desk: ConsentDesk, tmp_path: Path
+) -> None:
+    take_in(desk, tmp_path, f"4711,{CHURN},granted,2026-03-01,till")
+    for unseen in ("\u200b", "\ufeff", "\u00ad", "\u202c", "\u2066"):
+        assert key(f"47{unseen}11{unseen}") == key("4711")
+        assert customer_key(SECRET, unseen) is None
+    assert desk.forbid("4711\u200b", CHURN, State.WITHDRAWN) and not stands(desk, "4711")
+    for half in ("\udcff", "47\ud80011"):
+        with pytest.raises(InputError, match="no text"):
+            desk.forbid(half, CHURN, State.WITHDRAWN)
+
+
 def test_the_same_file_again_changes_nothing(desk: ConsentDesk, tmp_path: Path) -> None:
     lines = [f"c{k},{CHURN},granted,2026-03-01,till" for k in range(30)]
     assert take_in(desk, tmp_path, *lines) == 30

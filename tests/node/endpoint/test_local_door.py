@@ -21,7 +21,7 @@ from node.endpoint.server import LocalDoor
 from node.endpoint.tokens import TokenDesk
 from node.house import Home, open_home
 from node.policy.journal import Folder
-from node.store.consents import Consents, State
+from node.store.consents import Consents, Event, State
 from node.store.database import Database
 from protocols.audit.consent import leaf
 from protocols.audit.entries import decode
@@ -137,6 +137,28 @@ def test_a_withdrawal_in_one_line(shop: Shop) -> None:
     assert code == 200 and SCOPE in found["scopes"] and "train:demand" in found["scopes"]
     assert shop.newest("leo") is shop.newest("leo", "train:demand") is State.OBJECTED
     assert shop.newest("lou") is State.GRANTED
+
+
+def test_a_no_without_an_instant_counts_though_a_clock_was_set_back(shop: Shop) -> None:
+    """The yes came while the clock was wrong; the ledger has it in the future."""
+    key = customer_key(shop.home.keys.customer_secret, "ahead")
+    assert key is not None
+    ahead = shop.home.clock() + timedelta(days=400)
+    with shop.database.write() as connection:
+        Consents(connection).add([Event(key, SCOPE, State.GRANTED, ahead, "", "till")], ahead)
+    for state in ("withdrawn", "gpc"):
+        event = {"customer": "ahead", "scope": SCOPE, "state": state}
+        assert shop.ask("POST", "/v1/consents", json.dumps(event))[0] == 200
+        assert shop.newest("ahead") is not State.GRANTED
+    assert shop.home.consents(shop.database).verify()
+
+
+@pytest.mark.parametrize("place", ["/v1/consents", "/v1/withdraw"])
+def test_half_a_sign_is_no_number(shop: Shop, place: str) -> None:
+    event = {"customer": "x\ud800", "scope": SCOPE}
+    more = {"state": "withdrawn"} if place.endswith("consents") else {}
+    code, found, _ = shop.ask("POST", place, json.dumps(event | more))
+    assert code == 422 and "no text" in found["error"]["problem"]
 
 
 def test_counts_and_never_lists(shop: Shop) -> None:
