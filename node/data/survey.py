@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -30,7 +31,7 @@ from node.data.rawfile import open_regular
 from node.data.serial_days import with_days
 from node.data.sniff import Evidence, decide_date_order, decide_decimal, open_csv
 from node.data.source import Source, sniff_encoding
-from node.data.values import ORDERS, DateOrder, DecimalSign, currency
+from node.data.values import ORDERS, DateOrder, DecimalSign, currency, day_readings
 from protocols.canonical import digest
 from protocols.errors import InputError
 
@@ -236,7 +237,7 @@ def _reading(
 def _formats(table: OpenTable, reading: Reading, options: Options) -> tuple[DateOrder, DecimalSign]:
     """Date order and decimal sign: said, fixed by the format, or from as few rows as settle it."""
     said_order = _one_of(options.date_order, ORDERS, "--date-order")
-    said_order = said_order or reading.fixed.get("date_order")
+    said_order = said_order or _as_fixed(table, reading)
     wanted = _DECIMAL_NAMES.get(options.decimal or "", options.decimal)
     said_decimal = _one_of(wanted, (".", ","), "--decimal") or reading.fixed.get("decimal")
     if not (said_order and said_decimal):
@@ -254,6 +255,36 @@ def _formats(table: OpenTable, reading: Reading, options: Options) -> tuple[Date
         said_order = said_order or decide_date_order(evidence, table.name)[0]
         said_decimal = said_decimal or decide_decimal(evidence, table.name)[0]
     return said_order, said_decimal  # type: ignore[return-value]
+
+
+def _as_fixed(table: OpenTable, reading: Reading) -> str | None:
+    """The date order that the format has; None where most of the first rows show another.
+
+    A spreadsheet that saved the export again writes days in the order of its own country.
+    """
+    order = reading.fixed.get("date_order")
+    if order is None:
+        return None
+    columns = {
+        name: pa.array([row[at] if at < len(row) else "" for row in table.sample], pa.string())
+        for at, name in enumerate(table.header)
+        if name in reading.wanted
+    }
+    one = reading.start()
+    try:
+        made = one.take(TextBatch(columns, np.arange(2, len(table.sample) + 2))), one.finish()
+    except InputError:
+        return order  # the first rows leave a question open that the whole file may answer
+    cells = [
+        text
+        for batch in made
+        if batch is not None
+        for role in _DAYS
+        if role in batch.columns
+        for text in batch.columns[role].to_pylist()
+    ]
+    seen = [readings for readings in map(day_readings, cells) if readings]
+    return order if 2 * sum(order in readings for readings in seen) >= len(seen) else None
 
 
 def _settled(evidence: Evidence) -> bool:

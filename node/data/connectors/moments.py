@@ -59,7 +59,12 @@ def _decided(days: Sequence[str]) -> DateOrder:
     if not two and fitting:
         return fitting[0]
     if not fitting:
-        return max(ORDERS, key=lambda order: sum(order in readings for readings in readable))
+        raise InputError(
+            "the days of this file are written in two orders: some are day, month, year and some "
+            "month, day, year.",
+            where="--date-order",
+            fix="Export the file again in one go, or split it into a file of each order.",
+        )
     example = two[0]
     both = " or ".join(f"{example[order]:%d %B %Y} ({order})" for order in fitting)
     raise InputError(

@@ -18,7 +18,7 @@ from dialect_files import DIALECTS, outcome, records
 from node.data import connectors
 from node.data.batch import BadRow, TextBatch
 from node.data.columns import Fate, Role
-from node.data.connectors import amounts, arrays, quirks, special, zones
+from node.data.connectors import amounts, arrays, moments, quirks, special, zones
 from node.data.connectors.passes import MAX_ORDER_ROWS
 from node.data.values import Unreadable, number
 from protocols.errors import InputError
@@ -389,3 +389,9 @@ def test_a_product_may_be_named_with_a_count_of_its_own() -> None:
         ("Cup", "3"),
     ]
     assert len(quirks._listed("1x Box, 2 x Tea", "4.00")) == 2
+
+
+def test_days_in_two_orders_are_a_refusal_and_no_vote() -> None:
+    with pytest.raises(InputError, match="written in two orders"):
+        moments._decided(["12/25/2025", "25/12/2025", "03/04/2025"])
+    assert moments._decided(["12/25/2025", "03/04/2025", "no day"]) == "mdy"

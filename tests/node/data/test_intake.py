@@ -420,3 +420,26 @@ def test_the_currency_option_fills_the_gaps(vault: Vault, tmp_path: Path, take_i
 def test_plans_are_values() -> None:
     plan = preview(VECTORS / "good-till.csv")
     assert replace(plan, path=Path("x")) != plan and preview(VECTORS / "good-till.csv") == plan
+
+
+SHOPIFY = (
+    "Name,Email,Financial Status,Created at,Currency,Subtotal,Total,"
+    "Lineitem quantity,Lineitem name,Lineitem price,Lineitem sku"
+)
+
+
+def shopify(path: Path, *days: str) -> Path:
+    rows = [f"#{n},a@b.de,paid,{day},EUR,4.50,4.50,1,Tea,4.50,T1" for n, day in enumerate(days)]
+    path.write_text("\n".join([SHOPIFY, *rows, ""]), encoding="utf-8")
+    return path
+
+
+def test_an_export_that_a_spreadsheet_saved_again_keeps_its_days(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    plan = preview(shopify(path, "03.04.2026 10:00", "29.03.2026 01:30"))
+    assert (plan.reading.name, plan.date_order) == ("Shopify orders", "dmy")
+    assert (plan.date_from, plan.date_to) == (date(2026, 3, 29), date(2026, 4, 3))
+    with pytest.raises(InputError, match="two ways"):
+        preview(shopify(path, "03/04/2026 10:00", "05/04/2026 01:30"))
+    plan = preview(shopify(path, "2026-03-29 01:30:00 +0100"))
+    assert plan.date_order == "ymd"
