@@ -133,16 +133,22 @@ def _sound_text(column: pa.Array, one: Field) -> bool:
     span = pc.min_max(lengths)
     if span["min"].as_py() < 1 or span["max"].as_py() > TEXT_CHARS:
         return False
-    _, offsets, data = column.buffers()
-    ends = np.frombuffer(offsets, np.int32)[[column.offset, column.offset + len(column)]]
-    letters = np.frombuffer(data, np.uint8)[ends[0] : ends[1]]
-    low = letters[(letters < 32) | (letters == 127)]
-    if not np.isin(low, _ALLOWED).all():
-        return False
     if not one.pattern:
-        return True
+        return _without_control(column)
     distinct = pc.unique(column).drop_null()
-    return bool(pc.all(pc.match_substring_regex(distinct, f"^(?:{one.pattern})$")).as_py())
+    fits = pc.match_substring_regex(distinct, f"^(?:{one.pattern})$")
+    return bool(pc.all(fits).as_py()) and _without_control(distinct)
+
+
+def _without_control(column: pa.Array) -> bool:
+    _, offsets, data = column.buffers()
+    first, last = np.frombuffer(offsets, np.int32)[[column.offset, column.offset + len(column)]]
+    text = data.slice(first, last - first)
+    letters = np.frombuffer(text, np.uint8)
+    if not len(letters) or (letters.min() >= 32 and b"\x7f" not in text.to_pybytes()):
+        return True
+    low = letters[(letters < 32) | (letters == 127)]
+    return bool(np.isin(low, _ALLOWED).all())
 
 
 # --- stretches that are not --------------------------------------------------------------------
