@@ -259,6 +259,8 @@ def plain(header: str) -> str:
     return _NOT_WORD.sub(" ", text).strip()
 
 
+# Roles whose columns speak of a person: one becomes a keyed hash, the others are coarse.
+_OF_PEOPLE: Final = (Role.CUSTOMER, Role.COUNTRY, Role.REGION)
 _ALIASES: Final = {name: role for role, names in NAMES.items() for name in names.split("|")}
 
 
@@ -368,8 +370,21 @@ def _chosen_places(
                 where=f"--column {role_name}={wanted}",
                 fix="Choose each column once.",
             )
+        if role not in _OF_PEOPLE and _about_people(header[place - 1], role):
+            raise InputError(
+                f"{wanted!r} looks like a column about a person; it cannot be the {role}.",
+                where=f"--column {role_name}={wanted}",
+                fix="Personal columns are dropped; only a customer's number or e-mail address may "
+                "be named, as customer, and it is kept as a keyed hash.",
+            )
         out[place] = role
     return out
+
+
+def _about_people(header: str, role: Role) -> bool:
+    """Whether a column may hold people's data; a bare "Name" may be an order's or a product's."""
+    text = plain(header)
+    return is_personal(header) and text not in ("name", "names") and _ALIASES.get(text) is not role
 
 
 def _refuse_rivals(columns: Sequence[Column], file_name: str) -> None:

@@ -83,3 +83,21 @@ def test_what_a_sales_line_needs() -> None:
     assert missing("Date", "Qty", "Total", "Category") == 0
     assert missing("Date", "Qty", "Total") == 1
     assert missing("Colour") == 4
+
+
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [("product", "Customer name"), ("location", "Billing Address"), ("category", "E-Mail"),
+     ("channel", "Cashier")],
+)  # fmt: skip
+def test_a_personal_column_is_no_other_thing_although_the_member_says_so(
+    role: str, name: str
+) -> None:
+    with pytest.raises(InputError, match="about a person"):
+        recognise(["Date", "Qty", "Total", name], {role: name}, "x.csv")
+
+
+def test_a_name_may_be_that_of_a_product_or_a_customer_number_be_said() -> None:
+    header = ["Date", "Qty", "Total", "Name", "Phone"]
+    found = recognise(header, {"product": "Name", "customer": "Phone"}, "x.csv")
+    assert [one.fate for one in found[3:]] == [Fate.KEPT, Fate.CUSTOMER]
