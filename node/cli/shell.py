@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,10 @@ def run(app: typer.Typer, words: Sequence[str], name: str) -> int:
     except (typer.Abort, KeyboardInterrupt):
         note("Stopped. Nothing is half-written; run the command again to go on.")
         return 130
+    except BrokenPipeError:  # who read the answer has gone, as ``head`` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        note("Nobody reads what is said any more, so this stopped. Nothing is half-written.")
+        return 1
     except OSError as error:
         return _failed(_os_error(error), as_json)
     except click.ClickException as error:

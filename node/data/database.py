@@ -233,7 +233,14 @@ def _sqlite(url: URL) -> Engine:
             "expected the path of a database file, such as sqlite:///shop.db.", where="--sql"
         )
     path = Path(url.database)
-    os.close(open_regular(path))
+    try:
+        os.close(open_regular(path))
+    except InputError as error:
+        raise InputError(
+            error.problem,
+            where=error.where,
+            fix="Name the database's own file: sqlite:///shop.db, from the root sqlite:////srv/shop.db",
+        ) from error
 
     def connect() -> sqlite3.Connection:
         address = f"{path.resolve().as_uri()}?mode=ro"

@@ -62,6 +62,8 @@ def plain_disk_errors(root: Path) -> Iterator[None]:
             where=str(root),
             fix="Close other programs, or ask about fewer days at once.",
         ) from error
+    except BrokenPipeError:  # of whoever read the answer, not of the disk
+        raise
     except (OSError, duckdb.IOException, duckdb.InvalidInputException) as error:
         text = str(error).lower()
         number = error.errno if isinstance(error, OSError) else None

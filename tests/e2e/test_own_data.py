@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -188,6 +190,18 @@ def test_killed_while_it_imports(shop: Shop) -> None:
     shop.add(path)
     assert shop.rows() == held + 20_000
     run(NODE, shop.home, "verify")  # the log, too, is whole
+
+
+def test_who_reads_the_answer_may_go(shop: Shop) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = (*("--home", str(shop.home)), *("data", "add", str(shop.orders), "--yes"))
+    done = subprocess.run(
+        [sys.executable, "-m", NODE, *words], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert done.returncode == 1 and b"disk" not in done.stderr and b"Traceback" not in done.stderr
+    assert not shop.ask("vault", "status")["tables"]["sales_line"]["rows"]
 
 
 # ------------------------------------------------------------------------- answers and rights

@@ -217,9 +217,16 @@ def _evidence_seeds() -> Sequence[bytes]:
     from node.rights.evidence import Statement, sign
 
     made = Statement(
-        *("1f3a5b7c", "erase", "done", "ab" * 32),
-        *(NOW, NOW - timedelta(days=2), NOW + timedelta(days=28), None, None),
-        {"before": {"sales_line": 3}, "runs": ["1f" * 16]},
+        request="1f3a5b7c",
+        asks="erase",
+        outcome="done",
+        subject="ab" * 32,
+        at=NOW,
+        received_at=NOW - timedelta(days=2),
+        due=NOW + timedelta(days=28),
+        identity_checked_at=None,
+        agreement=None,
+        facts={"before": {"sales_line": 3}, "runs": ["1f" * 16]},
     )
     return [canonical.json_bytes(made.document(KEY)), sign(made, KEY).raw]
 

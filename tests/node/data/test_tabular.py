@@ -182,6 +182,7 @@ def test_a_database_that_cannot_be_read(
     with pytest.raises(InputError) as caught:
         preview(Database(url.format(**places), table, "geheim"))
     assert caught.value.where == where.format(**places) and words in caught.value.problem
+    assert "CSV file that your till" not in caught.value.fix
     assert "geheim" not in repr(caught.value) and "word@" not in caught.value.problem
     assert not (shop.parent / "none.db").exists()
 
