@@ -92,10 +92,6 @@ def run(app: typer.Typer, words: Sequence[str], name: str) -> int:
     except (typer.Abort, KeyboardInterrupt):
         note("Stopped. Nothing is half-written; run the command again to go on.")
         return 130
-    except BrokenPipeError:  # who read the answer has gone, as ``head`` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        note("Nobody reads what is said any more, so this stopped. Nothing is half-written.")
-        return 1
     except OSError as error:
         return _failed(_os_error(error), as_json)
     except click.ClickException as error:
@@ -117,6 +113,11 @@ def _failed(error: CoopError, as_json: bool) -> int:
 
 def _os_error(error: OSError) -> CoopError:
     where = str(error.filename or "")
+    if isinstance(error, BrokenPipeError):  # who read the answer has gone, as ``head`` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return LocalError(
+            "nobody reads the answer any more, so this stopped; nothing is half-done."
+        )
     if error.errno == DISK_FULL:
         return LocalError(
             "the disk is full; nothing was changed.",
