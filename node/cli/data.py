@@ -55,6 +55,10 @@ def add(
     column: Annotated[
         list[str] | None, typer.Option(help="ROLE=HEADER, e.g. category=Dept; repeatable.")
     ] = None,
+    older: Annotated[
+        str | None,
+        typer.Option(help="keep or replace: what an export does that is older than what is here."),
+    ] = None,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -76,6 +80,7 @@ def add(
         dialect=dialect,
         mapping=mapping,
         sheet=sheet or _which_sheet(spec, ask=not (yes or as_json)),
+        older=older,
     )
     vault, now = home.vault(), home.clock()
     if not dry_run and isinstance(spec, Path):
@@ -91,18 +96,20 @@ def add(
     ):
         new, here = prepared.compare()
         progress.stop()
-        plan = prepared.plan
+        plan, replacing = prepared.plan, prepared.replacing()
         if not as_json:
-            plan_view.show(plan, new, here)
+            plan_view.show(plan, new, here, replacing)
         if dry_run:
             answer(
-                plan_view.document(plan, new, here),
+                plan_view.document(plan, new, here, replacing),
                 as_json,
                 lambda: ["Dry run: nothing was kept."],
             )
             return
+        if replacing.older is not None and older is None and not (yes or as_json):
+            older = _which_counts()
         confirm("Keep these rows on this node?", yes)
-        result = prepared.commit()
+        result = prepared.commit(older)
     home.journal(
         "intake",
         {
@@ -110,6 +117,8 @@ def add(
             "rows": result.rows_added,
             "duplicates": result.duplicates,
             "quarantined": result.quarantined,
+            "orders_changed": result.orders_changed,
+            "replaced": result.lines_replaced,
         },
     )
     rights.keep_erased_out(home)
@@ -158,6 +167,17 @@ def _which_sheet(spec: Path | Database, *, ask: bool) -> str | None:
     return found[chosen - 1][0]
 
 
+def _which_counts() -> str | None:
+    """Asks on a terminal; else the refusal names the option."""
+    import sys
+
+    if not sys.stdin.isatty():
+        return None
+    say("keep: leave these orders as they are here and add only others.")
+    say("replace: this export is the newer one; its orders count.")
+    return str(typer.prompt("Which one", type=click.Choice(["keep", "replace"])))
+
+
 def _sql_password(url: str) -> str:
     """From the environment, else asked for; never from the command line."""
     import os
@@ -179,6 +199,9 @@ def _answer_added(
         "duplicates": result.duplicates,
         "customers_filled_in": result.named,
         "erased_left_out": result.suppressed,
+        "orders_changed": result.orders_changed,
+        "lines_replaced": result.lines_replaced,
+        "kept_as_they_are": result.kept_back,
         "quarantined": result.quarantined,
         "quarantine": result.quarantine.name if result.quarantine else None,
         "dropped_columns": list(dropped),
@@ -190,6 +213,13 @@ def _answer_added(
         out = [f"{result.rows_added} rows added, {result.duplicates} were here already."]
         if result.named:
             out.append(f"{result.named} of those had no customer before and have one now.")
+        if result.orders_changed:
+            out.append(
+                f"{result.orders_changed} orders are not what they were: "
+                f"{result.lines_replaced} of their lines went."
+            )
+        if result.kept_back:
+            out.append(f"{result.kept_back} rows of orders that are newer here were left out.")
         if result.suppressed:
             out.append(f"{result.suppressed} rows of customers who were erased were left out.")
         if result.quarantined:

@@ -13,11 +13,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from node.cli.shell import say, table
+from node.data.plan import looks_older
 from protocols.plain import shown
 
 if TYPE_CHECKING:
     from node.data.columns import Column
     from node.data.plan import ImportPlan
+    from node.data.supersede import Replacing
 
 CELL_CHARS: Final = 22
 MAX_DROPPED: Final = 4
@@ -28,9 +30,9 @@ TEXT_WIDTH: Final = 200
 WIDE: Final = 100
 
 
-def show(plan: ImportPlan, new: int, here: int) -> None:
+def show(plan: ImportPlan, new: int, here: int, replacing: Replacing) -> None:
     """Everything about a plan; ``new`` of its rows are not in the vault yet, ``here`` are."""
-    for line in _summary(plan, new, here):
+    for line in _summary(plan, new, here, replacing):
         say(line)
     if sys.stdout.isatty():
         _preview_on_terminal(plan)
@@ -39,7 +41,7 @@ def show(plan: ImportPlan, new: int, here: int) -> None:
             say(line)
 
 
-def document(plan: ImportPlan, new: int, here: int) -> dict[str, Any]:
+def document(plan: ImportPlan, new: int, here: int, replacing: Replacing) -> dict[str, Any]:
     """The same for ``--json``, without any personal cell."""
     kept = [c for c in plan.columns if c.fate in ("kept", "used")]
     return {
@@ -47,6 +49,9 @@ def document(plan: ImportPlan, new: int, here: int) -> dict[str, Any]:
         "rows": plan.rows,
         "new": new,
         "here_already": here,
+        "orders_changed": replacing.orders,
+        "lines_replaced": replacing.lines,
+        "older_than": replacing.older.file_name if replacing.older else None,
         "set_aside": plan.bad_rows,
         "left_out": dict(plan.left_out),
         "table": plan.table,
@@ -72,7 +77,7 @@ def document(plan: ImportPlan, new: int, here: int) -> dict[str, Any]:
     }
 
 
-def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
+def _summary(plan: ImportPlan, new: int, here: int, replacing: Replacing) -> Iterator[str]:
     reading = plan.reading
     days = f" from {plan.date_from} to {plan.date_to}" if plan.date_from else ""
     groups = f", {plan.categories} {'category' if plan.categories == 1 else 'categories'}"
@@ -84,6 +89,13 @@ def _summary(plan: ImportPlan, new: int, here: int) -> Iterator[str]:
         f"time zone {plan.timezone}."
     )
     yield f"Of these {new} are new and {here} are here already."
+    if replacing.orders:
+        yield (
+            f"{replacing.orders} orders changed since they were added: {replacing.lines} of their "
+            f"lines go and {replacing.coming} come."
+        )
+    if replacing.older is not None:
+        yield f"Careful: {looks_older(plan, replacing)}"
     yield from table(
         [
             [c.header, c.fate.value, c.role.value if c.role else "", f"{c.confidence:.2f}"]

@@ -15,11 +15,12 @@ import pyarrow as pa
 
 from node.data import duck, rowfiles, upsert
 from node.data.batch import BadRow
-from node.data.manifest import ImportRecord, Manifest, RowFile
+from node.data.manifest import ImportRecord, Manifest
 from node.data.schema import DAY, STORED
 from node.data.setaside import SetAside
 from node.data.stages import RawRows
 from node.data.staging import Filed, Forgotten, StagedLines
+from node.data.supersede import Replacing
 from protocols.errors import LocalError
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ class Committed:
 
     ``named`` of the duplicates were lines without a customer that got theirs; ``suppressed`` are
     rows of customers who were erased, left out; ``quarantine`` is the sealed file of rows set
-    aside (``Vault.quarantined`` reads it).
+    aside (``Vault.quarantined`` reads it). ``orders_changed`` orders are not what they were, and
+    ``lines_replaced`` lines of theirs went; ``kept_back`` rows are of orders that stay as they
+    are.
     """
 
     rows_added: int
@@ -57,16 +60,21 @@ class Committed:
     quarantine: Path | None
     already_known: bool
     suppressed: int = 0
+    orders_changed: int = 0
+    lines_replaced: int = 0
+    kept_back: int = 0
 
 
 class Change:
     """One import under way. Leaving it without ``commit`` leaves the vault as it was.
 
     Nothing is written in plain text: lines are staged under a key that ends with this object.
+    With a ``source`` its orders replace those that are here from the same source.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, source: str = "") -> None:
         self._layout = layout
+        self._source = source
         self._stack = contextlib.ExitStack()
         self._lines: StagedLines | None = None
         self._others: dict[str, list[pa.Table]] = {}
@@ -106,9 +114,7 @@ class Change:
         self._rows_of[rows.name] = self._rows_of.get(rows.name, 0) + rows.table.num_rows
         with duck.plain_disk_errors(self._layout.root):
             if rows.name == "sales_line":
-                if self._lines is None:
-                    self._lines = StagedLines(self._layout, self._folder, self._forgotten)
-                self._lines.write(rows.table)
+                self._staging().write(rows.table)
                 return
         wanted = [name for name in STORED[rows.name].names if name != "corrected"]
         table = rows.table.select(wanted)
@@ -117,6 +123,16 @@ class Change:
             self._suppressed += int(lost.sum())
             table = table.filter(pa.array(~lost))
         self._others.setdefault(rows.name, []).append(table)
+
+    def leave_out(self, orders: pa.Table) -> None:
+        """Note orders of which the export leaves out every line: ``schema.ORDER``."""
+        with duck.plain_disk_errors(self._layout.root):
+            self._staging().seen(orders)
+
+    def _staging(self) -> StagedLines:
+        if self._lines is None:
+            self._lines = StagedLines(self._layout, self._folder, self._forgotten, self._source)
+        return self._lines
 
     def quarantine(self, headers: Sequence[str], rows: Iterable[BadRow]) -> None:
         """Set rows aside; ``headers`` are those of their kept cells."""
@@ -137,25 +153,39 @@ class Change:
                 new += fresh.num_rows
         return new, sum(self._rows_of.values()) - new - suppressed - self._suppressed
 
-    def commit(self, note: ImportNote) -> Committed:
+    def replacing(self) -> Replacing:
+        """What becomes of orders that are here already. No row can be staged any more."""
+        if self._lines is None:
+            return Replacing()
+        with duck.plain_disk_errors(self._layout.root):
+            orders = self._lines.told(self._before).orders
+        late, later = int(orders.late.sum()), self._lines.later(self._before)
+        older = later[-1] if later and (orders.orders or late) else None
+        return Replacing(orders.orders, orders.lines, int(orders.held.sum()), late, older)
+
+    def commit(self, note: ImportNote, *, keep: bool = False) -> Committed:
         """Make what was staged count, once and for all.
+
+        Args:
+            note: what the import says about itself.
+            keep: orders that are here stay as they are; only others are added.
 
         Raises:
             LocalError: nothing was staged; the disk is full. Nothing was changed.
         """
-        if not sum(self._rows_of.values()):
+        if not sum(self._rows_of.values()) and not self.replacing().lines:
             raise LocalError("an import without a single line cannot be committed.")
         with duck.plain_disk_errors(self._layout.root):
-            return self._commit(note)
+            return self._commit(note, keep)
 
-    def _commit(self, note: ImportNote) -> Committed:
+    def _commit(self, note: ImportNote, keep: bool) -> Committed:
         after, days = self._before, list[date]()
-        added = suppressed = named = 0
-        if self._lines is not None and self._lines.days is not None:
-            filed = self._lines.file(self._before)
+        filed = Filed()
+        if self._lines is not None and self._lines.span is not None:
+            filed = self._lines.file(self._before, keep=keep)
             after = _with_lines(after, filed)
-            days += self._lines.days
-            added, suppressed, named = filed.added, filed.suppressed, filed.named
+            days += self._lines.span
+        added, suppressed = filed.added, filed.suppressed
         for table in self._others:
             staged = self._staged(table)
             done = upsert.upsert(self._layout, self._folder, after, table, staged)
@@ -171,20 +201,39 @@ class Change:
             sha256=note.sha256,
             rows_read=note.rows_read,
             rows_added=added,
-            duplicates=sum(self._rows_of.values()) - added - suppressed,
+            duplicates=sum(self._rows_of.values()) - added - suppressed - filed.kept_back,
             quarantined=note.quarantined,
             quarantine=self._aside.seal(self._layout) if self._aside.count else "",
             date_from=min(days, default=note.when.date()),
             date_to=max(days, default=note.when.date()),
             when=note.when,
-            table=next(iter(self._rows_of)),
+            table=next(iter(self._rows_of), "sales_line"),
             reading=note.reading,
             epoch=after.epoch,
             suppressed=suppressed,
+            source=self._source,
+            orders_changed=filed.orders,
+            lines_replaced=filed.removed,
+            as_of=self._as_of(note.when) if self._source else None,
         )
         self._layout.store(_recorded(after, known, record))
         aside = self._layout.quarantine(record.quarantine) if record.quarantine else None
-        return Committed(added, record.duplicates, named, aside, known is not None, suppressed)
+        return Committed(
+            rows_added=added,
+            duplicates=record.duplicates,
+            named=filed.named,
+            quarantine=aside,
+            already_known=known is not None,
+            suppressed=suppressed,
+            orders_changed=filed.orders,
+            lines_replaced=filed.removed,
+            kept_back=filed.kept_back,
+        )
+
+    def _as_of(self, when: datetime) -> datetime | None:
+        """The export's newest moment; one in the future would make all later exports old."""
+        newest = self._lines.newest if self._lines is not None else None
+        return None if newest is None else min(newest, when)
 
     def _staged(self, table: str) -> pa.Table:
         """Staged rows of one table with their place, which says what is newer."""
@@ -193,15 +242,15 @@ class Change:
 
 
 def _with_lines(after: Manifest, filed: Filed) -> Manifest:
-    new: tuple[RowFile, ...] = filed.new
-    if not filed.added and not filed.named:
-        return after
-    return after.with_files(filed.gone, new).changed("sales_line", filed.digest)
+    after = after.with_files(filed.gone, filed.new)
+    if filed.added or filed.named:
+        after = after.changed("sales_line", filed.digest)
+    return after.changed("replaced", filed.removed_digest) if filed.removed else after
 
 
 def _recorded(after: Manifest, known: ImportRecord | None, record: ImportRecord) -> Manifest:
     """The list of imports: a file that is there already and added nothing is not listed again."""
-    if known is None or record.rows_added:
+    if known is None or record.rows_added or record.lines_replaced:
         return after.with_import(record)
     again = replace(known, reading=record.reading, epoch=record.epoch, quarantine=record.quarantine)
     return replace(after, imports=tuple(again if r is known else r for r in after.imports))

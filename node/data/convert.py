@@ -16,7 +16,7 @@ from node.data.amounts import amounts, numbers
 from node.data.batch import BadRow, RoleBatch
 from node.data.cells import Bools, Cells, Headers, Int64s, Memory, decimals
 from node.data.columns import Column, Role
-from node.data.schema import CUSTOMER, STAGED, STOCK
+from node.data.schema import CUSTOMER, ORDER, STAGED, STOCK
 from node.data.stages import RawRows
 from node.data.values import (
     EPOCH_ORDINAL,
@@ -86,6 +86,22 @@ class Converter:
         if not good.all():
             rows = rows.filter(pa.array(good))
         return RawRows(rows, self.table), cells.rejected(self._key)
+
+    def orders(self, batch: RoleBatch) -> pa.Table:
+        """Orders of which nothing is left (``RoleBatch.gone``), as ``schema.ORDER``.
+
+        One whose moment cannot be read is left out: nobody can say which order it is.
+        """
+        cells = Cells(batch, self.headers, self._memory)
+        day, local_us, offset_s = self._moments(cells)
+        columns = [
+            self._text(cells, Role.ORDER),
+            pa.array(self._instants(day, local_us, offset_s)).view(pa.timestamp("us", "UTC")),
+            pa.array(day.astype(np.int32)).view(pa.date32()),
+        ]
+        good = pa.array(cells.good())
+        rows = pa.table(columns, names=ORDER.names).filter(good)
+        return rows.filter(pc.is_valid(rows["order_ref"])).cast(ORDER)
 
     # --- tables -----------------------------------------------------------------------------
 

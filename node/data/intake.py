@@ -28,14 +28,18 @@ from protocols.errors import InputError, LocalError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import pyarrow as pa
+
     from node.data.batch import BadRow
     from node.data.manifest import ImportRecord
+    from node.data.supersede import Replacing
 
     Progress = Callable[[int, int], None]
 
 __all__ = ["ImportPlan", "ImportResult", "Options", "Prepared", "add", "prepare", "preview"]
 
 MIN_SECRET_BYTES: Final = 32
+OLDER: Final = ("keep", "replace")
 
 
 def preview(
@@ -75,13 +79,27 @@ class Prepared:
         """How many of the rows are new, and how many are here already."""
         return self._change.compare()
 
-    def commit(self) -> ImportResult:
+    def replacing(self) -> Replacing:
+        """What becomes of orders that are here already."""
+        return self._change.replacing()
+
+    def commit(self, older: str | None = None) -> ImportResult:
         """Keep the rows.
 
+        Args:
+            older: ``keep`` or ``replace``: whether orders that are here stay as they are if this
+                export is older than what is here; None for what the options say.
+
         Raises:
+            InputError: the export looks older, and nobody said which counts.
             LocalError: the disk is full; nothing was changed.
         """
-        plan = self.plan
+        plan, replacing = self.plan, self.replacing()
+        older = older or plan.options.older
+        if replacing.older is not None and older is None:
+            raise plans.which_counts(plan, replacing)
+        if not plan.rows and not replacing.lines:
+            raise plans.nothing_left(plan.file_name, plan.left_out)
         note = ImportNote(
             file_name=plan.file_name,
             sha256=plan.sha256,
@@ -90,7 +108,7 @@ class Prepared:
             when=self._now.astimezone(UTC),
             reading=plan.digest,
         )
-        done = self._change.commit(note)
+        done = self._change.commit(note, keep=replacing.older is not None and older == "keep")
         return ImportResult(
             rows_added=done.rows_added,
             duplicates=done.duplicates,
@@ -102,6 +120,9 @@ class Prepared:
             categories=plan.categories,
             already_known=done.already_known,
             suppressed=done.suppressed,
+            orders_changed=done.orders_changed,
+            lines_replaced=done.lines_replaced,
+            kept_back=done.kept_back,
         )
 
 
@@ -130,22 +151,28 @@ def prepare(
     """
     options = _checked(options)
     _require(customer_secret, now)
-    with surveyed(spec, options, now.date()) as found, vault.begin() as change:
+    with (
+        surveyed(spec, options, now.date()) as found,
+        vault.begin(found.reading.replaces) as change,
+    ):
         reading = found.reading
         converter = Converter(reading.table, reading.columns, found.form, customer_secret)
         headers, tally = converter.headers.names(), Tally()
-        for rows, bad in _converted(found, converter, tally, options, progress):
+        for rows, bad, gone in _converted(found, converter, tally, options, progress):
             change.write(rows)
             change.quarantine(headers, bad)
+            if gone is not None:
+                change.leave_out(gone)
         yield Prepared(_plan(spec, options, found, tally), change, now)
 
 
 def known(vault: Vault, path: Path, options: Options | None, day: date) -> ImportRecord | None:
     """The import of this very file, read in this very way, if adding it again changes nothing.
 
-    Takes the time of hashing the file, and none if the vault is empty.
+    Takes the time of hashing the file, and none if the vault is empty. An export that is to
+    count although it is older is read again.
     """
-    if not vault.imports():
+    if not vault.imports() or (options is not None and options.older == "replace"):
         return None
     sha256 = file_sha256(path)
     if not any(record.sha256 == sha256 for record in vault.imports()):
@@ -210,13 +237,16 @@ def _converted(
     tally: Tally,
     options: Options,
     progress: Progress | None,
-) -> Iterator[tuple[RawRows, Sequence[BadRow]]]:
+) -> Iterator[tuple[RawRows, Sequence[BadRow], pa.Table | None]]:
+    """Rows, records that cannot be used, and orders of which nothing is left."""
     for batch in found.rows():
         rows, bad = converter.convert(batch)
         tally.add(rows, bad)
         tally.left_out.update(batch.left_out)
         tally.require_bearable(found.table.name, options.max_bad_share, found.table.most_rows())
-        yield rows, bad
+        gone = converter.orders(batch.gone) if batch.gone is not None else None
+        tally.gone += gone.num_rows if gone is not None else 0
+        yield rows, bad, gone
         if progress is not None:
             progress(*found.table.progress())
 
@@ -265,6 +295,10 @@ def _checked(options: Options | None) -> Options:
         raise InputError(
             f"{options.max_bad_share} is not a share of bad rows; expected 0 to 0.99.",
             where="--max-bad-share",
+        )
+    if options.older not in (None, *OLDER):
+        raise InputError(
+            f"{options.older!r} is not possible here; expected keep or replace.", where="--older"
         )
     return options
 

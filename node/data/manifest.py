@@ -12,7 +12,7 @@ import os
 import secrets
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
@@ -41,6 +41,8 @@ class RowFile:
         salt: 64 hex digits; the file's key comes from the vault's key and this.
         sha256: over the file's bytes.
         date_from, date_to: first and last day of its rows; None if they have none.
+        source: of exports that replace orders (``batch.Reading.replaces``), all its lines came
+            from one; "" for all others.
     """
 
     name: str
@@ -52,6 +54,7 @@ class RowFile:
     rows: int
     date_from: date | None
     date_to: date | None
+    source: str = ""
 
     def may_hold(self, keys: Iterable[str]) -> bool:
         """Whether rows of one of these customers can be in it."""
@@ -73,7 +76,9 @@ class ImportRecord:
 
     ``reading`` is the digest of the way the file was read; ``epoch`` the count of removals and
     corrections in the vault when it was last imported. ``quarantine`` is the name of the sealed
-    file of rows set aside, "" without one.
+    file of rows set aside, "" without one. With a ``source`` the export replaced orders: so many
+    of them changed, so many of their lines went; ``as_of`` is its newest moment, and the days are
+    those of all its orders, also the ones that it leaves out.
     """
 
     file_name: str
@@ -90,6 +95,10 @@ class ImportRecord:
     reading: str = ""
     epoch: int = 0
     suppressed: int = 0
+    source: str = ""
+    orders_changed: int = 0
+    lines_replaced: int = 0
+    as_of: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,9 +237,13 @@ def _read(kind: type[T], item: dict[str, Any]) -> T:
     out: dict[str, Any] = {}
     kinds = typing.get_type_hints(kind)
     for one in fields(kind):
+        if one.name not in item and one.default is not MISSING:
+            continue  # written before there was such a field
         value = item[one.name]
         if one.name == "when":
             value = datetime.fromisoformat(value)
+        elif one.name == "as_of":
+            value = None if value is None else datetime.fromisoformat(value)
         elif one.name in ("date_from", "date_to"):
             value = None if value is None else date.fromisoformat(value)
         elif not isinstance(value, kinds[one.name]):

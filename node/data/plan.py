@@ -22,6 +22,7 @@ from protocols.errors import InputError
 if TYPE_CHECKING:
     from node.data.database import Database
     from node.data.stages import RawRows
+    from node.data.supersede import Replacing
 
 MAX_BAD_SHARE: Final = 0.02
 EXAMPLES: Final = 5
@@ -35,7 +36,8 @@ class Options:
 
     ``columns`` maps a role name (``node.data.columns.Role``) to a header of the file.
     ``timezone`` is the shop's IANA zone, in which printed times are meant. ``dialect`` names a
-    till's format, ``mapping`` a mapping file, ``sheet`` the sheet of a workbook.
+    till's format, ``mapping`` a mapping file, ``sheet`` the sheet of a workbook. ``older`` says
+    what an export does that is older than what is here of its orders: ``keep`` or ``replace``.
     """
 
     delimiter: str | None = None
@@ -49,6 +51,7 @@ class Options:
     dialect: str | None = None
     mapping: Path | None = None
     sheet: str | None = None
+    older: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,8 @@ class ImportResult:
 
     ``quarantine`` is the sealed file of the rows set aside, if any; ``named`` of the duplicates
     were here without a customer and got theirs; ``suppressed`` rows are of erased customers.
+    ``orders_changed`` orders that were here are not what they were, ``lines_replaced`` lines of
+    theirs went, and ``kept_back`` rows were left out because these orders are newer here.
     """
 
     rows_added: int
@@ -123,17 +128,24 @@ class ImportResult:
     categories: int
     already_known: bool
     suppressed: int = 0
+    orders_changed: int = 0
+    lines_replaced: int = 0
+    kept_back: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
-    """What went by: good and bad rows, first and last day, categories, currencies."""
+    """What went by: good and bad rows, first and last day, categories, currencies.
+
+    ``gone`` counts orders of which nothing is left.
+    """
 
     good: int = 0
     bad: int = 0
     date_from: date | None = None
     date_to: date | None = None
     below_zero: int = 0
+    gone: int = 0
     categories: set[str] = field(default_factory=set)
     currencies: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
@@ -162,13 +174,10 @@ class Tally:
     def require_usable(self, name: str, max_bad_share: float) -> None:
         """Refuse a file without rows, or with too many bad ones."""
         total = self.good + self.bad
+        if not total and self.gone:
+            return  # orders that are here may have been cancelled since
         if not total and self.left_out:
-            reasons = ", ".join(f"{count} ({why})" for why, count in self.left_out.items())
-            raise InputError(
-                f"no sales line is left; left out were {reasons}.",
-                where=f"{name}:2:1",
-                fix="Export it again, and choose a period in which there were sales.",
-            )
+            raise nothing_left(name, self.left_out)
         if not total:
             raise InputError(
                 "the file has a header but no sales lines.",
@@ -198,6 +207,39 @@ class Tally:
             fix="Correct these rows or export the file again; if a whole column is misread, say "
             "which column is what with --column, or set --date-order or --decimal.",
         )
+
+
+def nothing_left(name: str, left_out: Mapping[str, int]) -> InputError:
+    """The refusal of a file of which every record was left out."""
+    reasons = ", ".join(f"{count} ({why})" for why, count in left_out.items())
+    return InputError(
+        f"no sales line is left; left out were {reasons}.",
+        where=f"{name}:2:1",
+        fix="Export it again, and choose a period in which there were sales.",
+    )
+
+
+def which_counts(plan: ImportPlan, replacing: Replacing) -> InputError:
+    """The question whether an export counts that looks older than what is here."""
+    return InputError(
+        f"{looks_older(plan, replacing)} Is it the older one?",
+        where="--older",
+        fix="Say --older keep to leave these orders as they are here and add only others, or "
+        "--older replace if this export is the newer one.",
+    )
+
+
+def looks_older(plan: ImportPlan, replacing: Replacing) -> str:
+    """Why an export looks older, in one sentence."""
+    known = replacing.older
+    if known is None:
+        return ""
+    return (
+        f"this export ends on {plan.date_to or 'no day'} and {known.file_name}, which was added on "
+        f"{known.when.date()}, on {known.date_to}; {replacing.orders} orders that are here are "
+        f"not the same in it, and {replacing.late} of its lines are of orders of those days that "
+        "are not here."
+    )
 
 
 def derived(reading: Reading, timezone: str) -> tuple[str, ...]:
@@ -230,6 +272,11 @@ def notes(reading: Reading, options: Options, tally: Tally) -> tuple[str, ...]:
     """What the member may want to know before saying yes."""
     roles = {c.role for c in reading.columns}
     out = list(reading.notes)
+    if reading.replaces:
+        out.append(
+            "The newest export of an order counts: an order that is here already becomes what "
+            "this file says of it."
+        )
     if reading.table == "sales_line":
         said = any("category" in note for note in reading.notes)
         if not (tally.categories or said or Role.CATEGORY in roles):

@@ -32,7 +32,7 @@ def rotate(
         later = Layout(layout.root, sealing.require_key(begin()))
         after = before
         for file in before.files:
-            with rowfiles.sink(later, folder, file.table, file.rows) as out:
+            with rowfiles.sink(later, folder, file.table, file.rows, file.source) as out:
                 for rows in rowfiles.batches(layout, file):
                     out.write(rows, file.part)
                 after = after.with_files((file,), out.close())

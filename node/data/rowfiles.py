@@ -43,10 +43,14 @@ class Sink:
         folder: for what is under way.
         table: whose rows these are.
         rows: about how many will come; it decides whether they are split.
+        source: where they came from, if later exports of it replace them.
     """
 
-    def __init__(self, layout: Layout, folder: Path, table: str, rows: int) -> None:
+    def __init__(
+        self, layout: Layout, folder: Path, table: str, rows: int, source: str = ""
+    ) -> None:
         self._layout, self._folder, self._table = layout, folder, table
+        self._source = source
         self._split = rows > SPLIT_ROWS and "customer_key" in STORED[table].names
         self._open: dict[str, _Part] = {}
 
@@ -81,14 +85,14 @@ class Sink:
 
     def _part(self, name: str) -> _Part:
         if name not in self._open:
-            self._open[name] = _Part(self._layout, self._folder, self._table, name)
+            self._open[name] = _Part(self._layout, self._folder, self._table, name, self._source)
         return self._open[name]
 
 
 @contextlib.contextmanager
-def sink(layout: Layout, folder: Path, table: str, rows: int) -> Iterator[Sink]:
+def sink(layout: Layout, folder: Path, table: str, rows: int, source: str = "") -> Iterator[Sink]:
     """A sink whose files are let go of when something fails; the caller closes it."""
-    made = Sink(layout, folder, table, rows)
+    made = Sink(layout, folder, table, rows, source)
     try:
         yield made
     except BaseException:
@@ -99,7 +103,8 @@ def sink(layout: Layout, folder: Path, table: str, rows: int) -> Iterator[Sink]:
 class _Part:
     """One file under way."""
 
-    def __init__(self, layout: Layout, folder: Path, table: str, part: str) -> None:
+    def __init__(self, layout: Layout, folder: Path, table: str, part: str, source: str) -> None:
+        self._source = source
         self._layout, self._table, self._name = layout, table, f"{secrets.token_hex(12)}.parquet"
         self._made, self._part = folder / self._name, part
         self._salt = secrets.token_bytes(sealing.SALT_BYTES)
@@ -145,6 +150,7 @@ class _Part:
             rows=self._rows,
             date_from=self._span[0],
             date_to=self._span[1],
+            source=self._source,
         )
         self._made.replace(self._layout.rows(self._name))
         return file
@@ -210,7 +216,7 @@ def again(
     layout: Layout, folder: Path, file: RowFile, change: Callable[[pa.Table], pa.Table]
 ) -> tuple[RowFile, ...]:
     """A file written again with its rows changed or left out; nothing if no row is left."""
-    with sink(layout, folder, file.table, file.rows) as out:
+    with sink(layout, folder, file.table, file.rows, file.source) as out:
         for rows in batches(layout, file):
             out.write(change(rows), file.part)
         return out.close()
@@ -226,9 +232,9 @@ def merged(layout: Layout, folder: Path, found: Manifest) -> Manifest:
     again a few times in its life and reading never opens more than some dozen files a part.
     """
     while True:
-        alike: defaultdict[tuple[str, str, int], list[RowFile]] = defaultdict(list)
+        alike: defaultdict[tuple[str, str, str, int], list[RowFile]] = defaultdict(list)
         for file in found.files:
-            alike[file.table, file.part, _size(file.rows)].append(file)
+            alike[file.table, file.source, file.part, _size(file.rows)].append(file)
         crowd = next((group for group in alike.values() if len(group) >= MERGE_FILES), None)
         if crowd is None:
             return found
@@ -236,10 +242,10 @@ def merged(layout: Layout, folder: Path, found: Manifest) -> Manifest:
 
 
 def rewritten(layout: Layout, folder: Path, old: Sequence[RowFile]) -> tuple[RowFile, ...]:
-    """The rows of some files of one part, sealed again under new keys."""
+    """The rows of some files of one source and part, sealed again under new keys."""
     table, part = old[0].table, old[0].part
     total = sum(file.rows for file in old)
-    with sink(layout, folder, table, total) as out:
+    with sink(layout, folder, table, total, old[0].source) as out:
         for file in old:
             for rows in batches(layout, file):
                 out.write(rows, part)

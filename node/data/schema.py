@@ -72,6 +72,15 @@ STAGED: Final = pa.schema(
     ]
 )
 
+# An order that an export has, and of which it leaves out every line.
+ORDER: Final = pa.schema(
+    [
+        pa.field("order_ref", pa.string(), nullable=False),
+        pa.field("ts_utc", pa.timestamp("us", "UTC"), nullable=False),
+        pa.field("business_date", pa.date32(), nullable=False),
+    ]
+)
+
 # What makes two lines the same line: everything the till printed. The customer key and the UTC
 # instant are left out, because they change with the member's secret and the time zone option.
 IDENTITY: Final[tuple[str, ...]] = (

@@ -333,10 +333,14 @@ class Vault:
 
     # --- writing ----------------------------------------------------------------------------
 
-    def begin(self) -> Change:
+    def begin(self, source: str = "") -> Change:
         """A transaction; use as a context manager. One at a time.
+
+        Args:
+            source: of exports that have their orders whole (``batch.Reading.replaces``): the
+                lines replace what is here of the same orders from the same source.
 
         Raises:
             LocalError: another import is running (on entering).
         """
-        return Change(self.layout)
+        return Change(self.layout, source)
