@@ -26,7 +26,7 @@ Int64s = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 MAX_REMEMBERED: Final = 200_000
-_NOT_PLAIN: Final = r"^$|^ | $|  |[^\x20-\x7e]"  # what ``words`` might change or refuse
+_NOT_PLAIN: Final = r"^$|^ | $|  |@|[^\x20-\x7e]"  # what ``words`` might change or refuse
 
 
 @dataclass(frozen=True, slots=True)

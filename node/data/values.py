@@ -268,6 +268,8 @@ _EXAMPLES = {
 
 # --- words -------------------------------------------------------------------------------------
 
+MASKED: Final = "(e-mail)"
+_ADDRESS = re.compile(r"[^\s@,;:<>()\[\]\"']+@[^\s@,;:<>()\[\]\"']+\.[A-Za-z]{2,}")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # and what nobody sees: it comes along when a number is copied from a page or a message
 _BLANKS = re.compile(r"[\s\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff]+")
@@ -313,7 +315,10 @@ _CURRENCY_SIGNS = {"€": "EUR", "£": "GBP", "₹": "INR", "₺": "TRY", "₽":
 
 
 def words(text: str, max_chars: int) -> str | None:
-    """Trimmed text with single blanks, or None if nothing stands there."""
+    """Trimmed text with single blanks, or None if nothing stands there.
+
+    An e-mail address in it ("Gift card for anna@example.com") names a person and is masked.
+    """
     clean = _BLANKS.sub(" ", text).strip()
     if not clean:
         return None
@@ -321,7 +326,7 @@ def words(text: str, max_chars: int) -> str | None:
         raise Unreadable(f"has {len(clean)} characters; expected at most {max_chars}")
     if _CONTROL.search(clean):
         raise Unreadable("holds control characters; expected plain text")
-    return clean
+    return _ADDRESS.sub(MASKED, clean) if "@" in clean else clean
 
 
 def currency(text: str) -> str | None:

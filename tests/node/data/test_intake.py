@@ -443,3 +443,14 @@ def test_an_export_that_a_spreadsheet_saved_again_keeps_its_days(tmp_path: Path)
         preview(shopify(path, "03/04/2026 10:00", "05/04/2026 01:30"))
     plan = preview(shopify(path, "2026-03-29 01:30:00 +0100"))
     assert plan.date_order == "ymd"
+
+
+def test_an_address_in_a_product_never_reaches_the_vault(
+    tmp_path: Path, vault: Vault, take_in: Callable[..., ImportResult]
+) -> None:
+    path = shopify(tmp_path / "orders.csv", "2026-03-29 01:30:00 +0100")
+    text = path.read_text(encoding="utf-8").replace("Tea", "Voucher for anna@example.com")
+    path.write_text(text, encoding="utf-8")
+    take_in(path)
+    found = vault.query("SELECT product, category FROM sales_line")
+    assert found == [("Voucher for (e-mail)",) * 2]

@@ -196,3 +196,13 @@ def test_an_identifier_has_one_normal_form() -> None:
     assert identifier(" Jane@Example.org ") == identifier("jane@example.ORG")
     assert identifier("１２ 34") == identifier("1234")
     assert identifier("1234") != identifier("1235")
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("Gift card for anna.b+1@example.co.uk!", "Gift card for (e-mail)!"),
+     ("anna@example.com", "(e-mail)"), ("<anna@example.com>, b@c.de", "<(e-mail)>, (e-mail)"),
+     ("2 @ 3.50", "2 @ 3.50"), ("Tea @home", "Tea @home"), ("a@b", "a@b"), ("@" * 400, "@" * 400)],
+)  # fmt: skip
+def test_an_address_in_a_text_is_masked(text: str, kept: str) -> None:
+    assert words(text, 500) == kept
