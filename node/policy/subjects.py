@@ -26,6 +26,8 @@ from protocols.errors import Code, InputError
 
 Journal = Callable[[str, Mapping[str, object]], None]
 MAX_TEXT = 200
+LEAST_DIGITS = 4
+_UNSEEN = frozenset("\u115f\u1160\u3164\uffa0")  # letters that look like a blank
 SOON_DAYS = 7
 _SKEW = timedelta(minutes=5)
 
@@ -128,7 +130,7 @@ class SubjectDesk:
             InputError: no such open request, extended before or overdue already, no reason, or
                 the clause gives no more time.
         """
-        text, one = _text(reason, "--reason"), self.find(request)
+        text, one = said(reason, "--reason"), self.find(request)
         block = self.terms.block("c12", Rights) if self.terms is not None else None
         if one.extended_at is not None:
             raise InputError(
@@ -154,7 +156,7 @@ class SubjectDesk:
         Raises:
             InputError: no such open request, or no text.
         """
-        text, one = _text(note, "--identified"), self.find(request)
+        text, one = said(note, "--identified"), self.find(request)
         with self.database.write() as connection:
             CustomerRequests(connection).identify(one.id, text, self.clock())
         self._write(one, "identified")
@@ -179,7 +181,7 @@ class SubjectDesk:
         Raises:
             InputError: no such open request, or no text.
         """
-        text, one = _text(how, "--how"), self.find(request)
+        text, one = said(how, "--how"), self.find(request)
         late = self._shown(one).late
         with self.database.write() as connection:
             CustomerRequests(connection).close(one.id, text, self.clock(), outcome, evidence)
@@ -198,7 +200,15 @@ class SubjectDesk:
         """The open request whose id begins so; InputError if there is none, or several."""
         with self.database.read() as connection:
             waiting = CustomerRequests(connection).list(only_open=True)
-        found = [one for one in waiting if prefix and one.id.startswith(prefix)]
+        long = len(prefix) >= LEAST_DIGITS  # one digit too few may be somebody else's request
+        found = [one for one in waiting if long and one.id.startswith(prefix)]
+        if not long:
+            raise InputError(
+                f"at least {LEAST_DIGITS} digits of a request are needed.",
+                code=Code.USAGE,
+                where=prefix,
+                fix="`coop-node requests list` shows them.",
+            )
         if len(found) != 1:
             raise InputError(
                 f"{len(found)} open requests begin so." if found else "there is no such request.",
@@ -222,8 +232,14 @@ def _days(count: int) -> str:
     return f"{count} days" if count != 1 else "1 day"
 
 
-def _text(text: str, where: str) -> str:
+def said(text: str, where: str) -> str:
+    """A text that says something, without blanks around it; InputError for any other."""
     stripped = text.strip()
-    if not 1 <= len(stripped) <= MAX_TEXT:
-        raise InputError(f"a text of 1 to {MAX_TEXT} characters is expected.", where=where)
+    if len(stripped) > MAX_TEXT or not any(
+        sign.isalnum() and sign not in _UNSEEN for sign in stripped
+    ):
+        raise InputError(
+            f"a text of 1 to {MAX_TEXT} characters is expected, with letters or digits.",
+            where=where,
+        )
     return stripped

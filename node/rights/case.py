@@ -20,7 +20,7 @@ from node.house import Home
 from node.policy.agreements import newest_signed
 from node.policy.consents import ConsentDesk
 from node.policy.journal import Folder
-from node.policy.subjects import SubjectDesk, Waiting
+from node.policy.subjects import SubjectDesk, Waiting, said
 from node.rights import evidence
 from node.store.database import Database
 from node.store.outbox import Outbox
@@ -199,8 +199,7 @@ def refuse(case: Case, prefix: str, ground: str, reason: str) -> Finished:
             where="--ground",
             fix=f"One of: {', '.join(GROUNDS)}.",
         )
-    if not reason.strip():
-        raise InputError("the person is told why; write it.", where="--reason", code=Code.USAGE)
+    why = said(reason, "--reason")  # the person is told
     if one.kind is RequestKind.OBJECT and ground != "withdrawn":
         raise Refused(
             "an objection is not weighed here: it counts as soon as it is made (GDPR art. 21(3)).",
@@ -208,7 +207,7 @@ def refuse(case: Case, prefix: str, ground: str, reason: str) -> Finished:
             fix=f"coop-node requests object {one.id}",
         )
     facts = {"ground": ground, "law": GROUNDS[ground]}
-    how = f"{ground}: {reason.strip()}"
+    how = f"{ground}: {why}"
     subject = case.mark(one.customer_key)
     return case.finish(one, how[:200], facts, subject=subject, outcome=Outcome.REFUSED)
 

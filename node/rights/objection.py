@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from node.policy.subjects import said
 from node.rights.case import Case, Finished
 from node.rights.trained import runs_of
 from node.store.consents import Consents, Event, State
 from node.store.requests import CustomerRequest, RequestKind
-from protocols.errors import Code, InputError
+from protocols.errors import InputError
 
 SAYS_NO: Final[Mapping[RequestKind, State]] = {
     RequestKind.OBJECT: State.OBJECTED,
@@ -46,13 +47,13 @@ def say_no(case: Case, prefix: str, kind: RequestKind) -> Answered:
         InputError: no such open request.
     """
     one, state = case.take(prefix, kind), SAYS_NO[kind]
-    said = dict.fromkeys(sorted(case.consents.purposes), state)
-    _enter(case, one, [_event(one, scope, found) for scope, found in said.items()])
+    no = dict.fromkeys(sorted(case.consents.purposes), state)
+    _enter(case, one, [_event(one, scope, found) for scope, found in no.items()])
     runs = [found.run for found in runs_of(case, one.customer_key)]
     told = case.tell_office(one, "restricted", runs) if kind is RequestKind.RESTRICT else 0
-    facts = {"purposes": list(said), "state": state.value, "runs_told": told}
-    how = f"{state.value} for every purpose: {', '.join(said)}"
-    return Answered(said, case.finish(one, how[:200], facts, subject=case.mark(one.customer_key)))
+    facts = {"purposes": list(no), "state": state.value, "runs_told": told}
+    how = f"{state.value} for every purpose: {', '.join(no)}"
+    return Answered(no, case.finish(one, how[:200], facts, subject=case.mark(one.customer_key)))
 
 
 def lift(case: Case, prefix: str, reason: str) -> Answered:
@@ -62,8 +63,7 @@ def lift(case: Case, prefix: str, reason: str) -> Answered:
         InputError: no such open request, no reason, or nothing to lift.
         Refused: nobody wrote down how the person was recognised.
     """
-    if not reason.strip():
-        raise InputError("why does the person want it?", where="--reason", code=Code.USAGE)
+    why = said(reason, "--reason")
     one = case.take(prefix, RequestKind.LIFT)
     with case.database.read() as db:
         events = [event for event, _ in Consents(db).events(one.customer_key)]
@@ -83,7 +83,7 @@ def lift(case: Case, prefix: str, reason: str) -> Answered:
         raise InputError("there is no objection or restriction to lift.", where=one.id)
     _enter(case, one, entered)
     facts = {"states": {scope: state.value for scope, state in now.items()}}
-    how = f"lifted at the person's request: {reason.strip()}"
+    how = f"lifted at the person's request: {why}"
     return Answered(now, case.finish(one, how[:200], facts, subject=case.mark(one.customer_key)))
 
 

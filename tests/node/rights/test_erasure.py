@@ -16,11 +16,12 @@ from rights_world import ANN, BOB, CHURN, EVE, RUN, Node, lines
 from node.backup import backup, restore
 from node.cli.app import app
 from node.cli.shell import run
+from node.insights.churn_list import SHOWN_DIGITS
 from node.rights import evidence
 from node.rights.case import Case
 from node.rights.erase import erase, erase_again, keep_out, marks_in, prove_absent
 from node.rights.held import held
-from node.rights.scan import scan
+from node.rights.scan import SHORT_DIGITS, scan
 from node.store.consents import Consents, State
 from node.store.requests import CustomerRequests, Erasures, RequestKind
 from protocols.audit.consent import leaf
@@ -300,10 +301,16 @@ def test_a_key_is_found_in_every_form_and_across_chunks(
     monkeypatch.setattr("node.rights.scan.CHUNK_BYTES", 50)
     for before in (0, 17, 49, 63, 151):
         (tmp_path / f"f{before}").write_bytes(b"-" * before + content + b"-")
-    (tmp_path / "clean").write_bytes(content[:-1] + b"-" * 200)
+    (tmp_path / "clean").write_bytes(content[: SHORT_DIGITS - 1] + b"-" * 200)
     found = scan(tmp_path, [KEY])
     assert {hit.path for hit in found.hits} == {"f0", "f17", "f49", "f63", "f151"}
     assert found.files == 6
+
+
+def test_a_list_with_short_codes_is_found_too(node: Node) -> None:
+    assert SHORT_DIGITS == SHOWN_DIGITS
+    (node.folder / "to-call.csv").write_text(f"{node.key(ANN)[:SHOWN_DIGITS]},0.91\n")
+    assert [hit.path for hit in scan(node.folder, [node.key(ANN)]).hits][-1] == "to-call.csv"
 
 
 def test_zip_files_are_opened_and_what_is_closed_is_named(tmp_path: Path) -> None:

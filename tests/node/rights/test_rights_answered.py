@@ -157,6 +157,23 @@ def test_nothing_is_handed_to_who_was_not_recognised(node: Node, tmp_path: Path)
         assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.parametrize("note", ["", "  ", "\u200b", "\u3164 \u2800", "-- .", "\u00a0\t"])
+def test_a_note_that_says_nothing_is_no_note(node: Node, tmp_path: Path, note: str) -> None:
+    found = node.case.subjects.open(RequestKind.ACCESS, ANN).request.id
+    for act in (
+        lambda: node.case.subjects.identify(found, note),
+        lambda: node.case.subjects.extend(found, note),
+        lambda: refuse(node.case, found, "excessive", note),
+        lambda: objection.lift(node.case, found, note),
+    ):
+        with pytest.raises(InputError, match="with letters or digits"):
+            act()
+    for few in ("", found[:1], found[:3]):  # could be somebody else's
+        with pytest.raises(InputError, match="4 digits"):
+            node.case.subjects.find(few)
+    assert node.case.subjects.find(found[:4]).id == found
+
+
 def test_an_answer_overwrites_nothing(node: Node, tmp_path: Path) -> None:
     (tmp_path / "answer").mkdir()
     with pytest.raises(InputError, match="exists already"):
@@ -246,7 +263,7 @@ def test_a_no_ends_only_by_a_request_with_a_reason(node: Node) -> None:
     with pytest.raises(Refused, match="recognised"):
         objection.lift(node.case, asked(node, RequestKind.LIFT, ANN, note=""), "asked at the till")
     request = asked(node, RequestKind.LIFT, ANN)
-    with pytest.raises(InputError, match="why"):
+    with pytest.raises(InputError, match="a text of"):
         objection.lift(node.case, request, " ")
     done = objection.lift(node.case, request, "asked at the till")
     # the yes of before is back; where nothing was said before, the person stays out
