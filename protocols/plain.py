@@ -82,8 +82,11 @@ def _word(number: int) -> str:
 
 
 def columns(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> list[str]:
-    """A table in plain text, columns padded; for output without a terminal."""
-    table = [list(headers), *[list(row) for row in rows]]
+    """A table in plain text, columns padded; for output without a terminal.
+
+    A line break in a cell becomes a space, so that no cell looks like a line of its own.
+    """
+    table = [[" ".join(cell.splitlines()) for cell in row] for row in (headers, *rows)]
     widths = [max(len(row[i]) for row in table) for i in range(len(headers))]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -16,7 +16,7 @@ from node.policy.quality import Look
 from node.store.quality import Scored
 
 POINTS: Final = 60  # the newest of them are drawn and listed
-_WIDTH, _HEIGHT, _LEFT, _EDGE = 640, 160, 40, 12
+_WIDTH, _HEIGHT, _LEFT, _EDGE, _FOOT = 360, 150, 34, 12, 18
 _STYLE: Final = """
 body{font:1rem/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem;
 color:#1a1a1a;background:#fff}
@@ -24,7 +24,7 @@ table{border-collapse:collapse;width:100%;margin:.5rem 0 1.5rem}
 caption{text-align:left;font-weight:600;padding:.25rem 0}
 th,td{text-align:left;border-bottom:1px solid #767676;padding:.25rem .5rem;vertical-align:top}
 .score{font-size:1.5rem;font-weight:600}
-svg{width:100%;height:auto;max-width:40rem}
+svg{width:100%;height:auto;max-width:28rem;color:#1a1a1a}
 .wide{overflow-x:auto}
 @media print{body{margin:0;max-width:none}}
 """
@@ -33,6 +33,7 @@ _WORDS: Final = {
     Severity.WARNING: "Warning",
     Severity.NOTE: "Note",
 }
+_NAMES: Final = {"sales": "Sales", "customers": "Customers", "stock": "Stock"}
 
 
 def page(looks: Sequence[Look], now: datetime, said: Sequence[str] = ()) -> str:
@@ -64,7 +65,7 @@ def _newest(said: Sequence[str]) -> str:
 
 
 def _section(look: Look) -> str:
-    name = escape(look.dataset)
+    name = escape(_NAMES.get(look.dataset, f"Customers' purchases, for {look.dataset}"))
     rows = look.history[-POINTS:]
     return (
         f"<section><h2>{name}</h2>"
@@ -88,6 +89,11 @@ def _plot(rows: Sequence[Scored], dataset: str) -> str:
         f'font-size="12">{score}</text>'
         for score in (0, 50, 100)
     )
+    days = (
+        f'<text x="{x}" y="{_HEIGHT - 2}" text-anchor="{side}" font-size="12">'
+        f"{one.at:%Y-%m-%d}</text>"
+        for x, side, one in ((_LEFT, "start", rows[0]), (_WIDTH - _EDGE, "end", rows[-1]))
+    )
     name = f"plot-{''.join(char if char.isalnum() else '-' for char in dataset)}"
     said = (
         f"{len(rows)} scores from {rows[0].at:%d %B %Y} to {rows[-1].at:%d %B %Y}, between "
@@ -98,7 +104,7 @@ def _plot(rows: Sequence[Scored], dataset: str) -> str:
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-labelledby="{name}-title {name}-text">'
         f'<title id="{name}-title">Health of {escape(dataset)} over time</title>'
-        f'<desc id="{name}-text">{said}</desc>{grid}'
+        f'<desc id="{name}-text">{said}</desc>{grid}{"".join(days)}'
         f'<polyline points="{line}" fill="none" stroke="#0b4f9e" stroke-width="2"/>'
         f'<g fill="#0b4f9e">{marks}</g></svg>'
     )
@@ -115,7 +121,7 @@ def _places(rows: Sequence[Scored]) -> list[tuple[float, float]]:
 
 
 def _height(score: int) -> float:
-    return _EDGE + (_HEIGHT - 2 * _EDGE) * (1 - score / 100)
+    return _EDGE + (_HEIGHT - _FOOT - 2 * _EDGE) * (1 - score / 100)
 
 
 def _history(rows: Sequence[Scored]) -> str:
@@ -134,7 +140,7 @@ def _findings(findings: Sequence[Finding]) -> str:
         return "<p>Nothing was found.</p>"
     cells = "".join(
         f"<tr><td>{_WORDS[one.severity]}</td><td>{escape(one.sentence)}</td>"
-        f"<td>{escape(one.fix)}</td><td>{one.penalty:.1f}</td><td>{escape(one.rule)}</td></tr>"
+        f"<td>{escape(one.fix)}</td><td>{_lost(one)}</td><td>{escape(one.rule)}</td></tr>"
         for one in findings
     )
     return (
@@ -143,4 +149,9 @@ def _findings(findings: Sequence[Finding]) -> str:
         '<th scope="col">Kind</th><th scope="col">What</th><th scope="col">What to do</th>'
         '<th scope="col">Points lost</th><th scope="col">Rule</th></tr></thead>'
         f"<tbody>{cells}</tbody></table></div>"
+        "<p>The rows behind a finding: <code>coop-node data health --rule RULE</code></p>"
     )
+
+
+def _lost(one: Finding) -> str:
+    return f"{one.penalty:.1f}" if one.penalty >= 0.05 else "hardly any"

@@ -22,6 +22,7 @@ from protocols.agreement.terms import (
 )
 from protocols.documents.document import Statement
 from protocols.documents.given import House, Purpose, purposes
+from protocols.documents.notice_words import in_words
 from protocols.documents.words import span
 
 BASIS: Final = {
@@ -71,7 +72,7 @@ def _records(house: House) -> Activity:
         purpose="to keep what the till sold, and to forecast own sales",
         basis="legitimate interest, art. 6(1)(f), to run the shop; confirm with your adviser",
         people="customers (under a keyed number)",
-        data=", ".join(columns) or "nothing imported yet",
+        data=in_words(columns) or "nothing imported yet",
         recipients="nobody outside this computer",
         kept=keep_words(house, "sales_line"),
         sources=("vault", "retention"),
@@ -87,7 +88,7 @@ def _training(house: House, one: Purpose) -> Activity:
         purpose=f"{one.id} ({', '.join(one.workloads) or 'no workload agreed'})",
         basis=BASIS[one.basis] + (f" (assessment {one.reference})" if one.reference else ""),
         people="customers (under a keyed number)" if one.about_people else "nobody",
-        data=", ".join(one.columns) or "none",
+        data=in_words(one.columns) or "none",
         recipients=(
             "the coordinator: masked sums only; models: "
             + (benefit.recipients if benefit is not None else "unknown")

@@ -8,6 +8,7 @@ from typing import Final
 from protocols.documents.activities import NOT_DECIDED, activities, keep_words
 from protocols.documents.document import Document, Items, Section, Statement, Table
 from protocols.documents.given import DPIA_QUESTIONS, QUESTIONS, House, purposes
+from protocols.documents.notice_words import in_words
 
 INVENTORY: Final = "inventory"
 _WHAT: Final = ("table", "rows", "columns", "first day", "last day")
@@ -106,7 +107,7 @@ def _what(house: House) -> Iterator[Table]:
         (
             one.name,
             str(one.rows),
-            ", ".join(one.columns),
+            in_words(one.columns),
             "-" if one.first is None else one.first.isoformat(),
             "-" if one.last is None else one.last.isoformat(),
         )

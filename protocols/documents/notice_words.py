@@ -6,7 +6,7 @@ compares them. Short sentences and plain words: the grade is measured.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 Words = Mapping[str, str]
@@ -205,3 +205,26 @@ COUNTRIES: Final[Mapping[str, Words]] = {
 def country(code: str, locale: str) -> str:
     """A country in words, or its code where there is none here."""
     return COUNTRIES[locale].get(code, code)
+
+
+_FOR_OWNERS: Final[Words] = {
+    "customer_key": "a number that stands for the customer",
+    "first_seen": "the day of the first visit",
+    "country": "the customer's country",
+    "region": "the customer's region",
+    "source": "which system listed the customer",
+    "category": "the kind of article, as the till prints it",
+    "on_hand": "how much is there",
+    "incoming": "how much is on its way",
+    "as_of": "the day of the count",
+}
+
+
+def in_words(columns: Iterable[str]) -> str:
+    """Columns as the owner reads them, each with its name in the tables behind it."""
+    known = {**COLUMNS["en"], **_FOR_OWNERS}
+    said = []
+    for column in columns:
+        words = known.get(column.rpartition(".")[2])
+        said.append(f"{words} ({column})" if words else column)
+    return ", ".join(said)

@@ -223,6 +223,8 @@ def test_the_page_has_a_plot_with_words_and_its_table() -> None:
     assert "table" in after and after.count("td") == 2 * 3
     assert [text.count(f"<td>{score}</td>") for score in (70, 80, 95)] == [1, 1, 1]
     assert tags.names().count("circle") == 3 and "<td>Error</td>" in text
+    assert "<h2>Sales</h2>" in text
+    assert text.count(">2025-12-31</text>") == text.count(">2026-03-01</text>") == 1
     line = next(attrs for tag, attrs in tags.seen if tag == "polyline")
     places = [tuple(map(float, pair.split(","))) for pair in str(line["points"]).split()]
     assert [x for x, _ in places] == sorted(x for x, _ in places)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protocols.documents.notice_words import in_words
 from protocols.documents.words import span
 
 
@@ -25,3 +26,10 @@ def test_whole_years_are_said_as_years_with_the_exact_days(
     days: int, locale: str, said: str
 ) -> None:
     assert span(days, locale) == said
+
+
+def test_columns_are_said_in_words_with_their_names() -> None:
+    assert in_words(["qty", "sales_line.customer_key", "own_column"]) == (
+        "how many (qty), a number that stands for the customer (sales_line.customer_key), "
+        "own_column"
+    )
