@@ -210,6 +210,7 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        beside.chmod(0o600)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

@@ -152,6 +152,7 @@ class _Part:
             date_to=self._span[1],
             source=self._source,
         )
+        self._made.chmod(0o600)
         self._made.replace(self._layout.rows(self._name))
         return file
 

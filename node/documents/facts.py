@@ -57,6 +57,8 @@ IN_BACKUP: Final = frozenset(
         "house_rules.toml",
         "coop.json",
         "rights",
+        "categories.toml",
+        "taxonomy.json",
     }
 )
 """What ``node.backup`` takes along; a test holds the two against each other."""

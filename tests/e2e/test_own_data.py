@@ -151,6 +151,7 @@ def test_nobody_else_reads_the_files_and_the_vault_is_sealed(shop: Shop) -> None
         assert not open_to_others or shut_above, path
     for path in (shop.home / "vault").rglob("*"):
         if path.is_file():
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
             raw = path.read_bytes()
             assert not [word for word in (b"Ribbon", b"#1001", b"OB-200", b"order") if word in raw]
     assert not shop.holds(INES)
