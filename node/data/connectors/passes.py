@@ -19,6 +19,7 @@ from node.data.batch import BadRow, RoleBatch, TextBatch
 from node.data.columns import Role
 from node.data.connectors.amounts import major, shown
 from node.data.connectors.arrays import (
+    Bools,
     Int64s,
     blank,
     by_distinct,
@@ -49,6 +50,7 @@ _MONEY: Final = (Role.UNIT_PRICE, Role.DISCOUNT, Role.TOTAL)
 _COMMA_DECIMALS: Final = ",[0-9]{1,2}[^0-9]*$"
 _MOMENT: Final = (Role.ORDER, Role.DATE, Role.TIME)
 _MOMENT_QUIRKS: Final = ("payments", "square-moments")
+TWICE: Final = "this order stands in the file twice and not the same; keep the newer one"
 AGAIN: Final = "the same order again"
 _KEEP, _BAD = 0, 1
 
@@ -79,6 +81,7 @@ class LayoutPass:
         # an old export may not name the order; its rows then stand for themselves
         by = key(layout.orders.by) if layout.orders is not None else ""
         self._orders = layout.orders if by in names else None
+        self._named = [by, *map(key, layout.columns.get(Role.DATE, ()))]
         self._held: tuple[Cells, Int64s] | None = None
 
     def take(self, batch: TextBatch) -> RoleBatch:
@@ -147,7 +150,7 @@ class LayoutPass:
         """A stretch with its orders known and filled from above, each of them once.
 
         Two exports that overlap and were put one under the other have many orders twice, cell by
-        cell the same; only the first of them counts.
+        cell the same; only the first of them counts. One that changed is set aside.
         """
         starts, out = np.zeros(0, np.int64), list(broken)
         if self._orders is not None:
@@ -156,19 +159,32 @@ class LayoutPass:
                 if name in cells and len(lines):
                     cells[name] = filled_from_above(cells[name], starts)
         made = Made({}, cells, lines, starts, self._places, self._memory, out)
-        if not self._layout.replaces or not len(starts):
+        if self._orders is None or not self._layout.replaces or not len(starts):
             return made
-        new = np.ones(len(starts), np.bool_)
-        for at, mark in enumerate(orders_marked(cells, starts)):
-            new[at] = mark not in self._seen
-            self._seen.add(mark)
-        if new.all():
+        lengths = np.diff(np.append(starts, len(lines)))
+        again = np.repeat(self._known(orders_marked(cells, starts)), lengths)
+        other = np.zeros(len(lines), np.bool_)
+        if self._orders.fill or self._layout.quirk == "payments":
+            # its number and moment are known, but not with these cells: which is the newer one?
+            at = pa.array(starts)
+            named = {name: cells[name].take(at) for name in self._named if name in cells}
+            other = np.repeat(self._known(orders_marked(named, np.arange(len(starts)))), lengths)
+            other &= ~again
+            made.set_aside(np.flatnonzero(other), key(self._orders.by), TWICE)
+        if not (again.any() or other.any()):
             return made
-        kept = np.repeat(new, np.diff(np.append(starts, len(lines))))
-        made.keep(kept)
-        once = Made({}, made.cells, made.lines, made.starts, self._places, self._memory, out)
-        once.left_out[AGAIN] = int((~kept).sum())
+        made.keep(~(again | other))
+        once = Made({}, made.cells, made.lines, made.starts, self._places, self._memory, made.bad)
+        once.left_out[AGAIN] = int(again.sum())
         return once
+
+    def _known(self, marks: list[int]) -> Bools:
+        """Which marks were seen before; all of them are from now on."""
+        out = np.zeros(len(marks), np.bool_)
+        for at, mark in enumerate(marks):
+            out[at] = mark in self._seen
+            self._seen.add(mark)
+        return out
 
     def _gone(self, cells: Cells, lines: Int64s, starts: Int64s, made: Made) -> RoleBatch | None:
         """Orders that the rules leave out whole: their numbers and moments, one row each.
