@@ -46,10 +46,13 @@ def open_request(
     Check that it is really this customer who asks before you answer. Then carry it out with the
     command of the same name, for example: coop-node requests access 3fa90c1e
     """
+    from node.rights.objection import at_once
     from node.store.requests import RequestKind
 
-    desk = _desk(acting_home(context, "answer"))
+    case = asking.case_for(context)
+    desk = case.subjects
     made = desk.open(RequestKind(kind.value), customer, asking.instant(received))
+    counts = at_once(case, made.request)
     if identified:
         made = desk.identify(made.request.id, identified)
     answer(
@@ -57,6 +60,7 @@ def open_request(
         as_json,
         lambda: [
             f"Request {made.request.id} ({kind.value}) is due on {made.due:%Y-%m-%d}.",
+            *(["The objection counts already; what is left is the evidence."] if counts else []),
             f"To carry it out: coop-node requests {kind.value} {made.request.id}",
         ],
     )

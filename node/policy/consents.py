@@ -279,6 +279,11 @@ class ConsentDesk:
         day = now.replace(hour=0, minute=0, second=0, microsecond=0)
         return day - timedelta(days=self.max_age_days)
 
+    def has_lapsed(self, state: State, at: datetime) -> bool:
+        """Whether an answer is a yes that does not stand any more for its age."""
+        oldest = self._oldest(self.clock())
+        return state is State.GRANTED and oldest is not None and at < oldest
+
     def status(self) -> tuple[ScopeStatus, ...]:
         """Every purpose of this node, by name."""
         with self.database.read() as connection:

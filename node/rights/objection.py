@@ -35,6 +35,16 @@ class Answered:
     finished: Finished
 
 
+def at_once(case: Case, one: CustomerRequest) -> bool:
+    """Let an objection count from when it is entered, before anybody carries it out; whether it
+    was one. A restriction waits: it can be refused."""
+    if one.kind is not RequestKind.OBJECT:
+        return False
+    state = SAYS_NO[one.kind]
+    _enter(case, one, [_event(one, scope, state) for scope in sorted(case.consents.purposes)])
+    return True
+
+
 def say_no(case: Case, prefix: str, kind: RequestKind) -> Answered:
     """Enter the person's no for every purpose, at once or not at all.
 
@@ -75,6 +85,8 @@ def lift(case: Case, prefix: str, reason: str) -> Answered:
         if mine[-1].state not in _LIFTED:
             continue
         before = next((e for e in reversed(mine) if e.state not in _LIFTED), None)
+        if before is not None and case.consents.has_lapsed(before.state, before.at):
+            before = None  # what has grown old is given anew, not by ending a restriction
         state = before.state if before is not None else State.WITHDRAWN
         wording = before.wording if before is not None else ""
         entered.append(_event(one, scope, state, wording))

@@ -33,6 +33,7 @@ from node.rights.access import Score
 from node.rights.case import GROUNDS, Case, refuse
 from node.rights.erase import erase
 from node.rights.held import held
+from node.settings import NodeSettings
 from node.store.requests import RequestKind
 from node.store.run_snapshots import RunSnapshots
 from protocols.audit.customer_proof import check_customer
@@ -275,6 +276,27 @@ def test_a_no_ends_only_by_a_request_with_a_reason(node: Node) -> None:
     again = asked(node, RequestKind.LIFT, ANN)
     with pytest.raises(InputError, match="no objection"):
         objection.lift(node.case, again, "once more")
+
+
+def test_an_objection_counts_when_it_is_entered(
+    node: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(node, "requests", "open", "--kind", "object", "--customer", ANN) == 0
+    assert "counts already" in capsys.readouterr().out
+    assert node.run(NEXT) == {node.key(BOB)}
+    (waiting,) = node.case.subjects.list(only_open=True)
+    node.case.subjects.close(waiting.request.id, "by hand")
+    assert not node.case.consents.standing(DEMAND, node.now).lets_in(node.key(ANN))
+    assert command(node, "requests", "open", "--kind", "restrict", "--customer", BOB) == 0
+    assert "counts already" not in capsys.readouterr().out
+    assert node.run("3d" * 16) == {node.key(BOB)}
+
+
+def test_the_end_of_a_restriction_makes_no_old_yes_young(node: Node) -> None:
+    objection.say_no(node.case, asked(node, RequestKind.RESTRICT, ANN), RequestKind.RESTRICT)
+    node.home = replace(node.home, settings=NodeSettings(consent_max_age_days=60))
+    done = objection.lift(node.case, asked(node, RequestKind.LIFT, ANN), "asked at the till")
+    assert done.states[CHURN] == "withdrawn"  # the yes was of January 2
 
 
 def test_an_objection_cannot_be_refused(node: Node) -> None:
