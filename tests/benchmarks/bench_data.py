@@ -48,6 +48,7 @@ WIDTH: Final = len(PLACE)
 GOALS: Final[dict[str, tuple[float, float] | None]] = {
     "import": (20, 800),
     "import again": (5, 800),
+    "newer export": (20, 800),
     "data add": (20, 800),
     "data health": (3, 800),
     "import of a till": (20, 800),
@@ -63,9 +64,10 @@ GOALS: Final[dict[str, tuple[float, float] | None]] = {
 COMMANDS: Final = ("data add", "data health")  # whole processes, from the shell to the answer
 
 
-def write_shopify(path: Path, lines: int, customers: int) -> None:
+def write_shopify(path: Path, lines: int, customers: int, *, newer: bool = False) -> None:
     """Orders of three years: order-level cells on the first row of an order only, notes with line
-    breaks, personal columns that have to go."""
+    breaks, personal columns that have to go. In the newer one something was given back for every
+    fiftieth order."""
     draw = random.Random(20230101)
     products = [
         (f"Product {k} - {'SML'[k % 3]}", f"SKU-{100000 + k}", draw.randint(150, 9900))
@@ -92,6 +94,8 @@ def write_shopify(path: Path, lines: int, customers: int) -> None:
                 row = [""] * WIDTH
                 if not at:
                     _order_cells(row, draw, person, subtotal, moment, order)
+                    if newer and order % 50 == 0:
+                        row[PLACE["Refunded Amount"]] = "1.00"
                 row[PLACE["Name"]] = name
                 row[PLACE["Email"]] = f"person{person}@shop.nl"
                 row[PLACE["Created at"]] = moment
@@ -278,6 +282,7 @@ def steps(csv_path: Path, root: Path) -> dict[str, Callable[[], int]]:
     return {
         "import": lambda: take_in(csv_path, root),
         "import again": lambda: take_in(csv_path, root),
+        "newer export": lambda: take_in(csv_path.with_name("newer.csv"), root),
         "data add": lambda: command(
             root, "data", "add", str(csv_path), "--yes", "--timezone", "Europe/Amsterdam"
         )["rows_added"],
@@ -331,6 +336,9 @@ def main() -> int:
         csv_path, root = folder / "orders.csv", folder / "vault"
         if not csv_path.exists():
             write_shopify(csv_path, chosen.lines, chosen.customers)
+            write_shopify(
+                csv_path.with_name("newer.csv"), chosen.lines, chosen.customers, newer=True
+            )
             write_till(folder / "till.csv", chosen.lines, 5000)
             write_answers(folder / "answers.csv", chosen.answers)
         size = csv_path.stat().st_size / 1e6
