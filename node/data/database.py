@@ -31,9 +31,11 @@ if TYPE_CHECKING:
 
 BATCH_ROWS: Final = 16_384
 MAX_COLUMNS: Final = 2_000
+MAX_ROWS: Final = 50_000_000  # a view may have no end
 TIMEOUT_S: Final = 15
-_WORDS: Final = frozenset(  # of an address behind the question mark; a password has no place there
-    "sslmode sslrootcert ssl_ca ssl_check_hostname charset client_encoding application_name".split()
+# What may stand in an address behind the question mark, where some drivers take a password too.
+_WORDS: Final = frozenset(
+    ("sslmode", "sslrootcert", "ssl_ca", "charset", "client_encoding", "application_name")
 )
 PASSWORD_VARIABLE: Final = "COOP_SQL_PASSWORD"  # noqa: S105  a name, not a password
 _READ_ONLY: Final = {
@@ -88,6 +90,12 @@ class DatabaseTable:
         self._digest, self._done = hashlib.sha256(), 0
         with _plain_errors(self.name):
             for rows in _stretches(self._connection, self._select(wanted), BATCH_ROWS):
+                if self._done + len(rows) > MAX_ROWS:
+                    raise InputError(
+                        f"the table or view has more than {MAX_ROWS} rows.",
+                        where=f"--table {self.name}",
+                        fix="Make a view of one year, and add one after the other.",
+                    )
                 yield self._batch(rows, wanted)
 
     def _batch(self, rows: Sequence[Sequence[object]], wanted: Sequence[str]) -> TextBatch:
@@ -256,6 +264,8 @@ def _sqlite(url: URL) -> Engine:
 def _listed(inspector: Any, wanted: str) -> tuple[str | None, str]:
     """Schema and name of the table, as the database spells them."""
     schema, _, name = wanted.rpartition(".")
+    if wanted in inspector.get_table_names() or wanted in inspector.get_view_names():
+        return None, wanted  # a dot may be a part of the name
     schemas = inspector.get_schema_names()
     if schema and schema not in schemas:
         raise InputError(

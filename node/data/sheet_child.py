@@ -32,7 +32,8 @@ MAX_CELL_CHARS = 32_767
 SMALL_XML = 4 << 20
 PIECE = 4 << 20
 _CELL = re.compile(rb"<(?:\w+:)?c\b([^>]*[^/>])>(.*?)</(?:\w+:)?c>", re.DOTALL)
-_PLACE = re.compile(rb'\br="([A-Z]{1,3})([0-9]{1,7})"')
+_PLACE = re.compile(rb"""\br=["']([A-Z]{1,3})([0-9]{1,7})["']""")
+_ERROR = re.compile(rb"""\bt=["']e["']""")
 _VALUE = re.compile(rb"<(?:\w+:)?(?:v|t)[^>/]*>[^<]")
 _FORMULA = re.compile(rb"<(?:\w+:)?f\b")
 _RELATED = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -186,7 +187,7 @@ def without_value(data: bytes, member: str) -> dict[int, dict[int, str]]:
             rest += piece
             cut = rest.rfind(b"</row>") + 1 or (len(rest) if len(rest) > 4 * PIECE else 0)
             part, rest = rest[:cut], rest[cut:]
-            if b't="e"' in part or _FORMULA.search(part):
+            if _ERROR.search(part) or _FORMULA.search(part):
                 note_cells(part, found)
         note_cells(rest, found)
     return found
@@ -195,11 +196,13 @@ def without_value(data: bytes, member: str) -> dict[int, dict[int, str]]:
 def note_cells(part: bytes, found: dict[int, dict[int, str]]) -> None:
     """Add those of one piece of the sheet's XML."""
     for match in _CELL.finditer(part):
-        place = _PLACE.search(match[1])
-        if place is None:
-            continue
-        error = b't="e"' in match[1]
+        error = _ERROR.search(match[1]) is not None
         if error or (_FORMULA.search(match[2]) and not _VALUE.search(match[2])):
+            place = _PLACE.search(match[1])
+            if place is None:
+                raise Unusable(
+                    "a cell that holds an error or a bare formula does not say its place"
+                )
             column = 0
             for letter in place[1]:
                 column = 26 * column + letter - 64

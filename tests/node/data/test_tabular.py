@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from node.data import parquet
+from node.data import database, parquet
 from node.data.database import Database
 from node.data.exact_text import cell_text, number_text
 from node.data.intake import ImportResult, Options, add, preview
@@ -185,6 +185,23 @@ def test_a_database_that_cannot_be_read(
     assert "CSV file that your till" not in caught.value.fix
     assert "geheim" not in repr(caught.value) and "word@" not in caught.value.problem
     assert not (shop.parent / "none.db").exists()
+
+
+def test_a_dot_may_be_a_part_of_a_table_s_name(shop: Path) -> None:
+    with sqlite3.connect(shop) as db:
+        db.execute('CREATE VIEW "teas.2025" AS SELECT * FROM teas')
+    assert preview(at(shop, "teas.2025")).rows == preview(at(shop, "teas")).rows
+
+
+def test_a_view_without_an_end_is_refused(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with sqlite3.connect(shop) as db:
+        db.execute(
+            "CREATE VIEW endless AS WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+            "FROM c) SELECT '2025-01-01' AS date, 'A' AS category, i AS qty, 1 AS total FROM c"
+        )
+    monkeypatch.setattr(database, "MAX_ROWS", 20_000)
+    with pytest.raises(InputError, match="more than 20000 rows"):
+        preview(at(shop, "endless"))
 
 
 def test_nothing_is_written_to_the_database(shop: Path) -> None:

@@ -204,3 +204,22 @@ def test_a_row_that_is_repeated_without_end(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         preview(ods(tmp_path / "bomb.ods", row + many))
     assert caught.value.where == "bomb.ods"
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (b"<c r='B7' t='e'><v>#DIV/0!</v></c>", "error"),
+        (b'<c t="e" r="B7"><v>#DIV/0!</v></c>', "error"),
+        (b"<x:c r='B7'><x:f>A1*2</x:f><x:v/></x:c>", "formula"),
+    ],
+)
+def test_an_error_is_found_however_it_is_quoted(cell: bytes, reason: str) -> None:
+    found: dict[int, dict[int, str]] = {}
+    sheet_child.note_cells(b"<row>" + cell + b"</row>", found)
+    assert found == {7: {2: reason}}
+
+
+def test_an_error_that_does_not_say_its_place_is_no_empty_cell() -> None:
+    with pytest.raises(sheet_child.Unusable, match="its place"):
+        sheet_child.note_cells(b'<row><c t="e"><v>#N/A</v></c></row>', {})
