@@ -100,6 +100,12 @@ class ImportRecord:
     lines_replaced: int = 0
     as_of: datetime | None = None
 
+    def undoes(self, other: ImportRecord) -> bool:
+        """Whether orders were changed back to what an export older than the other says."""
+        if self.as_of is None or other.as_of is None or self.source != other.source:
+            return False
+        return self.orders_changed > 0 and self.as_of < other.as_of
+
 
 @dataclass(frozen=True, slots=True)
 class Removed:

@@ -113,11 +113,13 @@ class Vault:
     def known(self, sha256: str, reading: str) -> ImportRecord | None:
         """The import of this file, read in this way, if adding it again would change nothing.
 
-        None after an erasure, a purge or a correction: then the file has to be read again.
+        None after an erasure, a purge or a correction, and after an older export was said to count
+        (``Change.commit``): then the file has to be read again.
         """
         found = self.manifest()
-        for one in found.imports:
-            if (one.sha256, one.reading, one.epoch) == (sha256, reading, found.epoch) and reading:
+        for at, one in enumerate(found.imports):
+            same = (one.sha256, one.reading, one.epoch) == (sha256, reading, found.epoch)
+            if same and reading and not any(later.undoes(one) for later in found.imports[at + 1 :]):
                 return one
         return None
 

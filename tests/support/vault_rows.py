@@ -61,10 +61,19 @@ def stock(*rows: tuple[str, date, int]) -> RawRows:
     return RawRows(pa.Table.from_pylist(made, STOCK), "stock")
 
 
-def take(vault: Vault, *rows: RawRows, bad: tuple[BadRow, ...] = (), name: str = "a") -> Committed:
-    with vault.begin() as change:
+def take(
+    vault: Vault,
+    *rows: RawRows,
+    bad: tuple[BadRow, ...] = (),
+    name: str = "a",
+    source: str = "",
+    gone: pa.Table | None = None,
+) -> Committed:
+    with vault.begin(source) as change:
         for one in rows:
             change.write(one)
+        if gone is not None:
+            change.leave_out(gone)
         change.quarantine(("sku",), bad)
         sha256 = hashlib.sha256(name.encode()).hexdigest()
         note = ImportNote(name, sha256, 1, len(bad), NOW, reading="9" * 64)

@@ -18,10 +18,13 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from node.data import rowfiles
 from node.data.batch import BadRow
+from node.data.schema import ORDER
+from node.data.stages import RawRows
 from node.data.vault import LineCorrection, Vault
 from vault_rows import KEY, NOW, PEOPLE, START, customers, lines, stock, take
 
@@ -40,6 +43,23 @@ def build(root: Path) -> None:
 def add(root: Path) -> None:
     """More lines, some of them known, customers for lines without one, a changed stock."""
     take(Vault(root, KEY), lines(150, 120), stock(("s1", START, 9), ("s2", START, 1)), name="c")
+
+
+def build_orders(root: Path) -> None:
+    """The vault before, with orders of a source that replaces them, some without customers."""
+    build(root)
+    vault = Vault(root, KEY)
+    take(vault, lines(400, 120), name="o1", source="shop")
+    take(vault, lines(520, 40, people=False), name="o2", source="shop")
+
+
+def supersede(root: Path) -> None:
+    """Newer orders: some lines differ, some orders were cancelled, some are new."""
+    rows = lines(440, 160)
+    cut = pa.array([k % 3 > 0 for k in range(160)])
+    gone = lines(400, 40).table.select(ORDER.names).cast(ORDER)
+    left = RawRows(rows.table.filter(cut))
+    take(Vault(root, KEY), left, name="o3", source="shop", gone=gone)
 
 
 def erase(root: Path) -> None:
@@ -74,6 +94,8 @@ def open_(root: Path) -> None:
 DO: Mapping[str, Callable[[Path], None]] = {
     "build": build,
     "add": add,
+    "build_orders": build_orders,
+    "supersede": supersede,
     "erase": erase,
     "correct": correct,
     "purge": purge,

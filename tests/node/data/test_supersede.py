@@ -173,7 +173,8 @@ def test_an_older_export_is_a_question(vault: Vault, export: Export) -> None:
 def test_an_older_export_that_is_kept_out_or_counts(vault: Vault, export: Export) -> None:
     zero = Order(1000, -9, (("z", 1),))
     old = export(zero, ONE, TWO, name="old.csv")
-    put(vault, export(replace(ONE, refunded=4), TWO, THREE, name="new.csv"))
+    new = export(replace(ONE, refunded=4), TWO, THREE, name="new.csv")
+    put(vault, new)
     edited = replace(ONE, goods=(("a", 7),))
     never = replace(THREE, number=1004, day=0)  # perhaps cancelled since, and left out
     done = put(vault, export(zero, edited, TWO, never, name="older.csv"), older="keep")
@@ -182,8 +183,12 @@ def test_an_older_export_that_is_kept_out_or_counts(vault: Vault, export: Export
     done = put(vault, old, older="replace")
     assert (done.rows_added, done.lines_replaced) == (0, 1)
     assert vault.query("SELECT count(*) FROM sales_line WHERE net < 0") == [(0,)]
-    # and an export that was already here counts again if it is said to be the newer one
+    # what was here before the older one counted is read again, and so is what is said to count
     assert intake.known(vault, old, Options(older="replace"), NOW.date()) is None
+    assert intake.known(vault, old, Options(), NOW.date()) is not None
+    assert intake.known(vault, new, Options(), NOW.date()) is None
+    assert (put(vault, new).rows_added, put(vault, new).rows_added) == (1, 0)
+    assert vault.query("SELECT count(*) FROM sales_line WHERE net < 0") == [(1,)]
 
 
 def test_two_tills_with_equal_numbers_leave_each_other_alone(

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL a
 
 ROOT = Path(__file__).parents[3]
 OLD = ROOT / "tests" / "vectors" / "vault-1" / "vault"
-WORK = ("add", "erase", "correct", "purge", "rotate", "open")
+WORK = ("add", "supersede", "erase", "correct", "purge", "rotate", "open")
 MOST_STEPS = 400
 
 Do = Callable[..., int]
@@ -60,8 +60,9 @@ def vaults(do: Do, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[
     """Work -> the folder before, what it holds before, and what it holds after."""
     folder, found = tmp_path_factory.mktemp("vaults"), {}
     assert do("build", folder / "built") == 0
+    assert do("build_orders", folder / "orders") == 0
     for name in WORK:
-        before = OLD if name == "open" else folder / "built"
+        before = {"open": OLD, "supersede": folder / "orders"}.get(name, folder / "built")
         after = Path(shutil.copytree(before, folder / name))
         assert do(name, after) == 0
         held = None if name == "open" else whole(Path(shutil.copytree(before, folder / f"{name}0")))
