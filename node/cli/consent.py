@@ -181,6 +181,7 @@ def _in_words(one: ScopeStatus, seen: tuple[QualityReport, int] | None) -> list[
     )
     read = seen[1] if seen is not None else 0
     out = [f"{one.scope}: on the basis of {basis}, the purchases of {read} customers are read."]
+    out += _decided(one)
     rows = [[str(what), str(number)] for what, number in sorted(one.counts.items())]
     out += table(
         rows,
@@ -196,6 +197,17 @@ def _in_words(one: ScopeStatus, seen: tuple[QualityReport, int] | None) -> list[
         out.append(f"Health: {seen[0].score} of 100")
         out += [f"  {finding.sentence} {finding.fix}" for finding in seen[0].findings]
     return out
+
+
+def _decided(one: ScopeStatus) -> list[str]:
+    """The legal bases that were decided, with their days, oldest first."""
+    said = [
+        f"{legal.basis} on {legal.at:%Y-%m-%d}"
+        + (f" ({legal.assessment})" if legal.assessment else "")
+        for legal in one.history
+        if legal.at is not None
+    ]
+    return [f"  Legal basis decided: {', then '.join(said)}"] if said else []
 
 
 @app.command(

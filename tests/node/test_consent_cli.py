@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,8 @@ def test_a_legitimate_interest(shop: Node) -> None:
     assert "a legitimate interest (assessment LIA-1)" in shop("consent", "status")[1]
     assert shop("consent", "basis", SCOPE, "consent")[0] == 0
     assert status(shop)["customers_read"] == 0
+    out = shop("consent", "status")[1]
+    assert re.search(r"decided: legitimate-interest on [-0-9]{10} \(LIA-1\), then consent on", out)
 
 
 def test_mistakes_are_told_with_their_place(shop: Node, tmp_path: Path) -> None:
