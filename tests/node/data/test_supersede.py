@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dialect_files import DIALECTS, records, role_batches, stretches
 from node.data import intake
+from node.data.columns import Role
 from node.data.connectors import find, names
 from node.data.connectors.layout_file import parse_layout
+from node.data.convert import Converter, Format
 from node.data.intake import ImportResult, Options, prepare, preview
+from node.data.schema import ORDER
 from node.data.supersede import Moments
 from node.data.values import customer_key
 from node.data.vault import LineCorrection, Vault
@@ -345,3 +350,25 @@ def test_moments_are_compared_as_clocks_of_any_zone_show_them() -> None:
     found = known.find(pa.array([a for a, _ in asked]), np.array([b for _, b in asked]))
     assert found.tolist() == [True, False, False, True, False, True, True]
     assert known.find(pa.array([None], pa.string()), np.array([5])).tolist() == [False]
+
+
+FILES = [p for p in sorted(DIALECTS.glob("*/*.csv")) if find(p.parent.name).layout.replaces]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
+def test_orders_that_are_left_out_are_named_however_a_file_is_cut(path: Path) -> None:
+    header, *rows = records(path)
+    reading = find(path.parent.name).read(header, rows)
+    form = Format(reading.fixed["date_order"], ".", ZoneInfo("UTC"), "EUR")  # type: ignore[arg-type]
+    found = []
+    for cuts in ((), range(1, len(rows))):
+        converter = Converter(reading.table, reading.columns, form, SECRET)
+        batches = role_batches(reading, stretches(header, rows, reading.wanted, cuts))
+        gone = [converter.orders(one.gone) for one in batches if one.gone is not None]
+        kept = {ref for one in batches for ref in one.columns[Role.ORDER].to_pylist()}
+        orders = pa.concat_tables([ORDER.empty_table(), *gone]).sort_by("order_ref")
+        assert not kept & set(orders["order_ref"].to_pylist())
+        left_out = any(one.left_out for one in batches)
+        assert bool(orders.num_rows) is left_out
+        found.append(orders)
+    assert found[0] == found[1]
