@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -24,10 +25,10 @@ from protocols.errors import InputError, LocalError
 from vault_rows import KEY, NOW, PEOPLE, START, customers, lines, stock, take
 
 
-@pytest.fixture
-def vault(tmp_path: Path) -> Vault:
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """400 lines of 40 people (200 receipts), two customer records, stock, three rows set aside."""
-    made = Vault(tmp_path / "vault", KEY)
+    made = Vault(tmp_path_factory.mktemp("filled") / "vault", KEY)
     bad = (
         BadRow(7, 1, "unreadable", ("s1",), customer_key=PEOPLE[3]),
         BadRow(8, 1, "unreadable", ("s2",), customer_key=PEOPLE[4]),
@@ -39,7 +40,13 @@ def vault(tmp_path: Path) -> Vault:
         stock(("s1", START, 4), ("s1", date(2024, 6, 1), 5)),
     )
     take(made, *rows, bad=bad)
-    return made
+    return made.root
+
+
+@pytest.fixture
+def vault(tmp_path: Path, filled: Path) -> Vault:
+    """A copy of the vault that is filled once."""
+    return Vault(shutil.copytree(filled, tmp_path / "vault"), KEY)
 
 
 def names(vault: Vault) -> set[str]:

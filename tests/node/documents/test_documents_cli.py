@@ -178,12 +178,12 @@ def test_a_period_that_was_not_kept_is_reported(joined: Node, home: Path) -> Non
 
 
 def test_a_file_that_was_changed_is_named_and_made_again(joined: Node, home: Path) -> None:
-    made(joined, "record")
+    made(joined, "record", "--format", "md,html")
     path = home / "documents" / "record.md"
     path.write_text("something else")
     (home / "documents" / "record.html").unlink()
     assert checked(joined)["record"]["altered_files"] == ["record.html", "record.md"]
-    assert made(joined, "record")["written"][0]["new"]
+    assert made(joined, "record", "--format", "md,html")["written"][0]["new"]
     assert checked(joined)["record"]["altered_files"] == []
 
 
