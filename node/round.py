@@ -27,7 +27,7 @@ from node import files
 from node.data import consent, customers, features, line_quality, quality
 from node.data.customers import CustomerTable
 from node.data.features import TrainingTable
-from node.data.stages import CheckedRows, ConsentedLines, ConsentedRows, Standing
+from node.data.stages import Basis, CheckedRows, ConsentedLines, ConsentedRows, Standing
 from node.data.vault import Vault
 from node.training import churn_evaluate, churn_fit, clip, evaluate, fit
 from node.training.clip import BoundedUpdate
@@ -153,8 +153,8 @@ def _prepared(
 def again(permit: Permit, prepared: Prepared, number: int, now: datetime) -> Prepared:
     """The same, but without the rows of whoever said no since: before each round.
 
-    Nobody comes in while a run goes on, whoever says yes: the next run reads them. Nothing is
-    read again while nobody has spoken. What was read anew is written down with the round.
+    No customer's lines come in while a run goes on, whoever says yes: the next run reads them.
+    Weekly sums are read anew, as they stand then. Nothing is read again while nobody has spoken. What was read anew is written down with the round.
 
     Args:
         permit: of this run.
@@ -172,6 +172,14 @@ def again(permit: Permit, prepared: Prepared, number: int, now: datetime) -> Pre
     house = source.house
     standing = house.ledger.standing(permit.purpose, now)
     if isinstance(prepared, PreparedDemand):
+        asked = source.read.standing.basis is Basis.CONSENT
+        if asked and standing.basis is not Basis.CONSENT:
+            # sums are read anew, and would be over those who never said yes
+            raise Refused(
+                "this run was admitted on the basis of consent, and another one was decided since.",
+                clauses=("c10",),
+                fix="The next run is judged on the new basis.",
+            )
         return _prepared(permit, prepared.course, now, house, standing, number)
     return _fewer(permit, prepared, house, standing, number)
 

@@ -232,6 +232,28 @@ def test_who_said_no_is_not_in_weekly_sums_either(
     assert shown["named"] and shown["read"] is None
 
 
+def test_sums_of_those_who_said_yes_take_in_nobody_by_another_basis(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    permit = replace(PERMIT, purpose=demand.PURPOSE, columns=demand.COLUMNS)
+    monkeypatch.setattr("node.training.evaluate.warm_baseline", lambda *_: None)
+    shop.desk.set_basis(demand.PURPOSE, Basis.CONSENT, "")
+    shop.say(State.GRANTED, *NUMBERS[:9], scope=demand.PURPOSE)
+    settings_ = {**demand.DEFAULTS, "categories": ["A"], "train_until": "2025-11-01"}
+    found = way.prepare(permit, course(demand.WORKLOAD, settings_), shop.clock.now, shop.house)
+    assert isinstance(found, way.PreparedDemand)
+    assert found.checked.weekly["lines"].sum() == 40 * 10  # and those without a number
+    shop.desk.set_basis(demand.PURPOSE, Basis.LEGITIMATE_INTEREST, "LIA-1")
+    with pytest.raises(Refused, match="basis of consent"):
+        shop.again(found, 1, permit)
+    assert len(shop.prove()) == 1
+    shop.desk.set_basis(demand.PURPOSE, Basis.CONSENT, "")
+    shop.say(State.WITHDRAWN, NUMBERS[0], scope=demand.PURPOSE)
+    later = shop.again(found, 2, permit)
+    assert isinstance(later, way.PreparedDemand)
+    assert later.checked.weekly["lines"].sum() == 40 * 9
+
+
 _SAID = st.lists(
     st.tuples(st.sampled_from(NUMBERS), st.sampled_from(State), st.integers(0, 3)), max_size=14
 )
