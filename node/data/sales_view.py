@@ -46,8 +46,8 @@ CONDITIONS: Final[Mapping[str, tuple[str, str]]] = {
     "sales_in_future": ("business_date > $latest", "true"),
     # a day lasts from UTC-14 to UTC+12 somewhere on Earth
     "clock_off_its_day": (
-        "make_timestamp(epoch_us(ts_utc)) < business_date - INTERVAL 14 HOUR "
-        "OR make_timestamp(epoch_us(ts_utc)) >= business_date + INTERVAL 36 HOUR",
+        "epoch_us(ts_utc) // 3600000000 - 24 * (business_date - DATE '1970-01-01') "
+        "NOT BETWEEN -14 AND 35",
         "true",
     ),
     # money given back for a whole receipt names no goods, so it can have no category
@@ -55,7 +55,8 @@ CONDITIONS: Final[Mapping[str, tuple[str, str]]] = {
     "without_customer": ("customer_key IS NULL", "true"),
 }
 _COUNTS: Final = ", ".join(
-    f"count(*) FILTER (({bad}) AND ({among})) AS {name}_bad, count(*) FILTER ({among}) AS {name}"
+    f"count(*) FILTER (({bad}) AND ({among})) AS {name}_bad, "
+    f"count(*){f' FILTER ({among})' if among != 'true' else ''} AS {name}"
     for name, (bad, among) in CONDITIONS.items()
 )
 _DAILY: Final = (
