@@ -154,7 +154,8 @@ def again(permit: Permit, prepared: Prepared, number: int, now: datetime) -> Pre
     """The same, but without the rows of whoever said no since: before each round.
 
     No customer's lines come in while a run goes on, whoever says yes: the next run reads them.
-    Weekly sums are read anew, as they stand then. Nothing is read again while nobody has spoken. What was read anew is written down with the round.
+    Weekly sums are read anew, as they stand then. Nothing is read again while nobody has spoken.
+    What was read anew is written down with the round.
 
     Args:
         permit: of this run.
