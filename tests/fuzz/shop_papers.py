@@ -189,6 +189,8 @@ def _customer_proof_seeds() -> Sequence[bytes]:
             "scope": SCOPE,
             "basis": consent.CONSENT,
             "position": 9,
+            "standing": made["standing"]["count"],
+            "customers": made["rows"]["count"],
             "standing_root": made["standing"]["root"],
             "root": made["rows"]["root"],
         }
