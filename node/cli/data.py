@@ -59,6 +59,9 @@ def add(
         str | None,
         typer.Option(help="keep or replace: what an export does that is older than what is here."),
     ] = None,
+    max_bad_share: Annotated[
+        float, typer.Option(help="Rows that may be set aside: 0.02 is 2 in 100; more refuse all.")
+    ] = 0.02,
     yes: Yes = False,
     dry_run: DryRun = False,
     as_json: Json = False,
@@ -81,6 +84,7 @@ def add(
         mapping=mapping,
         sheet=sheet or _which_sheet(spec, ask=not (yes or as_json)),
         older=older,
+        max_bad_share=max_bad_share,
     )
     vault, now = home.vault(), home.clock()
     if not dry_run and isinstance(spec, Path):

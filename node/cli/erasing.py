@@ -85,6 +85,7 @@ def erase(
         "runs": list(done.runs),
         "models": [dict(one) for one in done.models],
         "office_told_of_runs": done.told,
+        "requests_closed": done.closed,
         "cannot_reach": list(done.cannot),
     }
 
@@ -96,6 +97,9 @@ def erase(
             f"Nothing is left: {done.scanned.files} files "
             f"({done.scanned.bytes_read / 1e6:.0f} MB) and the opened vault were searched.",
         ]
+        if done.closed:
+            one = "request was" if done.closed == 1 else "requests were"
+            out.append(f"{done.closed} other open {one} closed: there is nothing left to answer.")
         out += [f"Not opened: {path} ({why})." for path, why in done.scanned.closed]
         for one in done.models:
             out.append(

@@ -205,7 +205,8 @@ class Tally:
             f"{max_bad_share:.1%} are set aside). Nothing was imported. The first ones:\n{shown}\n",
             where=f"{name}:{first.line}:{first.place}",
             fix="Correct these rows or export the file again; if a whole column is misread, say "
-            "which column is what with --column, or set --date-order or --decimal.",
+            "which column is what with --column, or set --date-order or --decimal. To set more "
+            "rows aside than that: --max-bad-share.",
         )
 
 

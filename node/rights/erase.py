@@ -60,6 +60,7 @@ class Erased:
     runs: Sequence[str]
     scanned: Scan
     told: int
+    closed: int  # other requests of this person that were open
     finished: Finished
     cannot: tuple[str, ...]
 
@@ -84,6 +85,7 @@ def erase(case: Case, open_vault: OpenVault, prefix: str, customer: str = "") ->
     mark = case.mark(key)
     begun = _begun(case, open_vault(), one, key)
     parts = _remove(case, open_vault(), [key], f"request-{one.id}")
+    closed = _close_others(case, one, key)
     now = case.home.clock()
     with case.database.write() as db:
         CustomerRequests(db).forget(key, mark, keep=one.id)
@@ -104,12 +106,27 @@ def erase(case: Case, open_vault: OpenVault, prefix: str, customer: str = "") ->
         },
         "models": begun["models"],
         "runs_told": told,
+        "requests_closed": closed,
         "cannot_reach": list(cannot),
     }
     how = f"erased: {sum(begun['before'].values())} rows; evidence signed"
     finished = case.finish(one, how, facts, subject=mark)
     _draft(case, one).unlink(missing_ok=True)
-    return Erased(begun["before"], begun["models"], begun["runs"], scanned, told, finished, cannot)
+    return Erased(
+        begun["before"], begun["models"], begun["runs"], scanned, told, closed, finished, cannot
+    )
+
+
+def _close_others(case: Case, one: CustomerRequest, key: str) -> int:
+    """Close what else the person asked for: there is nothing left to do it with; how many."""
+    others = [
+        waiting.request.id
+        for waiting in case.subjects.list(only_open=True)
+        if waiting.request.customer_key == key and waiting.request.id != one.id
+    ]
+    for other in others:
+        case.subjects.close(other, f"the person was erased (request {one.id})")
+    return len(others)
 
 
 def prove_absent(case: Case, vault: Vault, keys: Sequence[str]) -> Scan:

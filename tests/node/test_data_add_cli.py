@@ -157,3 +157,15 @@ def test_the_password_comes_from_the_environment_or_the_keyboard(
     monkeypatch.setattr("typer.prompt", lambda *_, **how: "typed" if how["hide_input"] else "")
     assert data_cli._sql_password(url) == "typed"
     assert data_cli._sql_password("sqlite:///x") == ""
+
+
+def test_a_small_file_with_a_bad_row_is_kept_if_the_shopkeeper_says_so(
+    node: Node, tmp_path: Path
+) -> None:
+    path = tmp_path / "small.csv"
+    bad = "2017-01-02,R,Milk,Dairy,many,1,,,"
+    path.write_text("\n".join([HEADER, ROW.format(k=1), ROW.format(k=2), bad, ""]))
+    code, _, err = node(str(path), "--yes")
+    assert code == 5 and "--max-bad-share" in err
+    code, out, _ = node(str(path), "--yes", "--json", "--max-bad-share", "0.4")
+    assert code == 0 and json.loads(out)["rows_added"] == 2

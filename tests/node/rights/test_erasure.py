@@ -66,6 +66,14 @@ def test_nothing_is_left_of_the_person_and_everything_of_the_others(node: Node) 
     assert done.scanned.hits == () and done.scanned.files > 5
 
 
+def test_what_else_the_person_asked_for_is_closed_and_that_of_others_is_not(node: Node) -> None:
+    node.case.subjects.open(RequestKind.RECTIFY, ANN)
+    other = node.case.subjects.open(RequestKind.ACCESS, BOB).request.id
+    done = erased(node, ANN)
+    assert done.closed == 1
+    assert [one.request.id for one in node.case.subjects.list(only_open=True)] == [other]
+
+
 def test_the_evidence_names_nobody_and_stands_in_the_journal(node: Node) -> None:
     key = node.key(ANN)
     done = erased(node, ANN)
