@@ -98,8 +98,8 @@ def erase(
             f"({done.scanned.bytes_read / 1e6:.0f} MB) and the opened vault were searched.",
         ]
         if done.closed:
-            one = "request was" if done.closed == 1 else "requests were"
-            out.append(f"{done.closed} other open {one} closed: there is nothing left to answer.")
+            were = "request was" if done.closed == 1 else "requests were"
+            out.append(f"{done.closed} other open {were} closed: there is nothing left to answer.")
         out += [f"Not opened: {path} ({why})." for path, why in done.scanned.closed]
         for one in done.models:
             out.append(
