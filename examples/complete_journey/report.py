@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from examples.complete_journey import own
 from examples.complete_journey.charts import (
     StoreErrors,
     attendance_chart,
@@ -14,6 +13,8 @@ from examples.complete_journey.charts import (
     error_chart,
     forecast_chart,
 )
+from examples.complete_journey.own import OwnData
+from examples.complete_journey.own import page as asked
 from examples.complete_journey.report_rules import RulesResult, closing, opening, refused
 from examples.complete_journey.tables import table
 
@@ -150,7 +151,7 @@ class DemoResult:
     example: ForecastExample | None = None
     churn: ChurnResult | None = None
     rules: RulesResult | None = None
-    person: own.OwnData | None = None
+    person: OwnData | None = None
 
 
 def mean(values: Sequence[float]) -> float:
@@ -253,7 +254,7 @@ def page(result: DemoResult) -> str:
     if result.churn is not None:
         parts += _churn(result.churn)
     if result.person is not None:
-        parts += own.page(result.person)
+        parts += asked(result.person)
     if result.rules is not None:
         parts += closing(result.rules)
     parts += [

