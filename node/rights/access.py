@@ -231,7 +231,9 @@ def _trained(runs: Sequence[RunIn], models: Sequence[Trained]) -> Iterator[Block
         "runs",
         "Runs that read your purchases",
         ("run", "purpose", "legal basis", "day", "entry of this shop's log"),
-        tuple((r.run, r.scope, r.basis, r.at[:10], str(r.entry)) for r in runs),
+        tuple(
+            (r.run, r.scope, _BASES.get(r.basis, r.basis), r.at[:10], str(r.entry)) for r in runs
+        ),
         ("journal",),
         "None.",
     )
